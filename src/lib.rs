@@ -1,0 +1,5 @@
+//! Sluice: progressive delivery for Kubernetes. The rooms, in dependency order; a room may use only
+//! those before it (`tests/architecture.rs` checks).
+
+pub mod revision;
+pub mod weight;
