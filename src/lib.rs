@@ -3,3 +3,5 @@
 
 pub mod revision;
 pub mod weight;
+
+pub mod api;
