@@ -4,4 +4,6 @@
 pub mod revision;
 pub mod weight;
 
+pub mod metrics;
+
 pub mod api;
