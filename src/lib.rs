@@ -7,3 +7,5 @@ pub mod weight;
 pub mod metrics;
 
 pub mod api;
+
+pub mod analysis;
