@@ -208,10 +208,10 @@ impl MetricsSourceSpec {
             if ways.into_iter().filter(|is_set| *is_set).count() != 1 {
                 say("credentials", "needs exactly one of basic, bearer, oauth2");
             }
-            if let Some(oauth2) = &credentials.oauth2 {
-                if let Err(problem) = checked_base_url(&oauth2.token_url) {
-                    say("credentials.oauth2.tokenUrl", &problem);
-                }
+            if let Some(oauth2) = &credentials.oauth2
+                && let Err(problem) = checked_base_url(&oauth2.token_url)
+            {
+                say("credentials.oauth2.tokenUrl", &problem);
             }
         }
         if let Some(ca) = &self.ca {
@@ -236,7 +236,6 @@ impl MetricsSourceSpec {
             say("allowedNamespaces", "is for ClusterMetricsSource only");
         }
         match self.timeout.as_ref().map(IntOrString::as_duration) {
-            None => {}
             Some(Err(problem)) => say("timeout", &problem.to_string()),
             Some(Ok(limit)) if limit.is_zero() || limit.num_seconds() > MAX_TIMEOUT_SECONDS => {
                 say(
@@ -244,7 +243,7 @@ impl MetricsSourceSpec {
                     &format!("must be above 0 s and at most {MAX_TIMEOUT_SECONDS} s"),
                 );
             }
-            Some(Ok(_)) => {}
+            None | Some(Ok(_)) => {}
         }
         problems
     }
