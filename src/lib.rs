@@ -4,4 +4,6 @@
 pub mod revision;
 pub mod weight;
 
+pub mod traffic;
+
 pub mod api;
