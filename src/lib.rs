@@ -4,4 +4,8 @@
 pub mod revision;
 pub mod weight;
 
+pub mod metrics;
+
 pub mod api;
+
+pub mod analysis;
