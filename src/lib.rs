@@ -5,5 +5,8 @@ pub mod revision;
 pub mod weight;
 
 pub mod traffic;
+pub mod metrics;
 
 pub mod api;
+
+pub mod analysis;
