@@ -5,4 +5,9 @@ pub mod git;
 pub mod revision;
 pub mod weight;
 
+pub mod traffic;
+pub mod metrics;
+
 pub mod api;
+
+pub mod analysis;
