@@ -5,3 +5,5 @@ pub mod revision;
 pub mod weight;
 
 pub mod api;
+
+pub mod clock;
