@@ -7,3 +7,4 @@ pub mod weight;
 pub mod api;
 
 pub mod clock;
+pub mod telemetry;
