@@ -10,3 +10,5 @@ pub mod clock;
 pub mod telemetry;
 
 pub mod act;
+
+pub mod controller;
