@@ -2,4 +2,5 @@
 //! about rollouts.
 
 pub mod elector;
+pub mod http;
 pub mod lease;
