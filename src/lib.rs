@@ -4,7 +4,12 @@
 pub mod revision;
 pub mod weight;
 
+pub mod traffic;
+pub mod metrics;
+
 pub mod api;
+
+pub mod analysis;
 
 pub mod clock;
 pub mod telemetry;

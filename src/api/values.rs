@@ -150,9 +150,7 @@ impl IntOrString {
     pub fn as_count_or_percent(&self) -> Result<CountOrPercent, InvalidValue> {
         let bad = || InvalidValue::CountOrPercent(self.to_string());
         match self {
-            Self::Int(count) => {
-                u32::try_from(*count).map(CountOrPercent::Count).map_err(|_| bad())
-            }
+            Self::Int(count) => u32::try_from(*count).map(CountOrPercent::Count).map_err(|_| bad()),
             Self::Text(text) => {
                 let digits = text.strip_suffix('%').ok_or_else(bad)?;
                 digits.parse().map(CountOrPercent::Percent).map_err(|_| bad())
