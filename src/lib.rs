@@ -11,3 +11,10 @@ pub mod metrics;
 pub mod api;
 
 pub mod analysis;
+
+pub mod clock;
+pub mod telemetry;
+
+pub mod act;
+
+pub mod controller;
