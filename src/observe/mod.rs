@@ -2,3 +2,8 @@
 //! cannot be read becomes an unknown fact, not an error.
 
 pub mod cache;
+pub mod caches;
+mod objects;
+mod rollout;
+
+pub use rollout::{Interest, Memo, Snapshot, observe, backends};
