@@ -5,7 +5,18 @@ pub mod revision;
 pub mod weight;
 
 pub mod metrics;
+pub mod traffic;
 
 pub mod api;
 
 pub mod analysis;
+pub mod git;
+pub mod plan;
+
+pub mod clock;
+pub mod telemetry;
+
+pub mod act;
+pub mod observe;
+
+pub mod controller;
