@@ -4,9 +4,10 @@
 pub mod revision;
 pub mod weight;
 
-pub mod traffic;
 pub mod metrics;
+pub mod traffic;
 
 pub mod api;
+pub mod generate;
 
 pub mod analysis;
