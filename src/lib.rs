@@ -1,6 +1,7 @@
 //! Sluice: progressive delivery for Kubernetes. The rooms, in dependency order; a room may use only
 //! those before it (`tests/architecture.rs` checks).
 
+pub mod git;
 pub mod revision;
 pub mod weight;
 
@@ -11,3 +12,10 @@ pub mod api;
 pub mod generate;
 
 pub mod analysis;
+
+pub mod clock;
+pub mod telemetry;
+
+pub mod act;
+
+pub mod controller;

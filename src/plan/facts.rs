@@ -254,6 +254,8 @@ pub enum LedgerAnswer {
 pub struct RevertProgress {
     /// The revert's identity.
     pub id: String,
+    /// Which try: the number of failed ones before it.
+    pub tries: u32,
     /// Its result; absent while it runs.
     pub result: Option<RevertResult>,
 }
