@@ -71,7 +71,21 @@ fn header() -> String {
 }
 
 fn crd_yaml(names: ApiNames, kind: Kind) -> Result<String, GenerateProblem> {
-    Ok(serde_norway::to_string(&sorted(&crd::definition(names, kind)?))?)
+    let yaml = serde_norway::to_string(&sorted(&crd::definition(names, kind)?))?;
+    Ok(yaml.lines().map(|line| quoted(line) + "\n").collect())
+}
+
+/// Words that YAML 1.1, and with it kubectl, reads as booleans; our YAML library writes 1.2.
+const YAML_1_1_BOOLEANS: [&str; 8] = ["y", "n", "yes", "no", "on", "off", "true", "false"];
+
+/// The line with quotes around a text that YAML 1.1 would read as a boolean. Only entries of lists
+/// are texts of ours (the names of an enum); other such words are true booleans.
+fn quoted(line: &str) -> String {
+    let word = line.trim_start().strip_prefix("- ").unwrap_or("");
+    if YAML_1_1_BOOLEANS.contains(&word.to_lowercase().as_str()) {
+        return line.replace(word, &format!("\"{word}\""));
+    }
+    line.to_owned()
 }
 
 /// Keys in alphabetical order, whatever map serde_json was built with.
