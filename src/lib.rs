@@ -9,12 +9,13 @@ pub mod metrics;
 pub mod traffic;
 
 pub mod api;
-pub mod generate;
 
 pub mod analysis;
 
 pub mod clock;
 pub mod telemetry;
+
+pub mod generate;
 
 pub mod act;
 
