@@ -46,20 +46,13 @@ pub struct TokioClock {
 impl TokioClock {
     /// A clock that shows `origin` now and advances as tokio's does.
     pub fn starting_at(origin: DateTime<Utc>) -> Self {
-        Self {
-            origin,
-            started: Instant::now(),
-            speed: 1,
-        }
+        Self { origin, started: Instant::now(), speed: 1 }
     }
 
     /// The same clock, `speed` times as fast; 0 counts as 1.
     #[must_use]
     pub fn with_speed(self, speed: u32) -> Self {
-        Self {
-            speed: speed.max(1),
-            ..self
-        }
+        Self { speed: speed.max(1), ..self }
     }
 }
 
@@ -111,10 +104,7 @@ impl SeededEntropy {
 
 impl Entropy for SeededEntropy {
     fn next_u64(&self) -> u64 {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .u64(..)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
     }
 }
 
@@ -136,10 +126,7 @@ mod tests {
         let base = Duration::from_secs(2);
         for _ in 0..200 {
             let wait = one.jitter(base, 20);
-            assert!(
-                wait >= base && wait <= Duration::from_millis(2400),
-                "{wait:?}"
-            );
+            assert!(wait >= base && wait <= Duration::from_millis(2400), "{wait:?}");
             assert_eq!(wait, other.jitter(base, 20));
         }
         assert_eq!(one.jitter(base, 0), base);

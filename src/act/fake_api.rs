@@ -104,12 +104,7 @@ impl FakeApi {
     /// The bodies of all writes so far.
     pub(crate) fn writes(&self) -> Vec<(Method, String, Value)> {
         let store = self.store();
-        store
-            .requests
-            .iter()
-            .filter(|(method, ..)| method != Method::GET)
-            .cloned()
-            .collect()
+        store.requests.iter().filter(|(method, ..)| method != Method::GET).cloned().collect()
     }
 
     async fn serve(&self, request: Request<Body>) -> Response<Body> {
@@ -117,15 +112,10 @@ impl FakeApi {
         let bytes = body.collect_bytes().await.unwrap();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let path = parts.uri.path().to_owned();
-        let kind = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .map(|kind| kind.to_str().unwrap());
+        let kind = parts.headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap());
         let kind = kind.unwrap_or_default().to_owned();
         let method = parts.method;
-        self.store()
-            .requests
-            .push((method.clone(), path.clone(), body.clone()));
+        self.store().requests.push((method.clone(), path.clone(), body.clone()));
         if method == Method::GET {
             let store = self.store();
             return match store.objects.get(&path) {
@@ -153,9 +143,7 @@ impl FakeApi {
             Some(Fault::Answer(code, body)) => answer(code, &body),
             Some(Fault::Throttle(seconds)) => {
                 let mut response = status(429, "TooManyRequests", &json!({}));
-                response
-                    .headers_mut()
-                    .insert(header::RETRY_AFTER, seconds.into());
+                response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
                 response
             }
             Some(Fault::DoneBut(code)) => {
@@ -209,11 +197,7 @@ impl FakeApi {
         if next["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"] {
             return status(409, "Conflict", &json!({}));
         }
-        if next == current {
-            answer(200, &current)
-        } else {
-            answer(200, &self.put(path, next))
-        }
+        if next == current { answer(200, &current) } else { answer(200, &self.put(path, next)) }
     }
 
     fn delete(&self, path: &str, preconditions: &Value) -> Response<Body> {

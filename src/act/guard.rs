@@ -51,21 +51,15 @@ impl Guard {
     /// [`Unguarded`] for an object that did not come from an API server.
     pub fn of(object: &Value, epoch_key: &str) -> Result<Self, Unguarded> {
         let text = |field: &'static str| {
-            let value = object
-                .get("metadata")
-                .and_then(|metadata| metadata.get(field));
-            let text = value
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty());
+            let value = object.get("metadata").and_then(|metadata| metadata.get(field));
+            let text = value.and_then(Value::as_str).filter(|text| !text.is_empty());
             text.map(str::to_owned).ok_or(Unguarded(field))
         };
         Ok(Self {
             uid: text("uid")?,
             resource_version: text("resourceVersion")?,
             epoch: Epoch::read(object, epoch_key),
-            has_annotations: object
-                .pointer("/metadata/annotations")
-                .is_some_and(Value::is_object),
+            has_annotations: object.pointer("/metadata/annotations").is_some_and(Value::is_object),
         })
     }
 }
@@ -105,13 +99,7 @@ struct Write<'a> {
 impl Writer {
     /// Writes through `wire` under `leadership`, with the epoch in the annotation `epoch_key`.
     pub fn new(wire: Wire, leadership: Leadership, epoch_key: &'static str) -> Self {
-        Self {
-            wire,
-            leadership,
-            epoch_key,
-            log: Arc::new(NoLog),
-            sequence: Arc::default(),
-        }
+        Self { wire, leadership, epoch_key, log: Arc::new(NoLog), sequence: Arc::default() }
     }
 
     /// The same with a log of all writes.
@@ -136,9 +124,7 @@ impl Writer {
     /// Whether the object must be [taken over](Self::take_over) before anything is decided from it:
     /// it carries an older epoch, or a write to it has an unknown result.
     pub fn needs_take_over(&self, target: &Target, guard: &Guard) -> bool {
-        guard
-            .epoch
-            .is_none_or(|epoch| epoch < self.leadership.required_epoch(target))
+        guard.epoch.is_none_or(|epoch| epoch < self.leadership.required_epoch(target))
     }
 
     /// Puts the present epoch on an object and nothing else. That moves its resourceVersion, so that
@@ -332,9 +318,7 @@ impl Writer {
 
     /// The epoch to put on an object with this write: none if it stands there already.
     fn stamp(&self, target: &Target, guard: &Guard) -> Option<Epoch> {
-        let own_term = guard
-            .epoch
-            .is_some_and(|epoch| epoch.term == self.leadership.term());
+        let own_term = guard.epoch.is_some_and(|epoch| epoch.term == self.leadership.term());
         let stands = own_term && !self.needs_take_over(target, guard);
         (!stands).then(|| self.leadership.epoch())
     }
@@ -376,12 +360,8 @@ impl Writer {
             Err(error) => return refused_here("BadName", &error.to_string()),
         };
         let ended = self.leadership.ended();
-        let request = self.wire.exchange(
-            write.method.clone(),
-            path,
-            write.content_type,
-            Some(&write.body),
-        );
+        let request =
+            self.wire.exchange(write.method.clone(), path, write.content_type, Some(&write.body));
         let reply = tokio::select! {
             biased;
             () = ended.cancelled() => Reply::Unknown(Doubt::Abandoned),
@@ -411,8 +391,7 @@ impl Writer {
             | WriteOutcome::NotLeading(_) => return,
         };
         if gone {
-            self.leadership
-                .settle(write.target, self.leadership.epoch());
+            self.leadership.settle(write.target, self.leadership.epoch());
         } else if let Some(epoch) = write.stamp {
             self.leadership.settle(write.target, epoch);
         }
@@ -440,11 +419,7 @@ mod tests {
 
     fn web() -> Target {
         let gvk = GroupVersionKind::gvk("", "v1", "Service");
-        Target::namespaced(
-            &ApiResource::from_gvk_with_plural(&gvk, "services"),
-            "shop",
-            "web",
-        )
+        Target::namespaced(&ApiResource::from_gvk_with_plural(&gvk, "services"), "shop", "web")
     }
 
     fn service() -> Value {
@@ -458,9 +433,7 @@ mod tests {
 
     fn replace(path: &str, value: &str) -> Vec<PatchOperation> {
         let operations = json!([{"op": "replace", "path": path, "value": value}]);
-        serde_json::from_value::<json_patch::Patch>(operations)
-            .unwrap()
-            .0
+        serde_json::from_value::<json_patch::Patch>(operations).unwrap().0
     }
 
     #[derive(Debug, Default)]
@@ -472,10 +445,7 @@ mod tests {
                 Stage::Sending => "sending".to_owned(),
                 Stage::Ended(outcome) => outcome.label().to_owned(),
             };
-            let line = format!(
-                "{} {:?} {} {stage}",
-                record.sequence, record.verb, record.epoch
-            );
+            let line = format!("{} {:?} {} {stage}", record.sequence, record.verb, record.epoch);
             self.0.lock().unwrap().push(line);
         }
     }
@@ -488,10 +458,7 @@ mod tests {
         let guard = writer.guard(&read).unwrap();
         let change = replace("/spec/selector/app", "new");
         api.put(PATH, read.clone());
-        assert_eq!(
-            writer.json_patch(&web(), &guard, &change).await,
-            WriteOutcome::Conflict
-        );
+        assert_eq!(writer.json_patch(&web(), &guard, &change).await, WriteOutcome::Conflict);
         let guard = writer.guard(&api.get(PATH).unwrap()).unwrap();
         let outcome = writer.json_patch(&web(), &guard, &change).await;
         let stored = outcome.applied().unwrap();
@@ -507,20 +474,13 @@ mod tests {
         let mut guard = writer.guard(&read).unwrap();
         api.remove(PATH);
         let namesake = api.put(PATH, service());
-        guard.resource_version = namesake["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap()
-            .into();
+        guard.resource_version = namesake["metadata"]["resourceVersion"].as_str().unwrap().into();
         let patch = json!({"spec": null});
         let target = web();
         for outcome in [
-            writer
-                .json_patch(&target, &guard, &replace("/spec/selector/app", "x"))
-                .await,
+            writer.json_patch(&target, &guard, &replace("/spec/selector/app", "x")).await,
             writer.merge_patch(&target, &guard, patch).await,
-            writer
-                .patch_status(&target, &guard, &json!({"phase": "x"}))
-                .await,
+            writer.patch_status(&target, &guard, &json!({"phase": "x"})).await,
             writer.delete(&target, &guard, Dependents::Orphan).await,
             writer.evict(&target, &guard).await,
         ] {
@@ -543,9 +503,7 @@ mod tests {
             writer.edit(&target, &read, &after).await,
             writer.json_patch(&target, &guard, &[]).await,
             writer.merge_patch(&target, &guard, json!({})).await,
-            writer
-                .patch_status(&target, &guard, &json!({"phase": "x"}))
-                .await,
+            writer.patch_status(&target, &guard, &json!({"phase": "x"})).await,
             writer.delete(&target, &guard, Dependents::Background).await,
         ] {
             assert_eq!(outcome, WriteOutcome::NotFound);
@@ -568,13 +526,7 @@ mod tests {
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| {
-                format!(
-                    "{} {}",
-                    one["op"].as_str().unwrap(),
-                    one["path"].as_str().unwrap()
-                )
-            })
+            .map(|one| format!("{} {}", one["op"].as_str().unwrap(), one["path"].as_str().unwrap()))
             .collect();
         assert_eq!(
             operations,
@@ -587,10 +539,7 @@ mod tests {
         );
         let stored = api.get(PATH).unwrap();
         let sent = api.writes().len();
-        assert_eq!(
-            writer.edit(&web(), &stored, &stored).await,
-            WriteOutcome::Applied(stored)
-        );
+        assert_eq!(writer.edit(&web(), &stored, &stored).await, WriteOutcome::Applied(stored));
         assert_eq!(api.writes().len(), sent);
     }
 
@@ -599,14 +548,8 @@ mod tests {
         let api = FakeApi::default();
         let writer = writer(&api, 3);
         let created = writer.create(&web(), service()).await;
-        assert_eq!(
-            created.applied().unwrap()["metadata"]["annotations"][EPOCH],
-            "3"
-        );
-        assert_eq!(
-            writer.create(&web(), service()).await,
-            WriteOutcome::AlreadyExists
-        );
+        assert_eq!(created.applied().unwrap()["metadata"]["annotations"][EPOCH], "3");
+        assert_eq!(writer.create(&web(), service()).await, WriteOutcome::AlreadyExists);
     }
 
     #[tokio::test(start_paused = true)]
@@ -617,16 +560,12 @@ mod tests {
         let read = api.put(PATH, object);
         let writer = writer(&api, 3);
         let guard = writer.guard(&read).unwrap();
-        let change = merge_difference(
-            &json!({"phase": "Progressing"}),
-            &json!({"phase": "Healthy"}),
-        );
+        let change =
+            merge_difference(&json!({"phase": "Progressing"}), &json!({"phase": "Healthy"}));
         writer.patch_status(&web(), &guard, &change.unwrap()).await;
         let status = json!({"phase": "Healthy", "fromTheFuture": 1});
         assert_eq!(api.get(PATH).unwrap()["status"], status);
-        let again = writer
-            .patch_status(&web(), &guard, &json!({"phase": "Paused"}))
-            .await;
+        let again = writer.patch_status(&web(), &guard, &json!({"phase": "Paused"})).await;
         assert_eq!(again, WriteOutcome::Conflict, "the version has moved on");
     }
 
@@ -641,10 +580,7 @@ mod tests {
         api.plan([Some(Fault::LandsLater(Duration::from_secs(20)))]);
         let change = replace("/spec/selector/app", "late");
         let outcome = old.json_patch(&web(), &guard, &change).await;
-        assert!(
-            matches!(outcome, WriteOutcome::Ambiguous(Doubt::Timeout(_))),
-            "{outcome}"
-        );
+        assert!(matches!(outcome, WriteOutcome::Ambiguous(Doubt::Timeout(_))), "{outcome}");
 
         let new = writer(&api, 4);
         let guard = new.guard(&api.get(PATH).unwrap()).unwrap();
@@ -710,10 +646,7 @@ mod tests {
         assert!(
             matches!(&seen[0], WriteOutcome::Rejected { code: 422, message, .. } if message == "spec: no")
         );
-        assert!(matches!(
-            &seen[1],
-            WriteOutcome::Forbidden { code: 403, .. }
-        ));
+        assert!(matches!(&seen[1], WriteOutcome::Forbidden { code: 403, .. }));
         assert_eq!(seen[2], WriteOutcome::Throttled { retry_after: pause });
         assert!(
             matches!(&seen[3], WriteOutcome::Rejected { reason, .. } if reason == "DisruptionBudget")
@@ -749,12 +682,8 @@ mod tests {
         let (old, new) = (writer(&api, 3), writer(&api, 4));
         new.take_over(&web(), &new.guard(&read).unwrap()).await;
         let guard = old.guard(&api.get(PATH).unwrap()).unwrap();
-        let outcome = old
-            .json_patch(&web(), &guard, &replace("/spec/selector/app", "x"))
-            .await;
-        let reason = LossReason::NewerEpoch {
-            epoch: Epoch::of_term(4),
-        };
+        let outcome = old.json_patch(&web(), &guard, &replace("/spec/selector/app", "x")).await;
+        let reason = LossReason::NewerEpoch { epoch: Epoch::of_term(4) };
         assert_eq!(outcome, WriteOutcome::NotLeading(reason));
         assert!(old.leadership().ended().is_cancelled());
     }
@@ -773,10 +702,7 @@ mod tests {
         let (outcome, ()) = tokio::join!(writer.json_patch(&target, &guard, &change), async {
             questions.recv().await.unwrap().send(true).unwrap();
         });
-        assert_eq!(
-            outcome.applied().unwrap()["metadata"]["annotations"][EPOCH],
-            "3"
-        );
+        assert_eq!(outcome.applied().unwrap()["metadata"]["annotations"][EPOCH], "3");
     }
 
     #[tokio::test(start_paused = true)]
@@ -814,10 +740,7 @@ mod tests {
         let mut target = web();
         target.name = "web/../../secrets/x".to_owned();
         let outcome = writer.delete(&target, &guard, Dependents::Orphan).await;
-        assert!(
-            matches!(outcome, WriteOutcome::Rejected { code: 0, .. }),
-            "{outcome}"
-        );
+        assert!(matches!(outcome, WriteOutcome::Rejected { code: 0, .. }), "{outcome}");
         assert!(api.writes().is_empty());
     }
 }

@@ -43,14 +43,8 @@ impl Epoch {
 
     /// What `object` says in its annotation `key`; absent, unreadable and forged count as none.
     pub fn read(object: &Value, key: &str) -> Option<Self> {
-        let text = object
-            .get("metadata")?
-            .get("annotations")?
-            .get(key)?
-            .as_str()?;
-        text.parse::<Self>()
-            .ok()
-            .filter(|epoch| epoch.term <= Self::MAX_TERM)
+        let text = object.get("metadata")?.get("annotations")?.get(key)?.as_str()?;
+        text.parse::<Self>().ok().filter(|epoch| epoch.term <= Self::MAX_TERM)
     }
 }
 
@@ -73,17 +67,10 @@ impl FromStr for Epoch {
     fn from_str(text: &str) -> Result<Self, InvalidEpoch> {
         let number = |digits: &str| {
             let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            if plain {
-                digits.parse().map_err(|_| InvalidEpoch)
-            } else {
-                Err(InvalidEpoch)
-            }
+            if plain { digits.parse().map_err(|_| InvalidEpoch) } else { Err(InvalidEpoch) }
         };
         match text.split_once('.') {
-            Some((term, turn)) => Ok(Self {
-                term: number(term)?,
-                turn: number(turn)?,
-            }),
+            Some((term, turn)) => Ok(Self { term: number(term)?, turn: number(turn)? }),
             None => Ok(Self::of_term(number(text)?)),
         }
     }
@@ -157,28 +144,13 @@ impl Leadership {
         valid_until: Option<Instant>,
         elector: Option<mpsc::Sender<Confirmation>>,
     ) -> Self {
-        let state = State {
-            valid_until,
-            lost: None,
-            turn: 0,
-            doubtful: HashMap::new(),
-        };
+        let state = State { valid_until, lost: None, turn: 0, doubtful: HashMap::new() };
         let ended = CancellationToken::new();
-        Self {
-            shared: Arc::new(Shared {
-                term,
-                ended,
-                elector,
-                state: Mutex::new(state),
-            }),
-        }
+        Self { shared: Arc::new(Shared { term, ended, elector, state: Mutex::new(state) }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The term of this leadership.
@@ -188,10 +160,7 @@ impl Leadership {
 
     /// The present epoch: the term and the doubts so far.
     pub fn epoch(&self) -> Epoch {
-        Epoch {
-            term: self.shared.term,
-            turn: self.state().turn,
-        }
+        Epoch { term: self.shared.term, turn: self.state().turn }
     }
 
     /// Whether writing is allowed at this moment.
@@ -206,10 +175,7 @@ impl Leadership {
         if let Some(reason) = &state.lost {
             return Err(reason.clone());
         }
-        if state
-            .valid_until
-            .is_some_and(|deadline| Instant::now() >= deadline)
-        {
+        if state.valid_until.is_some_and(|deadline| Instant::now() >= deadline) {
             state.lost = Some(LossReason::RenewDeadline);
             self.shared.ended.cancel();
             return Err(LossReason::RenewDeadline);
@@ -264,9 +230,7 @@ impl Leadership {
                 self.lose(LossReason::NewerEpoch { epoch: seen });
                 self.check()
             }
-            Ok(None) | Err(_) => self
-                .check()
-                .and(Err(LossReason::NewerEpoch { epoch: seen })),
+            Ok(None) | Err(_) => self.check().and(Err(LossReason::NewerEpoch { epoch: seen })),
         }
     }
 
@@ -281,20 +245,13 @@ impl Leadership {
     /// The epoch that must stand on `target` before anything is decided from it.
     pub fn required_epoch(&self, target: &Target) -> Epoch {
         let turn = self.state().doubtful.get(target).copied().unwrap_or(0);
-        Epoch {
-            term: self.shared.term,
-            turn,
-        }
+        Epoch { term: self.shared.term, turn }
     }
 
     /// Forgets the doubt about `target` up to `epoch`, which now stands on it.
     pub fn settle(&self, target: &Target, epoch: Epoch) {
         let mut state = self.state();
-        if state
-            .doubtful
-            .get(target)
-            .is_some_and(|turn| *turn <= epoch.turn)
-        {
+        if state.doubtful.get(target).is_some_and(|turn| *turn <= epoch.turn) {
             state.doubtful.remove(target);
         }
     }
@@ -309,21 +266,14 @@ mod tests {
 
     fn target(name: &str) -> Target {
         let gvk = GroupVersionKind::gvk("", "v1", "Service");
-        Target::namespaced(
-            &ApiResource::from_gvk_with_plural(&gvk, "services"),
-            "shop",
-            name,
-        )
+        Target::namespaced(&ApiResource::from_gvk_with_plural(&gvk, "services"), "shop", name)
     }
 
     #[test]
     fn epochs_are_ordered_by_term_and_then_by_turn() {
         let read = |text: &str| text.parse::<Epoch>();
         assert_eq!(read("7").map(|epoch| epoch.to_string()), Ok("7".to_owned()));
-        assert_eq!(
-            read("7.2").map(|epoch| epoch.to_string()),
-            Ok("7.2".to_owned())
-        );
+        assert_eq!(read("7.2").map(|epoch| epoch.to_string()), Ok("7.2".to_owned()));
         let order = ["7", "7.2", "7.10", "8", "10"].map(|text| read(text).unwrap());
         assert!(order.is_sorted());
         for bad in ["", "-1", "+1", "1.", ".1", "1.2.3", "99999999999", "x"] {
@@ -352,11 +302,7 @@ mod tests {
         assert_eq!(leadership.check(), Err(LossReason::RenewDeadline));
         assert!(leadership.ended().is_cancelled());
         leadership.renew(deadline + Duration::from_mins(1));
-        assert_eq!(
-            leadership.check(),
-            Err(LossReason::RenewDeadline),
-            "it never comes back"
-        );
+        assert_eq!(leadership.check(), Err(LossReason::RenewDeadline), "it never comes back");
     }
 
     #[test]
@@ -394,10 +340,7 @@ mod tests {
         let (elector, _questions) = mpsc::channel(1);
         let leadership = Leadership::elected(3, Instant::now() + Duration::from_mins(1), elector);
         let newer = Epoch::of_term(9);
-        assert_eq!(
-            leadership.confirm(newer).await,
-            Err(LossReason::NewerEpoch { epoch: newer })
-        );
+        assert_eq!(leadership.confirm(newer).await, Err(LossReason::NewerEpoch { epoch: newer }));
         assert_eq!(leadership.check(), Ok(()));
     }
 }

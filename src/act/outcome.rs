@@ -113,11 +113,7 @@ impl fmt::Display for WriteOutcome {
 
 /// A write that is wrong in itself and was not sent.
 pub(super) fn refused_here(reason: &str, message: &str) -> WriteOutcome {
-    WriteOutcome::Rejected {
-        code: 0,
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-    }
+    WriteOutcome::Rejected { code: 0, reason: reason.to_owned(), message: message.to_owned() }
 }
 
 /// What the answer to a write of kind `verb`, sent as `content_type`, means.
@@ -131,16 +127,8 @@ pub(super) fn outcome_of(verb: Verb, content_type: &str, reply: Reply) -> WriteO
 }
 
 fn refused(verb: Verb, content_type: &str, refusal: Refusal) -> WriteOutcome {
-    let Refusal {
-        code,
-        reason,
-        message,
-        causes,
-        retry_after,
-    } = refusal;
-    let budget = causes
-        .iter()
-        .any(|cause| cause.reason == "DisruptionBudget");
+    let Refusal { code, reason, message, causes, retry_after } = refusal;
+    let budget = causes.iter().any(|cause| cause.reason == "DisruptionBudget");
     match code {
         404 | 410 => WriteOutcome::NotFound,
         409 if verb == Verb::Create && reason != "Conflict" => WriteOutcome::AlreadyExists,
@@ -151,19 +139,11 @@ fn refused(verb: Verb, content_type: &str, refusal: Refusal) -> WriteOutcome {
         422 if !causes.is_empty() && causes.iter().all(|cause| cause.field == "metadata.uid") => {
             WriteOutcome::Conflict
         }
-        429 if verb == Verb::Evict && budget => WriteOutcome::Rejected {
-            code,
-            reason: "DisruptionBudget".to_owned(),
-            message,
-        },
-        429 => WriteOutcome::Throttled {
-            retry_after: retry_after.unwrap_or(DEFAULT_PAUSE),
-        },
+        429 if verb == Verb::Evict && budget => {
+            WriteOutcome::Rejected { code, reason: "DisruptionBudget".to_owned(), message }
+        }
+        429 => WriteOutcome::Throttled { retry_after: retry_after.unwrap_or(DEFAULT_PAUSE) },
         401 | 403 => WriteOutcome::Forbidden { code, message },
-        _ => WriteOutcome::Rejected {
-            code,
-            reason,
-            message,
-        },
+        _ => WriteOutcome::Rejected { code, reason, message },
     }
 }

@@ -20,20 +20,15 @@ pub(super) fn guarded_json_patch(
         test(&["metadata", "resourceVersion"], &guard.resource_version),
     ];
     let annotations = PointerBuf::from_tokens(["metadata", "annotations"]);
-    let (tests, changes): (Vec<_>, Vec<_>) = operations
-        .iter()
-        .cloned()
-        .partition(|one| matches!(one, PatchOperation::Test(_)));
+    let (tests, changes): (Vec<_>, Vec<_>) =
+        operations.iter().cloned().partition(|one| matches!(one, PatchOperation::Test(_)));
     all.extend(tests);
     // Whoever sets the whole map would wipe the stamp out or be wiped out by it.
     let sets_the_map = changes.iter().any(|one| one.path() == annotations.as_ptr());
     match stamp {
         Some((key, value)) if guard.has_annotations && !sets_the_map => {
             let path = PointerBuf::from_tokens(["metadata", "annotations", key]);
-            all.push(PatchOperation::Add(AddOperation {
-                path,
-                value: value.into(),
-            }));
+            all.push(PatchOperation::Add(AddOperation { path, value: value.into() }));
             all.extend(changes);
         }
         Some((key, value)) if !sets_the_map => {
@@ -96,10 +91,7 @@ pub(super) fn guarded_merge_patch(
 ) -> Value {
     let mut metadata = Map::new();
     metadata.insert("uid".to_owned(), guard.uid.clone().into());
-    metadata.insert(
-        "resourceVersion".to_owned(),
-        guard.resource_version.clone().into(),
-    );
+    metadata.insert("resourceVersion".to_owned(), guard.resource_version.clone().into());
     if let Some((key, value)) = stamp {
         metadata.insert("annotations".to_owned(), json!({ key: value }));
     }
@@ -142,34 +134,21 @@ mod tests {
         ]))
         .unwrap();
         let patch = guarded_json_patch(&guard(true), &change.0, Some(("sluice.dev/epoch", "3")));
-        let order: Vec<_> = patch
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|one| one["op"].as_str().unwrap())
-            .collect();
+        let order: Vec<_> =
+            patch.as_array().unwrap().iter().map(|one| one["op"].as_str().unwrap()).collect();
         assert_eq!(order, ["test", "test", "test", "add", "replace"]);
         let after = apply(&object(&json!({"a": "b"})), patch);
-        assert_eq!(
-            after["metadata"]["annotations"],
-            json!({"a": "b", "sluice.dev/epoch": "3"})
-        );
+        assert_eq!(after["metadata"]["annotations"], json!({"a": "b", "sluice.dev/epoch": "3"}));
         assert_eq!(after["spec"]["replicas"], 2);
     }
 
     #[test]
     fn an_object_without_annotations_gets_a_map_for_the_stamp() {
         let mut bare = object(&json!({}));
-        bare["metadata"]
-            .as_object_mut()
-            .unwrap()
-            .remove("annotations");
+        bare["metadata"].as_object_mut().unwrap().remove("annotations");
         let patch = guarded_json_patch(&guard(false), &[], Some(("sluice.dev/epoch", "3")));
         let after = apply(&bare, patch);
-        assert_eq!(
-            after["metadata"]["annotations"],
-            json!({"sluice.dev/epoch": "3"})
-        );
+        assert_eq!(after["metadata"]["annotations"], json!({"sluice.dev/epoch": "3"}));
     }
 
     #[test]
@@ -189,18 +168,12 @@ mod tests {
         let before = json!({"phase": "Progressing", "list": [1, 2]});
         let after = json!({"phase": "Healthy"});
         json_patch::merge(&mut stored, &merge_difference(&before, &after).unwrap());
-        assert_eq!(
-            stored,
-            json!({"phase": "Healthy", "fromTheFuture": {"x": 1}})
-        );
+        assert_eq!(stored, json!({"phase": "Healthy", "fromTheFuture": {"x": 1}}));
         assert_eq!(merge_difference(&before, &before), None);
     }
 
     fn documents() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            any::<bool>().prop_map(Value::from),
-            (0..4).prop_map(Value::from)
-        ];
+        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), (0..4).prop_map(Value::from)];
         let tree = leaf.prop_recursive(3, 20, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),

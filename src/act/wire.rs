@@ -36,9 +36,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn connect(mut config: Config, metrics: &Arc<Metrics>) -> Result<Client, kube::Error> {
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config)?;
-    Ok(builder
-        .with_layer(&CountRequests::new(Arc::clone(metrics)))
-        .build())
+    Ok(builder.with_layer(&CountRequests::new(Arc::clone(metrics))).build())
 }
 
 /// An object of the API by name; it need not exist.
@@ -56,20 +54,12 @@ impl Target {
     /// The object `name` in `namespace`.
     pub fn namespaced(resource: &ApiResource, namespace: &str, name: &str) -> Self {
         let namespace = Some(namespace.to_owned());
-        Self {
-            resource: resource.clone(),
-            namespace,
-            name: name.to_owned(),
-        }
+        Self { resource: resource.clone(), namespace, name: name.to_owned() }
     }
 
     /// The object `name` of the cluster.
     pub fn of_cluster(resource: &ApiResource, name: &str) -> Self {
-        Self {
-            resource: resource.clone(),
-            namespace: None,
-            name: name.to_owned(),
-        }
+        Self { resource: resource.clone(), namespace: None, name: name.to_owned() }
     }
 
     /// Path of the collection, or of the object with an optional subresource.
@@ -80,11 +70,7 @@ impl Target {
     /// [`BadName`] with the offending part.
     pub fn path(&self, part: Part) -> Result<String, BadName> {
         let resource = &self.resource;
-        let root = if resource.group.is_empty() {
-            "api"
-        } else {
-            "apis"
-        };
+        let root = if resource.group.is_empty() { "api" } else { "apis" };
         let mut path = format!("/{root}/{}", resource.api_version);
         if let Some(namespace) = &self.namespace {
             let _ = write!(path, "/namespaces/{}", safe(namespace)?);
@@ -133,11 +119,7 @@ pub struct BadName(String);
 fn safe(name: &str) -> Result<&str, BadName> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
     let is_name = name.bytes().all(plain) && name.bytes().any(|byte| byte.is_ascii_alphanumeric());
-    if is_name && name.len() <= 253 {
-        Ok(name)
-    } else {
-        Err(BadName(tidy(name)))
-    }
+    if is_name && name.len() <= 253 { Ok(name) } else { Err(BadName(tidy(name))) }
 }
 
 /// What became of a request.
@@ -242,19 +224,14 @@ pub struct Wire {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire")
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
+        f.debug_struct("Wire").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
 impl Wire {
     /// Requests through `client`, which must not retry; see [`connect`].
     pub fn new(client: Client) -> Self {
-        Self {
-            client,
-            timeout: DEFAULT_TIMEOUT,
-        }
+        Self { client, timeout: DEFAULT_TIMEOUT }
     }
 
     /// The same with another time limit for each request.
@@ -277,16 +254,9 @@ impl Wire {
         match self.exchange(Method::GET, path, "", None).await {
             Reply::Done(object) => Read::Found(object),
             Reply::Refused(refusal) if refusal.code == 404 => Read::Absent,
-            Reply::Refused(Refusal {
-                code,
-                message,
-                retry_after,
-                ..
-            }) => Read::Failed(ReadFailure::Refused {
-                code,
-                message,
-                retry_after,
-            }),
+            Reply::Refused(Refusal { code, message, retry_after, .. }) => {
+                Read::Failed(ReadFailure::Refused { code, message, retry_after })
+            }
             Reply::NotSent(message) => Read::Failed(ReadFailure::Unreachable(message)),
             Reply::Unknown(doubt) => Read::Failed(ReadFailure::Unreachable(doubt.to_string())),
         }
@@ -367,34 +337,18 @@ fn refusal(code: u16, header: Option<Duration>, body: &[u8]) -> Reply {
     let status = serde_json::from_slice::<Status>(body)
         .unwrap_or_else(|_| Status::failure(&String::from_utf8_lossy(body), "").with_code(code));
     let details = status.details;
-    let asked = details
-        .as_ref()
-        .map(|details| details.retry_after_seconds)
-        .filter(|s| *s > 0);
+    let asked = details.as_ref().map(|details| details.retry_after_seconds).filter(|s| *s > 0);
     let retry_after = header.or(asked.map(|seconds| Duration::from_secs(u64::from(seconds))));
     let message = tidy(&status.message);
     if !(400..500).contains(&code) {
-        return Reply::Unknown(Doubt::ServerError {
-            code,
-            message,
-            retry_after,
-        });
+        return Reply::Unknown(Doubt::ServerError { code, message, retry_after });
     }
     let causes = details.map(|details| details.causes).unwrap_or_default();
     let causes = causes
         .into_iter()
-        .map(|cause| Cause {
-            field: tidy(&cause.field),
-            reason: tidy(&cause.reason),
-        })
+        .map(|cause| Cause { field: tidy(&cause.field), reason: tidy(&cause.reason) })
         .collect();
-    Reply::Refused(Refusal {
-        code,
-        reason: tidy(&status.reason),
-        message,
-        causes,
-        retry_after,
-    })
+    Reply::Refused(Refusal { code, reason: tidy(&status.reason), message, causes, retry_after })
 }
 
 #[cfg(test)]
@@ -414,10 +368,7 @@ mod tests {
         let path = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes";
         assert_eq!(route.path(Part::Collection), Ok(path.to_owned()));
         assert_eq!(route.path(Part::Object), Ok(format!("{path}/web.v1")));
-        assert_eq!(
-            route.path(Part::Sub("status")),
-            Ok(format!("{path}/web.v1/status"))
-        );
+        assert_eq!(route.path(Part::Sub("status")), Ok(format!("{path}/web.v1/status")));
         let node =
             ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Node"), "nodes");
         let node = Target::of_cluster(&node, "n1").path(Part::Object);
@@ -426,18 +377,8 @@ mod tests {
 
     #[test]
     fn a_name_that_leads_elsewhere_is_no_name() {
-        for name in [
-            "",
-            ".",
-            "..",
-            "../../secrets/x",
-            "a/b",
-            "a?b=c",
-            "a%2fb",
-            "a b",
-            "a\n",
-            "ä",
-        ] {
+        for name in ["", ".", "..", "../../secrets/x", "a/b", "a?b=c", "a%2fb", "a b", "a\n", "ä"]
+        {
             let target = Target::namespaced(&routes(), "shop", name);
             assert!(target.path(Part::Object).is_err(), "{name:?}");
             let target = Target::namespaced(&routes(), name, "web");
@@ -448,16 +389,10 @@ mod tests {
     #[test]
     fn client_errors_are_definite_and_server_errors_are_not() {
         for code in [400, 401, 403, 404, 405, 409, 410, 413, 415, 422, 429] {
-            assert!(
-                matches!(refusal(code, None, b"no"), Reply::Refused(_)),
-                "{code}"
-            );
+            assert!(matches!(refusal(code, None, b"no"), Reply::Refused(_)), "{code}");
         }
         for code in [301, 500, 502, 503, 504] {
-            assert!(
-                matches!(refusal(code, None, b"no"), Reply::Unknown(_)),
-                "{code}"
-            );
+            assert!(matches!(refusal(code, None, b"no"), Reply::Unknown(_)), "{code}");
         }
     }
 
@@ -470,29 +405,20 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(pause(None), Some(Duration::from_secs(3)));
-        assert_eq!(
-            pause(Some(Duration::from_secs(9))),
-            Some(Duration::from_secs(9))
-        );
+        assert_eq!(pause(Some(Duration::from_secs(9))), Some(Duration::from_secs(9)));
     }
 
     /// A server that answers every request on every connection with `answer`.
     async fn serve(answer: &'static str) -> (Config, tokio::task::JoinHandle<()>) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let uri = format!("http://{}", listener.local_addr().unwrap())
-            .parse()
-            .unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let task = tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 tokio::spawn(async move {
                     let mut buffer = [0; 4096];
-                    while stream
-                        .read(&mut buffer)
-                        .await
-                        .is_ok_and(|length| length > 0)
-                    {
+                    while stream.read(&mut buffer).await.is_ok_and(|length| length > 0) {
                         let _ = stream.write_all(answer.as_bytes()).await;
                         if answer.is_empty() {
                             return;
@@ -507,9 +433,7 @@ mod tests {
     async fn get_once(config: Config) -> (Read, String) {
         let metrics = Arc::new(Metrics::default());
         let wire = Wire::new(connect(config, &metrics).unwrap());
-        let read = wire
-            .get(&Target::namespaced(&routes(), "shop", "web"))
-            .await;
+        let read = wire.get(&Target::namespaced(&routes(), "shop", "web")).await;
         (read, metrics.render(chrono::Utc::now()))
     }
 
@@ -518,15 +442,9 @@ mod tests {
         let answer = "HTTP/1.1 503 Unavailable\r\nretry-after: 4\r\ncontent-length: 0\r\n\r\n";
         let (config, server) = serve(answer).await;
         let (read, metrics) = get_once(config).await;
-        assert!(
-            matches!(read, Read::Failed(ReadFailure::Unreachable(_))),
-            "{read:?}"
-        );
+        assert!(matches!(read, Read::Failed(ReadFailure::Unreachable(_))), "{read:?}");
         let labels = r#"{verb="get",resource="httproutes",code="503"}"#;
-        assert!(
-            metrics.contains(&format!("sluice_api_requests_total{labels} 1\n")),
-            "{metrics}"
-        );
+        assert!(metrics.contains(&format!("sluice_api_requests_total{labels} 1\n")), "{metrics}");
         server.abort();
     }
 
@@ -536,10 +454,7 @@ mod tests {
         let wire = Wire::new(connect(config.clone(), &Arc::default()).unwrap());
         let send = || wire.exchange(Method::PATCH, "/api/v1/x".to_owned(), "", None);
         let reply = send().await;
-        assert!(
-            matches!(reply, Reply::Unknown(Doubt::Broken(_))),
-            "{reply:?}"
-        );
+        assert!(matches!(reply, Reply::Unknown(Doubt::Broken(_))), "{reply:?}");
         server.abort();
         assert!(server.await.unwrap_err().is_cancelled());
         let reply = send().await;

@@ -41,13 +41,7 @@ impl Health {
     /// Not ready until each of `caches` has been [marked](Self::synced).
     pub fn waiting_for(caches: impl IntoIterator<Item = impl fmt::Display>) -> Self {
         let pending = caches.into_iter().map(|cache| cache.to_string()).collect();
-        Self {
-            state: Mutex::new(HealthState {
-                pending,
-                started: true,
-                failure: None,
-            }),
-        }
+        Self { state: Mutex::new(HealthState { pending, started: true, failure: None }) }
     }
 
     fn state(&self) -> MutexGuard<'_, HealthState> {
@@ -66,9 +60,7 @@ impl Health {
 
     /// The process cannot go on and wants to be restarted.
     pub fn fail(&self, reason: &str) {
-        self.state()
-            .failure
-            .get_or_insert_with(|| reason.to_owned());
+        self.state().failure.get_or_insert_with(|| reason.to_owned());
     }
 
     /// Why the process is not ready; none if it is.
@@ -159,11 +151,7 @@ fn router(health: Arc<Health>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> 
         .route("/metrics", get(serve_metrics))
         .route("/healthz", get(serve_healthz))
         .route("/readyz", get(serve_readyz))
-        .with_state(Shared {
-            health,
-            metrics,
-            clock,
-        })
+        .with_state(Shared { health, metrics, clock })
 }
 
 async fn serve_metrics(State(shared): State<Shared>) -> impl IntoResponse {
@@ -195,17 +183,11 @@ mod tests {
     use crate::clock::SystemClock;
 
     async fn started(health: &Arc<Health>) -> (SocketAddr, CancellationToken, Task) {
-        let server = HealthServer::bind(([127, 0, 0, 1], 0).into())
-            .await
-            .unwrap();
+        let server = HealthServer::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let (address, stop) = (server.address(), CancellationToken::new());
         let metrics = Arc::new(Metrics::default());
-        let serving = server.serve(
-            Arc::clone(health),
-            metrics,
-            Arc::new(SystemClock),
-            stop.clone(),
-        );
+        let serving =
+            server.serve(Arc::clone(health), metrics, Arc::new(SystemClock), stop.clone());
         (address, stop, tokio::spawn(serving))
     }
 
@@ -227,10 +209,7 @@ mod tests {
         let (address, stop, task) = started(&health).await;
         health.synced("services");
         let (code, text) = fetch(address, "/readyz").await;
-        assert!(
-            code == 503 && text.contains("waiting for caches: rollouts"),
-            "{text}"
-        );
+        assert!(code == 503 && text.contains("waiting for caches: rollouts"), "{text}");
         assert_eq!(fetch(address, "/healthz").await.0, 200);
         health.synced("rollouts");
         assert_eq!(fetch(address, "/readyz").await.0, 200);
@@ -245,10 +224,7 @@ mod tests {
         let (address, stop, task) = started(&Arc::new(Health::default())).await;
         let (code, text) = fetch(address, "/metrics").await;
         assert_eq!(code, 200);
-        assert!(
-            text.contains("content-type: application/openmetrics-text"),
-            "{text}"
-        );
+        assert!(text.contains("content-type: application/openmetrics-text"), "{text}");
         assert!(text.contains("sluice_build_info{version="), "{text}");
         assert_eq!(fetch(address, "/debug/pprof").await.0, 404);
         stop.cancel();
@@ -263,22 +239,13 @@ mod tests {
         assert_eq!(fetch(address, "/healthz").await.0, 200);
         stop.cancel();
         let patience = DRAIN + Duration::from_secs(30);
-        tokio::time::timeout(patience, task)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(patience, task).await.unwrap().unwrap().unwrap();
     }
 
     #[tokio::test]
     async fn a_taken_address_is_named() {
-        let first = HealthServer::bind(([127, 0, 0, 1], 0).into())
-            .await
-            .unwrap();
+        let first = HealthServer::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let error = HealthServer::bind(first.address()).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("failed to listen on {}", first.address())
-        );
+        assert_eq!(error.to_string(), format!("failed to listen on {}", first.address()));
     }
 }

@@ -3,7 +3,8 @@
 //! The rules: when to claim, renew, wait and step down. They are pure; `controller::elector` carries
 //! them out. Whether a holder is dead is judged by how long its record has looked the same *here*,
 //! never by its timestamps, which come from another clock (the rule of client-go's
-//! `leaderelection`). Every claim raises `leaseTransitions`, which thereby numbers the leaderships.
+//! `leaderelection`). Every claim raises `leaseTransitions`, which thereby numbers the leaderships,
+//! without being their count.
 
 use std::time::Duration;
 
@@ -54,20 +55,12 @@ impl LeaseTimings {
     /// # Errors
     /// [`InvalidTimings`].
     pub fn checked(self) -> Result<Self, InvalidTimings> {
-        let Self {
-            lease,
-            renew_deadline,
-            retry,
-        } = self;
+        let Self { lease, renew_deadline, retry } = self;
         let whole = lease.subsec_nanos() == 0 && lease <= LONGEST_LEASE;
         if whole && lease > renew_deadline && renew_deadline > retry * 2 && !retry.is_zero() {
             Ok(self)
         } else {
-            Err(InvalidTimings {
-                lease,
-                renew_deadline,
-                retry,
-            })
+            Err(InvalidTimings { lease, renew_deadline, retry })
         }
     }
 }
@@ -127,10 +120,7 @@ impl Seen {
     /// Knowledge after the Lease was read as `record` at `now`, when `before` was known.
     pub fn update(before: Option<&Self>, record: Option<Record>, now: Instant) -> Self {
         match before {
-            Some(before) if before.record == record => Self {
-                record,
-                since: before.since,
-            },
+            Some(before) if before.record == record => Self { record, since: before.since },
             Some(_) | None => Self { record, since: now },
         }
     }
@@ -188,7 +178,10 @@ pub enum LeaseAction {
     StepDown(LossReason),
 }
 
-/// What `me` does, knowing `seen`, at `now`. `fresh_term` is the term of a Lease that has to be created.
+/// What `me` does, knowing `seen`, at `now`.
+///
+/// A new term is above every term that was seen, and at least `fresh_term`, which comes from a clock:
+/// thus terms do not start over when somebody deletes the Lease.
 ///
 /// An absent Lease is never claimed at once: whoever held it before it was deleted does not know yet,
 /// and may write until its deadline. Nor is absence watched for a while, since it has no version by
@@ -213,26 +206,16 @@ pub fn decide(me: &Contender, seen: &Seen, now: Instant, fresh_term: u32) -> Lea
         }
         Standing::Candidate { unsure_of } => {
             let Some(record) = &seen.record else {
-                return LeaseAction::Prepare {
-                    term: fresh_term.max(me.lowest_term),
-                };
+                return LeaseAction::Prepare { term: fresh_term.max(me.lowest_term) };
             };
             // Our own claim, of which only the answer was lost.
             let own = record.holder == me.identity && unsure_of == Some(record.term);
             let respected = record.respected_for(me.timings.lease);
             let until = seen.since + if own { Duration::ZERO } else { respected };
+            let term = record.term.saturating_add(1).max(me.lowest_term).max(fresh_term);
             // Terms that objects would not be believed start over; see `Epoch::MAX_TERM`.
-            let term = record.term.saturating_add(1).max(me.lowest_term);
-            let term = if term > Epoch::MAX_TERM {
-                fresh_term
-            } else {
-                term
-            };
-            if now >= until {
-                LeaseAction::Claim { term }
-            } else {
-                LeaseAction::Wait { until }
-            }
+            let term = if term > Epoch::MAX_TERM { fresh_term } else { term };
+            if now >= until { LeaseAction::Claim { term } } else { LeaseAction::Wait { until } }
         }
     }
 }
@@ -248,22 +231,12 @@ mod tests {
 
     fn contender(standing: Standing) -> Contender {
         let timings = LeaseTimings::default();
-        Contender {
-            identity: "me".to_owned(),
-            timings,
-            standing,
-            lowest_term: 1,
-        }
+        Contender { identity: "me".to_owned(), timings, standing, lowest_term: 1 }
     }
 
     fn held_by(holder: &str, lease_seconds: u32, term: u32) -> Record {
         let renewed = Some("2026-01-01T00:00:00.000000Z".to_owned());
-        Record {
-            holder: holder.to_owned(),
-            lease_seconds,
-            term,
-            renewed,
-        }
+        Record { holder: holder.to_owned(), lease_seconds, term, renewed }
     }
 
     fn candidate_waits(record: Record, unsure_of: Option<u32>) -> Duration {
@@ -282,30 +255,11 @@ mod tests {
         assert_eq!(candidate_waits(held_by("other", 15, 3), None), seconds(15));
         assert_eq!(candidate_waits(held_by("other", 60, 3), None), seconds(60));
         assert_eq!(candidate_waits(held_by("other", 1, 3), None), seconds(15));
-        assert_eq!(
-            candidate_waits(held_by("other", u32::MAX, 3), None),
-            seconds(600)
-        );
-        assert_eq!(
-            candidate_waits(held_by("", 15, 3), None),
-            seconds(15),
-            "wiped out by hand"
-        );
-        assert_eq!(
-            candidate_waits(held_by("", 1, 3), None),
-            seconds(0),
-            "released"
-        );
-        assert_eq!(
-            candidate_waits(held_by("me", 15, 3), None),
-            seconds(15),
-            "not our claim"
-        );
-        assert_eq!(
-            candidate_waits(held_by("me", 15, 3), Some(3)),
-            seconds(0),
-            "our lost claim"
-        );
+        assert_eq!(candidate_waits(held_by("other", u32::MAX, 3), None), seconds(600));
+        assert_eq!(candidate_waits(held_by("", 15, 3), None), seconds(15), "wiped out by hand");
+        assert_eq!(candidate_waits(held_by("", 1, 3), None), seconds(0), "released");
+        assert_eq!(candidate_waits(held_by("me", 15, 3), None), seconds(15), "not our claim");
+        assert_eq!(candidate_waits(held_by("me", 15, 3), Some(3)), seconds(0), "our lost claim");
     }
 
     #[test]
@@ -315,35 +269,20 @@ mod tests {
         let mut me = contender(Standing::Candidate { unsure_of: None });
         let term = |me: &Contender, record| match decide(
             me,
-            &Seen {
-                record: Some(record),
-                since,
-            },
+            &Seen { record: Some(record), since },
             later,
             500,
         ) {
             LeaseAction::Claim { term } => term,
             other => panic!("{other:?}"),
         };
-        assert_eq!(term(&me, held_by("other", 15, 3)), 4);
-        assert_eq!(
-            term(&me, held_by("other", 15, u32::MAX)),
-            500,
-            "absurd, starts over"
-        );
-        let absent = Seen {
-            record: None,
-            since,
-        };
-        assert_eq!(
-            decide(&me, &absent, later, 500),
-            LeaseAction::Prepare { term: 500 }
-        );
+        assert_eq!(term(&me, held_by("other", 15, 700)), 701);
+        assert_eq!(term(&me, held_by("other", 15, 3)), 500);
+        assert_eq!(term(&me, held_by("other", 15, u32::MAX)), 500, "absurd, starts over");
+        let absent = Seen { record: None, since };
+        assert_eq!(decide(&me, &absent, later, 500), LeaseAction::Prepare { term: 500 });
         me.lowest_term = 900;
-        assert_eq!(
-            decide(&me, &absent, later, 500),
-            LeaseAction::Prepare { term: 900 }
-        );
+        assert_eq!(decide(&me, &absent, later, 500), LeaseAction::Prepare { term: 900 });
         assert_eq!(term(&me, held_by("other", 15, 3)), 900);
     }
 
@@ -352,19 +291,13 @@ mod tests {
         let renewed_at = Instant::now();
         let me = contender(Standing::Leader { renewed_at });
         let act = |record, after| {
-            let seen = Seen {
-                record,
-                since: renewed_at,
-            };
+            let seen = Seen { record, since: renewed_at };
             decide(&me, &seen, renewed_at + Duration::from_millis(after), 500)
         };
         assert_eq!(act(Some(held_by("me", 15, 3)), 2000), LeaseAction::Renew);
         assert_eq!(act(Some(held_by("", 15, 3)), 2000), LeaseAction::Renew);
         assert_eq!(act(None, 2000), LeaseAction::Renew);
-        assert!(matches!(
-            act(Some(held_by("other", 15, 4)), 2000),
-            LeaseAction::StepDown(_)
-        ));
+        assert!(matches!(act(Some(held_by("other", 15, 4)), 2000), LeaseAction::StepDown(_)));
         let late = LeaseAction::StepDown(LossReason::RenewDeadline);
         assert_eq!(act(Some(held_by("me", 15, 3)), 10_000), late);
     }
@@ -374,14 +307,8 @@ mod tests {
         let start = Instant::now();
         let later = start + Duration::from_secs(5);
         let first = Seen::update(None, Some(held_by("other", 15, 3)), start);
-        assert_eq!(
-            Seen::update(Some(&first), Some(held_by("other", 15, 3)), later).since,
-            start
-        );
-        assert_eq!(
-            Seen::update(Some(&first), Some(held_by("other", 15, 4)), later).since,
-            later
-        );
+        assert_eq!(Seen::update(Some(&first), Some(held_by("other", 15, 3)), later).since, start);
+        assert_eq!(Seen::update(Some(&first), Some(held_by("other", 15, 4)), later).since, later);
         assert_eq!(Seen::update(Some(&first), None, later).since, later);
     }
 
@@ -400,12 +327,7 @@ mod tests {
             retry: Duration::from_secs(retry),
         };
         assert!(LeaseTimings::default().checked().is_ok());
-        for bad in [
-            times(10, 10, 2),
-            times(15, 4, 2),
-            times(15, 10, 0),
-            times(1000, 10, 2),
-        ] {
+        for bad in [times(10, 10, 2), times(15, 4, 2), times(15, 10, 0), times(1000, 10, 2)] {
             assert!(bad.checked().is_err(), "{bad:?}");
         }
     }
@@ -419,19 +341,9 @@ mod tests {
     }
 
     enum Doing {
-        Idle {
-            until: u64,
-        },
-        Reading {
-            read_at: u64,
-            answer_at: u64,
-            answer: Option<Stored>,
-        },
-        Writing {
-            sent: u64,
-            answer_at: u64,
-            number: usize,
-        },
+        Idle { until: u64 },
+        Reading { read_at: u64, answer_at: u64, answer: Option<Stored> },
+        Writing { sent: u64, answer_at: u64, number: usize },
     }
 
     /// The Lease and its version; none if there is none.
@@ -491,12 +403,7 @@ mod tests {
             let mut me = contender(Standing::Candidate { unsure_of: None });
             me.identity = format!("p{}", self.born);
             let until = self.now + self.rng.u64(0..3000);
-            Process {
-                me,
-                seen: None,
-                stored_version: None,
-                doing: Doing::Idle { until },
-            }
+            Process { me, seen: None, stored_version: None, doing: Doing::Idle { until } }
         }
 
         fn is_leading(&self, process: &Process) -> bool {
@@ -520,14 +427,8 @@ mod tests {
             };
             match self.rng.u32(0..600) {
                 0 => self.put(None),
-                1 => self.put(Some(Record {
-                    holder: String::new(),
-                    ..record
-                })),
-                2 => self.put(Some(Record {
-                    holder: "somebody".to_owned(),
-                    ..record
-                })),
+                1 => self.put(Some(Record { holder: String::new(), ..record })),
+                2 => self.put(Some(Record { holder: "somebody".to_owned(), ..record })),
                 _ => {}
             }
         }
@@ -544,11 +445,8 @@ mod tests {
                     let record = flight.record.clone();
                     self.put(Some(record));
                 }
-                self.flights[index].landed = if fits {
-                    Landed::As(self.version)
-                } else {
-                    Landed::Refused
-                };
+                self.flights[index].landed =
+                    if fits { Landed::As(self.version) } else { Landed::Refused };
             }
         }
 
@@ -558,26 +456,14 @@ mod tests {
                 Doing::Idle { until } if *until <= now => {
                     let read_at = now + self.rng.u64(0..800);
                     let answer_at = read_at + self.rng.u64(0..800);
-                    process.doing = Doing::Reading {
-                        read_at,
-                        answer_at,
-                        answer: None,
-                    };
+                    process.doing = Doing::Reading { read_at, answer_at, answer: None };
                 }
-                Doing::Reading {
-                    answer_at,
-                    answer: Some(answer),
-                    ..
-                } if *answer_at <= now => {
+                Doing::Reading { answer_at, answer: Some(answer), .. } if *answer_at <= now => {
                     let answer = answer.take();
                     self.know(process, answer);
                     self.choose(process);
                 }
-                Doing::Writing {
-                    sent,
-                    answer_at,
-                    number,
-                } if *answer_at <= now => {
+                Doing::Writing { sent, answer_at, number } if *answer_at <= now => {
                     let (sent, number) = (*sent, *number);
                     self.answered(process, sent, number);
                 }
@@ -587,9 +473,7 @@ mod tests {
 
         /// The server reads on time, even if the process that asked is stopped.
         fn read(&self, process: &mut Process) {
-            if let Doing::Reading {
-                read_at, answer, ..
-            } = &mut process.doing
+            if let Doing::Reading { read_at, answer, .. } = &mut process.doing
                 && answer.is_none()
                 && *read_at <= self.now
             {
@@ -615,9 +499,7 @@ mod tests {
             let known_term = seen.record.as_ref().map_or(fresh, |record| record.term);
             let term = match decide(&process.me, seen, self.at(now), fresh) {
                 LeaseAction::Claim { term } => {
-                    process.me.standing = Standing::Candidate {
-                        unsure_of: Some(term),
-                    };
+                    process.me.standing = Standing::Candidate { unsure_of: Some(term) };
                     term
                 }
                 LeaseAction::Prepare { term } => {
@@ -632,42 +514,21 @@ mod tests {
                 }
             };
             // Some requests land long after their sender has given up on them.
-            let delay = if self.rng.u32(0..20) == 0 {
-                25_000
-            } else {
-                900
-            };
+            let delay = if self.rng.u32(0..20) == 0 { 25_000 } else { 900 };
             let lands_at = now + self.rng.u64(0..delay);
             let answer_at = (lands_at + self.rng.u64(STEP..600)).min(now + REQUEST_TIMEOUT);
             let renewed = Some(format!("{now} {holder}"));
-            let record = Record {
-                holder,
-                lease_seconds: 15,
-                term,
-                renewed,
-            };
+            let record = Record { holder, lease_seconds: 15, term, renewed };
             let reply_lost = self.rng.u32(0..12) == 0;
             let expected = process.stored_version;
-            let flight = Flight {
-                lands_at,
-                record,
-                expected,
-                landed: Landed::NotYet,
-                reply_lost,
-            };
+            let flight = Flight { lands_at, record, expected, landed: Landed::NotYet, reply_lost };
             self.flights.push(flight);
             let number = self.flights.len() - 1;
-            process.doing = Doing::Writing {
-                sent: now,
-                answer_at,
-                number,
-            };
+            process.doing = Doing::Writing { sent: now, answer_at, number };
         }
 
         fn rest(&mut self, process: &mut Process) {
-            process.doing = Doing::Idle {
-                until: self.now + self.rng.u64(1600..2000),
-            };
+            process.doing = Doing::Idle { until: self.now + self.rng.u64(1600..2000) };
         }
 
         fn answered(&mut self, process: &mut Process, sent: u64, number: usize) {
@@ -675,9 +536,7 @@ mod tests {
             if let (Landed::As(version), false) = (flight.landed, flight.reply_lost) {
                 let record = flight.record.clone();
                 if record.holder == process.me.identity {
-                    process.me.standing = Standing::Leader {
-                        renewed_at: self.at(sent),
-                    };
+                    process.me.standing = Standing::Leader { renewed_at: self.at(sent) };
                     let before = self.leaderships.insert(record.term, record.holder.clone());
                     let same = before.is_none_or(|before| before == record.holder);
                     assert!(same, "term {} was given twice", record.term);

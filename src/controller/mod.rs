@@ -4,3 +4,4 @@
 pub mod elector;
 pub mod http;
 pub mod lease;
+pub mod queue;

@@ -49,14 +49,7 @@ const fn row(
     labels: &'static [&'static str],
     help: &'static str,
 ) -> MetricDoc {
-    MetricDoc {
-        name,
-        kind,
-        unit,
-        labels,
-        help,
-        buckets: &[],
-    }
+    MetricDoc { name, kind, unit, labels, help, buckets: &[] }
 }
 
 const fn histogram(
@@ -65,14 +58,7 @@ const fn histogram(
     buckets: &'static [f64],
     help: &'static str,
 ) -> MetricDoc {
-    MetricDoc {
-        name,
-        kind: MetricKind::Histogram,
-        unit: "seconds",
-        labels,
-        help,
-        buckets,
-    }
+    MetricDoc { name, kind: MetricKind::Histogram, unit: "seconds", labels, help, buckets }
 }
 
 use MetricKind::{Counter, Gauge};
@@ -120,9 +106,7 @@ pub const GIT_REVERT_SECONDS: MetricDoc = histogram(
 pub const ABORT_LATENCY: MetricDoc = histogram(
     "sluice_abort_latency_seconds",
     &[],
-    &[
-        0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0,
-    ],
+    &[0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0],
     "Time from the persisted verdict to the actual weight of the canary being 0",
 );
 /// Measurements.
@@ -145,9 +129,7 @@ pub const ANALYSIS_VALUE: MetricDoc = row(
 pub const RECONCILE: MetricDoc = histogram(
     "sluice_reconcile_seconds",
     &["kind"],
-    &[
-        0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0,
-    ],
+    &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0],
     "Duration of one reconcile, by kind of object",
 );
 /// Failed reconciles.
@@ -184,13 +166,8 @@ pub const STUCK: MetricDoc = row(
     "Rollouts that have been waiting longer than they should",
 );
 /// Rollouts by phase.
-pub const PHASES: MetricDoc = row(
-    Gauge,
-    "sluice_rollout_phase",
-    "",
-    &["phase"],
-    "Rollouts in a phase",
-);
+pub const PHASES: MetricDoc =
+    row(Gauge, "sluice_rollout_phase", "", &["phase"], "Rollouts in a phase");
 /// Decided weights.
 pub const DESIRED_WEIGHT: MetricDoc = row(
     Gauge,
@@ -216,53 +193,23 @@ pub const SERIES_DROPPED: MetricDoc = row(
     "Series dropped because a metric reached its limit of series",
 );
 /// Leadership.
-pub const LEADER: MetricDoc = row(
-    Gauge,
-    "sluice_leader",
-    "",
-    &[],
-    "1 while this process may write to the cluster, else 0",
-);
+pub const LEADER: MetricDoc =
+    row(Gauge, "sluice_leader", "", &[], "1 while this process may write to the cluster, else 0");
 /// Term of the leadership.
-pub const LEADER_EPOCH: MetricDoc = row(
-    Gauge,
-    "sluice_leader_epoch",
-    "",
-    &[],
-    "Term of the last leadership of this process",
-);
+pub const LEADER_EPOCH: MetricDoc =
+    row(Gauge, "sluice_leader_epoch", "", &[], "Term of the last leadership of this process");
 /// The build.
-pub const BUILD_INFO: MetricDoc = row(
-    Gauge,
-    "sluice_build_info",
-    "",
-    &["version"],
-    "1, with the version as a label",
-);
+pub const BUILD_INFO: MetricDoc =
+    row(Gauge, "sluice_build_info", "", &["version"], "1, with the version as a label");
 /// CPU time.
-pub const PROCESS_CPU: MetricDoc = row(
-    Counter,
-    "process_cpu_seconds_total",
-    "seconds",
-    &[],
-    "User and system CPU time",
-);
+pub const PROCESS_CPU: MetricDoc =
+    row(Counter, "process_cpu_seconds_total", "seconds", &[], "User and system CPU time");
 /// Memory.
-pub const PROCESS_MEMORY: MetricDoc = row(
-    Gauge,
-    "process_resident_memory_bytes",
-    "bytes",
-    &[],
-    "Resident memory",
-);
+pub const PROCESS_MEMORY: MetricDoc =
+    row(Gauge, "process_resident_memory_bytes", "bytes", &[], "Resident memory");
 /// Start time.
-pub const PROCESS_START: MetricDoc = row(
-    Gauge,
-    "process_start_time_seconds",
-    "seconds",
-    &[],
-    "Start of the process, Unix time",
-);
+pub const PROCESS_START: MetricDoc =
+    row(Gauge, "process_start_time_seconds", "seconds", &[], "Start of the process, Unix time");
 /// File descriptors.
 pub const PROCESS_FDS: MetricDoc = row(Gauge, "process_open_fds", "", &[], "Open file descriptors");
 /// Threads.
@@ -301,17 +248,9 @@ pub const CATALOG: &[MetricDoc] = &[
 pub fn as_markdown() -> String {
     let mut text = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
     for doc in CATALOG {
-        let labels = doc
-            .labels
-            .iter()
-            .map(|label| format!("`{label}`"))
-            .collect::<Vec<_>>();
+        let labels = doc.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>();
         let (name, kind, help) = (doc.name, doc.kind.as_str(), doc.help);
-        let _ = writeln!(
-            text,
-            "| `{name}` | {kind} | {} | {help} |",
-            labels.join(", ")
-        );
+        let _ = writeln!(text, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
     }
     text
 }
@@ -331,10 +270,7 @@ mod tests {
             assert_eq!(doc.kind == Counter, name.ends_with("_total"), "{name}");
             let base = name.trim_end_matches("_total");
             assert!(base.ends_with(doc.unit), "{name} is in {}", doc.unit);
-            assert!(
-                !doc.help.ends_with('.'),
-                "{name}: the full stop is added by the encoder"
-            );
+            assert!(!doc.help.ends_with('.'), "{name}: the full stop is added by the encoder");
             let is_histogram = doc.kind == MetricKind::Histogram;
             assert_eq!(is_histogram, !doc.buckets.is_empty(), "{name}");
             assert!(doc.buckets.is_sorted(), "{name}");

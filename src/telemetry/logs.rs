@@ -49,10 +49,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            format: LogFormat::default(),
-            level: "info".to_owned(),
-        }
+        Self { format: LogFormat::default(), level: "info".to_owned() }
     }
 }
 
@@ -76,9 +73,7 @@ pub enum LogError {
 /// An unreadable level, or a second start.
 pub fn start(config: &LogConfig) -> Result<(), LogError> {
     let colours = io::stderr().is_terminal();
-    subscriber(config, io::stderr, colours)?
-        .try_init()
-        .map_err(|_| LogError::AlreadyStarted)
+    subscriber(config, io::stderr, colours)?.try_init().map_err(|_| LogError::AlreadyStarted)
 }
 
 /// A subscriber that writes as configured to `writer`.
@@ -93,19 +88,11 @@ pub fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_ansi(colours);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
     let base = tracing_subscriber::registry().with(filter(&config.level)?);
     Ok(match config.format {
         LogFormat::Json => Box::new(
-            base.with(
-                lines
-                    .json()
-                    .flatten_event(true)
-                    .with_span_list(false)
-                    .with_target(true),
-            ),
+            base.with(lines.json().flatten_event(true).with_span_list(false).with_target(true)),
         ),
         LogFormat::Human => Box::new(base.with(lines.with_target(false))),
     })
@@ -122,9 +109,7 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
     if directives.trim().is_empty() {
         return Err(invalid());
     }
-    let mut filter = EnvFilter::builder()
-        .parse(&directives)
-        .map_err(|_| invalid())?;
+    let mut filter = EnvFilter::builder().parse(&directives).map_err(|_| invalid())?;
     for directive in SILENCED {
         filter = filter.add_directive(directive.parse().map_err(|_| invalid())?);
     }
@@ -154,10 +139,7 @@ mod tests {
     fn logged(format: LogFormat, level: &str, log: impl FnOnce()) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let config = LogConfig {
-            format,
-            level: level.to_owned(),
-        };
+        let config = LogConfig { format, level: level.to_owned() };
         let subscriber = subscriber(&config, move || writer.clone(), false).unwrap();
         tracing::subscriber::with_default(subscriber, log);
         let bytes = sink.0.lock().unwrap().clone();
@@ -172,10 +154,8 @@ mod tests {
             tracing::info!(weight.desired = 25, "weight set");
             tracing::debug!("not shown");
         });
-        let lines: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0]["weight.desired"], 25);
         assert_eq!(lines[0]["message"], "weight set");
@@ -194,10 +174,7 @@ mod tests {
         };
         assert_eq!(logged(LogFormat::Human, "debug", speak).lines().count(), 1);
         let loud = logged(LogFormat::Human, "trace,kube_client::client=trace", speak);
-        assert!(
-            !loud.contains("Secret") && loud.contains("connected"),
-            "{loud}"
-        );
+        assert!(!loud.contains("Secret") && loud.contains("connected"), "{loud}");
     }
 
     #[test]
@@ -209,10 +186,7 @@ mod tests {
     #[test]
     fn a_bad_level_or_format_is_refused_by_name() {
         let error = filter("sluice=loud").unwrap_err().to_string();
-        assert!(
-            error.starts_with("invalid log level \"sluice=loud\""),
-            "{error}"
-        );
+        assert!(error.starts_with("invalid log level \"sluice=loud\""), "{error}");
         assert!(filter("  ").is_err());
         assert!("xml".parse::<LogFormat>().is_err());
     }

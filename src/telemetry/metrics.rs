@@ -40,10 +40,7 @@ pub struct SeriesLimits {
 
 impl Default for SeriesLimits {
     fn default() -> Self {
-        Self {
-            analysis_values: 2000,
-            weights: 1000,
-        }
+        Self { analysis_values: 2000, weights: 1000 }
     }
 }
 
@@ -145,11 +142,7 @@ impl Metrics {
         add(all, &catalog::ROLLBACKS, self.rollbacks.clone());
         add(all, &catalog::ABORT_LATENCY, self.abort_latency.clone());
         add(all, &catalog::GIT_REVERTS, self.git_reverts.clone());
-        add(
-            all,
-            &catalog::GIT_REVERT_SECONDS,
-            self.git_revert_seconds.clone(),
-        );
+        add(all, &catalog::GIT_REVERT_SECONDS, self.git_revert_seconds.clone());
         add(all, &catalog::MEASUREMENTS, self.measurements.clone());
         add(all, &catalog::ANALYSIS_VALUE, self.analysis_values.family());
         add(all, &catalog::PHASES, self.phases.clone());
@@ -158,19 +151,13 @@ impl Metrics {
         add(all, &catalog::WAITING, self.waiting.clone());
         add(all, &catalog::STUCK, self.stuck.clone());
         add(all, &catalog::RECONCILE, self.reconcile.clone());
-        add(
-            all,
-            &catalog::RECONCILE_ERRORS,
-            self.reconcile_errors.clone(),
-        );
+        add(all, &catalog::RECONCILE_ERRORS, self.reconcile_errors.clone());
         add(all, &catalog::API_REQUESTS, self.api_requests.clone());
         add(all, &catalog::LEADER, self.leader.clone());
         add(all, &catalog::LEADER_EPOCH, self.leader_epoch.clone());
         add(all, &catalog::SERIES_DROPPED, self.series_dropped.clone());
         let build = Family::<Words<1>, Gauge>::default();
-        build
-            .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
-            .set(1);
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
         add(all, &catalog::BUILD_INFO, build);
         registry.register_collector(Box::new(ProcessCollector));
         self.registry = registry;
@@ -204,22 +191,16 @@ impl Metrics {
         mode: &'static str,
         duration: Option<Duration>,
     ) {
-        self.git_reverts
-            .get_or_create(&[("result", result), ("mode", mode)])
-            .inc();
+        self.git_reverts.get_or_create(&[("result", result), ("mode", mode)]).inc();
         if let Some(duration) = duration {
             let seconds = duration.as_secs_f64();
-            self.git_revert_seconds
-                .get_or_create(&[("mode", mode)])
-                .observe(seconds);
+            self.git_revert_seconds.get_or_create(&[("mode", mode)]).observe(seconds);
         }
     }
 
     /// A measurement was taken.
     pub fn measured(&self, provider: &'static str, result: &'static str) {
-        self.measurements
-            .get_or_create(&[("provider", provider), ("result", result)])
-            .inc();
+        self.measurements.get_or_create(&[("provider", provider), ("result", result)]).inc();
     }
 
     /// The last value of a metric of a Rollout.
@@ -232,9 +213,7 @@ impl Metrics {
 
     /// A reconcile of an object of `kind` is over.
     pub fn reconciled(&self, kind: &'static str, duration: Duration) {
-        self.reconcile
-            .get_or_create(&[("kind", kind)])
-            .observe(duration.as_secs_f64());
+        self.reconcile.get_or_create(&[("kind", kind)]).observe(duration.as_secs_f64());
     }
 
     /// A reconcile could not finish.
@@ -269,19 +248,10 @@ impl Metrics {
 
     /// The state of a Rollout after a reconcile.
     pub fn report_rollout(&self, namespace: &str, name: &str, report: RolloutReport) {
-        self.board()
-            .insert((namespace.to_owned(), name.to_owned()), report);
+        self.board().insert((namespace.to_owned(), name.to_owned()), report);
         let weights = [
-            (
-                &self.desired_weights,
-                &catalog::DESIRED_WEIGHT,
-                report.desired_weight,
-            ),
-            (
-                &self.actual_weights,
-                &catalog::ACTUAL_WEIGHT,
-                report.actual_weight,
-            ),
+            (&self.desired_weights, &catalog::DESIRED_WEIGHT, report.desired_weight),
+            (&self.actual_weights, &catalog::ACTUAL_WEIGHT, report.actual_weight),
         ];
         for (gauges, doc, weight) in weights {
             let labels = rollout_labels(namespace, name);
@@ -294,8 +264,7 @@ impl Metrics {
 
     /// A Rollout is gone.
     pub fn forget_rollout(&self, namespace: &str, name: &str) {
-        self.board()
-            .remove(&(namespace.to_owned(), name.to_owned()));
+        self.board().remove(&(namespace.to_owned(), name.to_owned()));
         let labels = rollout_labels(namespace, name);
         self.desired_weights.remove(&labels);
         self.actual_weights.remove(&labels);
@@ -336,18 +305,13 @@ impl Metrics {
 
     fn count_dropped(&self, doc: &MetricDoc, dropped: u64) {
         if dropped > 0 {
-            self.series_dropped
-                .get_or_create(&[("metric", doc.name)])
-                .inc_by(dropped);
+            self.series_dropped.get_or_create(&[("metric", doc.name)]).inc_by(dropped);
         }
     }
 }
 
 fn rollout_labels(namespace: &str, rollout: &str) -> Labels {
-    vec![
-        ("namespace", namespace.to_owned()),
-        ("rollout", rollout.to_owned()),
-    ]
+    vec![("namespace", namespace.to_owned()), ("rollout", rollout.to_owned())]
 }
 
 fn replace_all(
@@ -387,10 +351,7 @@ fn stem_and_unit(doc: &MetricDoc) -> (&'static str, Option<Unit>) {
     if doc.unit.is_empty() {
         return (stem, None);
     }
-    let stem = stem
-        .strip_suffix(doc.unit)
-        .and_then(|rest| rest.strip_suffix('_'))
-        .unwrap_or(stem);
+    let stem = stem.strip_suffix(doc.unit).and_then(|rest| rest.strip_suffix('_')).unwrap_or(stem);
     (stem, Some(Unit::Other(doc.unit.to_owned())))
 }
 
@@ -403,36 +364,19 @@ impl Collector for ProcessCollector {
         let Some(figures) = process::read() else {
             return Ok(());
         };
-        let ProcessFigures {
-            cpu_seconds,
-            resident_bytes,
-            threads,
-            started_at,
-            open_files,
-        } = figures;
+        let ProcessFigures { cpu_seconds, resident_bytes, threads, started_at, open_files } =
+            figures;
         let cpu = ConstCounter::new(cpu_seconds);
         let (stem, unit) = stem_and_unit(&catalog::PROCESS_CPU);
         let kind = ConstCounter::<f64>::TYPE;
         let help = with_stop(&catalog::PROCESS_CPU);
         cpu.encode(encoder.encode_descriptor(stem, &help, unit.as_ref(), kind)?)?;
         let memory = i64::try_from(resident_bytes).unwrap_or(i64::MAX);
-        encode_gauge(
-            &mut encoder,
-            &catalog::PROCESS_MEMORY,
-            &ConstGauge::new(memory),
-        )?;
-        encode_gauge(
-            &mut encoder,
-            &catalog::PROCESS_START,
-            &ConstGauge::new(started_at),
-        )?;
+        encode_gauge(&mut encoder, &catalog::PROCESS_MEMORY, &ConstGauge::new(memory))?;
+        encode_gauge(&mut encoder, &catalog::PROCESS_START, &ConstGauge::new(started_at))?;
         let files = ConstGauge::new(i64::from(open_files));
         encode_gauge(&mut encoder, &catalog::PROCESS_FDS, &files)?;
-        encode_gauge(
-            &mut encoder,
-            &catalog::PROCESS_THREADS,
-            &ConstGauge::new(i64::from(threads)),
-        )
+        encode_gauge(&mut encoder, &catalog::PROCESS_THREADS, &ConstGauge::new(i64::from(threads)))
     }
 }
 
@@ -467,11 +411,7 @@ mod tests {
         let overdue_at = bound.map(|seconds| since + chrono::TimeDelta::seconds(seconds));
         RolloutReport {
             phase,
-            waiting: Some(Waiting {
-                what: "Endpoints",
-                since,
-                overdue_at,
-            }),
+            waiting: Some(Waiting { what: "Endpoints", since, overdue_at }),
             desired_weight: Some(0.25),
             actual_weight: None,
         }
@@ -514,15 +454,10 @@ mod tests {
             .collect();
         assert_eq!(exported, documented);
         for doc in CATALOG {
-            let suffix = if doc.kind == MetricKind::Histogram {
-                "_count"
-            } else {
-                ""
-            };
+            let suffix = if doc.kind == MetricKind::Histogram { "_count" } else { "" };
             let start = format!("{}{suffix}", doc.name);
             let line = text.lines().find(|line| {
-                line.strip_prefix(&start)
-                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                line.strip_prefix(&start).is_some_and(|rest| rest.starts_with(['{', ' ']))
             });
             let line = line.unwrap_or_else(|| panic!("no sample of {start} in\n{text}"));
             for label in doc.labels {
@@ -539,14 +474,8 @@ mod tests {
         metrics.report_rollout("shop", "b", report("Progressing", 10, None));
         metrics.report_rollout("shop", "c", report("Paused", 5, Some(600)));
         let text = metrics.render(now());
-        assert!(
-            text.contains("sluice_rollout_phase{phase=\"Progressing\"} 2\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("sluice_waiting_seconds{what=\"Endpoints\"} 30\n"),
-            "{text}"
-        );
+        assert!(text.contains("sluice_rollout_phase{phase=\"Progressing\"} 2\n"), "{text}");
+        assert!(text.contains("sluice_waiting_seconds{what=\"Endpoints\"} 30\n"), "{text}");
         assert!(text.contains("sluice_stuck_rollouts 1\n"), "{text}");
         metrics.report_rollout("shop", "a", report("Healthy", 0, None));
         metrics.forget_rollout("shop", "b");
@@ -567,11 +496,7 @@ mod tests {
     #[test]
     fn an_unknown_actual_weight_has_no_series() {
         let metrics = everything();
-        assert!(
-            metrics
-                .render(now())
-                .contains("sluice_actual_weight_ratio{")
-        );
+        assert!(metrics.render(now()).contains("sluice_actual_weight_ratio{"));
         metrics.report_rollout("shop", "web", report("Progressing", 1, None));
         let text = metrics.render(now());
         assert!(!text.contains("sluice_actual_weight_ratio{"), "{text}");

@@ -18,18 +18,9 @@ const LONGEST_FOREIGN_TEXT: usize = 512;
 /// Text from outside, fit for logs and statuses: one line, no control characters, not endless.
 pub fn tidy(text: &str) -> String {
     let plain = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
+        if character.is_control() { ' ' } else { character }
     };
-    let mut kept: String = text
-        .trim()
-        .chars()
-        .take(LONGEST_FOREIGN_TEXT)
-        .map(plain)
-        .collect();
+    let mut kept: String = text.trim().chars().take(LONGEST_FOREIGN_TEXT).map(plain).collect();
     if text.trim().chars().nth(LONGEST_FOREIGN_TEXT).is_some() {
         kept.push('…');
     }
@@ -66,9 +57,6 @@ mod tests {
     #[test]
     fn a_chain_names_every_source_once() {
         let error = Outer("`web`", "x".parse::<u32>().unwrap_err());
-        assert_eq!(
-            chain(&error),
-            "failed to read `web`: invalid digit found in string"
-        );
+        assert_eq!(chain(&error), "failed to read `web`: invalid digit found in string");
     }
 }

@@ -28,10 +28,7 @@ impl CountRequests {
 impl<S> Layer<S> for CountRequests {
     type Service = Counted<S>;
     fn layer(&self, inner: S) -> Counted<S> {
-        Counted {
-            inner,
-            metrics: Arc::clone(&self.metrics),
-        }
+        Counted { inner, metrics: Arc::clone(&self.metrics) }
     }
 }
 
@@ -57,12 +54,7 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let (verb, resource) = name_of(request.method(), request.uri());
-        let mut count = Pending {
-            metrics: Arc::clone(&self.metrics),
-            verb,
-            resource,
-            done: false,
-        };
+        let mut count = Pending { metrics: Arc::clone(&self.metrics), verb, resource, done: false };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
@@ -111,9 +103,7 @@ fn name_of(method: &Method, uri: &http::Uri) -> (&'static str, String) {
         rest.drain(..2);
     }
     let watching = uri.query().is_some_and(|query| {
-        query
-            .split('&')
-            .any(|pair| pair == "watch=true" || pair == "watch=1")
+        query.split('&').any(|pair| pair == "watch=true" || pair == "watch=1")
     });
     let verb = verb_of(method, rest.len() > 1, watching);
     let resource = match (rest.first(), rest.get(2)) {
@@ -150,33 +140,18 @@ mod tests {
         };
         let base = "/apis/sluice.dev/v1alpha1/namespaces/shop/rollouts";
         assert_eq!(name(Method::GET, &format!("{base}/web")), "get rollouts");
+        assert_eq!(name(Method::PATCH, &format!("{base}/web/status?")), "patch rollouts/status");
         assert_eq!(
-            name(Method::PATCH, &format!("{base}/web/status?")),
-            "patch rollouts/status"
-        );
-        assert_eq!(
-            name(
-                Method::GET,
-                "/apis/sluice.dev/v1alpha1/rollouts?&watch=true"
-            ),
+            name(Method::GET, "/apis/sluice.dev/v1alpha1/rollouts?&watch=true"),
             "watch rollouts"
         );
-        assert_eq!(
-            name(Method::GET, &format!("{base}?limit=5")),
-            "list rollouts"
-        );
+        assert_eq!(name(Method::GET, &format!("{base}?limit=5")), "list rollouts");
         assert_eq!(
             name(Method::POST, "/api/v1/namespaces/shop/pods/p/eviction"),
             "create pods/eviction"
         );
-        assert_eq!(
-            name(Method::GET, "/api/v1/namespaces/shop"),
-            "get namespaces"
-        );
-        assert_eq!(
-            name(Method::GET, "/apis/sluice.dev/v1alpha1"),
-            "list discovery"
-        );
+        assert_eq!(name(Method::GET, "/api/v1/namespaces/shop"), "get namespaces");
+        assert_eq!(name(Method::GET, "/apis/sluice.dev/v1alpha1"), "list discovery");
         assert_eq!(name(Method::GET, "/version"), "get other");
     }
 }

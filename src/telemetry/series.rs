@@ -34,20 +34,14 @@ struct Order {
 
 impl fmt::Debug for LimitedGauges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LimitedGauges")
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
+        f.debug_struct("LimitedGauges").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
 impl LimitedGauges {
     /// At most `limit` series; 0 for none at all.
     pub fn new(limit: usize) -> Self {
-        Self {
-            family: Family::default(),
-            limit,
-            order: Mutex::default(),
-        }
+        Self { family: Family::default(), limit, order: Mutex::default() }
     }
 
     /// The family, for registration.
@@ -113,10 +107,7 @@ mod tests {
     use super::*;
 
     fn labels(name: &str) -> Labels {
-        vec![
-            ("namespace", "shop".to_owned()),
-            ("rollout", name.to_owned()),
-        ]
+        vec![("namespace", "shop".to_owned()), ("rollout", name.to_owned())]
     }
 
     #[test]
