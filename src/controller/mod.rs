@@ -2,6 +2,7 @@
 //! about rollouts.
 
 pub mod elector;
+pub mod git;
 pub mod http;
 pub mod lease;
 pub mod queue;
