@@ -7,4 +7,6 @@ pub mod http;
 pub mod lease;
 pub mod queue;
 mod report;
+pub mod run;
+pub mod settings;
 pub mod rollouts;
