@@ -5,3 +5,5 @@ pub mod elector;
 pub mod http;
 pub mod lease;
 pub mod queue;
+mod report;
+pub mod rollouts;
