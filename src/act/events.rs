@@ -75,7 +75,9 @@ fn change_news(change: &Change, revision: &str, new: &RolloutStatus) -> Option<N
             normal(Reason::RolloutPaused, format!("Rollout is paused ({})", reason.as_str()))
         }
         Change::Resumed => normal(Reason::RolloutResumed, "Rollout is resumed"),
-        Change::StepDone(index) => normal(
+        // A pause was told when it began, and the step after it is told when it is done.
+        Change::StepDone { was_pause: true, .. } => return None,
+        Change::StepDone { index, was_pause: false } => normal(
             Reason::RolloutStepCompleted,
             format!("Rollout step {} completed ({revision})", index.saturating_add(1)),
         ),

@@ -38,7 +38,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How old it may be when a Rollout is looked at for whatever reason.
 const RESYNC: Duration = Duration::from_secs(50);
 /// Shortest time between two status writes that only change counts and texts.
-const DETAIL_PAUSE: Duration = Duration::from_secs(2);
+const DETAIL_PAUSE: Duration = Duration::from_secs(5);
 /// Longest back-off of an action that keeps failing.
 const LONGEST_BACKOFF: u32 = 60;
 
