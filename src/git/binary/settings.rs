@@ -5,6 +5,7 @@
 //! mode 0700 that is removed with the job; nothing of it is an argument or an environment variable.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     io::Write as _,
     net::IpAddr,
@@ -187,7 +188,7 @@ fn https_config(place: &Path, remote: &Remote, addresses: &[IpAddr]) -> io::Resu
         if let Some(content) = content {
             let path = place.join(name);
             private_file(&path, content.bytes())?;
-            config.push_str(&format!("\t{key} = {}\n", quoted(&path.to_string_lossy())));
+            let _ = writeln!(config, "\t{key} = {}", quoted(&path.to_string_lossy()));
         }
     }
     Ok(config)
