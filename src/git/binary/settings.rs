@@ -9,7 +9,7 @@ use std::{
     fs, io,
     io::Write as _,
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -39,6 +39,7 @@ impl Settings {
         let builder = {
             let mut builder = tempfile::Builder::new();
             builder.prefix("sluice-git-");
+            builder.permissions(fs::Permissions::from_mode(0o700));
             builder
         };
         let directory = match scratch {
@@ -145,6 +146,8 @@ pub(super) fn make_repository(path: &Path, extra_config: &str) -> io::Result<()>
 /// What a cached repository needs to know beyond the job's own configuration.
 pub(super) const PARTIAL_CLONE: &str = "[extensions]\n\tpartialClone = origin\n";
 
+/// Objects are checked when they arrive, except for three harmless faults of very old programs that
+/// cannot be cured without rewriting a history.
 fn base_config(url: &GitUrl) -> String {
     format!(
         "[core]\n\thooksPath = /dev/null\n\taskPass =\n\tfsmonitor = false\n\tattributesFile = /dev/null\n\
@@ -153,6 +156,7 @@ fn base_config(url: &GitUrl) -> String {
          [protocol \"https\"]\n\tallow = always\n\
          [protocol \"ssh\"]\n\tallow = always\n\
          [fetch]\n\tfsckObjects = true\n\
+         [fetch \"fsck\"]\n\tzeroPaddedFilemode = ignore\n\tbadTimezone = ignore\n\tmissingSpaceBeforeDate = ignore\n\
          [transfer]\n\tfsckObjects = true\n\
          [gc]\n\tauto = 0\n\
          [maintenance]\n\tauto = false\n\
@@ -266,7 +270,7 @@ fn ssh_command(place: &Path, url: &GitUrl, addresses: &[IpAddr]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, sync::Arc};
+    use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
     use crate::git::credentials::Credentials;
