@@ -37,10 +37,7 @@ pub struct Sample {
 
 impl From<SampleValue> for Sample {
     fn from(value: SampleValue) -> Self {
-        Self {
-            value,
-            metadata: BTreeMap::new(),
-        }
+        Self { value, metadata: BTreeMap::new() }
     }
 }
 
@@ -213,6 +210,8 @@ pub enum MeasurementResult {
         /// Time of the next look.
         resume_at: DateTime<Utc>,
     },
+    /// The Job was deleted because the run ends.
+    Cancelled,
     /// No value.
     Error(MeasureError),
 }

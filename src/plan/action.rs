@@ -158,6 +158,8 @@ pub enum Action {
 pub struct RevertOrder {
     /// Identity of this revert.
     pub id: String,
+    /// How many tries failed before this one.
+    pub tries: u32,
     /// Whether it is only suggested.
     pub suggest_only: bool,
     /// The revision to go back to, and the commit that declared it.
@@ -170,6 +172,8 @@ pub struct RevertOrder {
     pub failed_template: Value,
     /// Why it failed, in sentences.
     pub cause: String,
+    /// Where the update stopped, such as `step 2/5`.
+    pub stopped_at: String,
     /// Name of the AnalysisRun that failed.
     pub run: String,
     /// Digests of the two templates: stable, failed.

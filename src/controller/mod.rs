@@ -1,0 +1,12 @@
+//! Wiring: leader election, the health and metrics server, watches and shutdown. Decides nothing
+//! about rollouts.
+
+pub mod elector;
+pub mod git;
+pub mod http;
+pub mod lease;
+pub mod queue;
+mod report;
+pub mod run;
+pub mod settings;
+pub mod rollouts;
