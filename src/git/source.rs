@@ -28,7 +28,7 @@ pub struct Source {
     pub branch: BranchName,
     /// The directory that the GitOps tool applies; the root of the repository is allowed.
     pub path: RepoPath,
-    /// The one file below `path` that declares the Rollout, when the user names it.
+    /// The one file that declares the Rollout, relative to `path`, when the user names it.
     pub file: Option<RepoPath>,
 }
 
