@@ -1,9 +1,11 @@
 //! Wiring: leader election, the health and metrics server, watches and shutdown. Decides nothing
 //! about rollouts.
 
+pub mod analysis_runs;
 pub mod elector;
 pub mod http;
 pub mod lease;
 pub mod queue;
 mod report;
 pub mod rollouts;
+mod run_news;
