@@ -3,9 +3,12 @@
 
 pub mod analysis_runs;
 pub mod elector;
+pub mod git;
 pub mod http;
 pub mod lease;
 pub mod queue;
 mod report;
+pub mod run;
+pub mod settings;
 pub mod rollouts;
 mod run_news;
