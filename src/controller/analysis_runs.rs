@@ -47,7 +47,7 @@ const MOST_PASSES: usize = 64;
 /// Passes of one run in a row before others get their turn.
 const PASSES_IN_A_ROW: usize = 30;
 /// Longest time until a run under way is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Longest time until a finished run that will be deleted is looked at again.
 const LOOK_AGAIN_FINISHED: Duration = Duration::from_hours(1);
 /// How long the outcomes of a round wait for a metric that was started with them, so that one round
@@ -292,7 +292,7 @@ impl AnalysisRuns {
             self.equipment.runner.forget(run.uid);
         }
         self.start(run, resolved, &step.status, due).await;
-        if is_ended && has_changed {
+        if self.is_at_rest(&Run { status: &step.status, ..*run }) {
             return Next::Again;
         }
         let latest = Instant::now() + LOOK_AGAIN;
