@@ -31,6 +31,8 @@ fn key() -> Key {
 struct Script {
     /// Time that a request takes.
     delay: Duration,
+    /// Metrics whose requests take three times as long.
+    slow: Vec<String>,
     /// Metrics whose Jobs never end.
     endless: Vec<String>,
     /// Metrics whose Jobs fail.
@@ -56,11 +58,15 @@ impl Jobs {
     }
 }
 
+fn metric_of(job: &Value) -> String {
+    let annotations = job["metadata"]["annotations"].as_object().unwrap();
+    let metric = annotations.iter().find(|(key, _)| key.ends_with("/metric-name")).unwrap().1;
+    metric.as_str().unwrap().to_owned()
+}
+
 /// The Job as the script has it end.
 fn ended(mut job: Value, script: &Script) -> Value {
-    let group = job["metadata"]["annotations"].as_object().unwrap();
-    let metric = group.iter().find(|(key, _)| key.ends_with("/metric-name")).unwrap().1;
-    let metric = metric.as_str().unwrap().to_owned();
+    let metric = metric_of(&job);
     if !script.endless.contains(&metric) {
         let kind = if script.failing.contains(&metric) { "Failed" } else { "Complete" };
         job["status"] = json!({"conditions": [{"type": kind, "status": "True"}]});
@@ -72,7 +78,8 @@ impl JobPort for Jobs {
     fn create(&self, _: &str, mut job: Value) -> BoxFuture<'_, Result<Value, JobPortError>> {
         async move {
             let script = self.script.lock().unwrap().clone();
-            sleep(script.delay).await;
+            let times = if script.slow.contains(&metric_of(&job)) { 3 } else { 1 };
+            sleep(script.delay * times).await;
             let name = job["metadata"]["name"].as_str().unwrap().to_owned();
             if let Some(existing) = self.stored.lock().unwrap().get(&name) {
                 return Ok(ended(existing.clone(), &script));
@@ -373,7 +380,8 @@ async fn a_refused_status_backs_off_and_nothing_is_measured_meanwhile() {
 #[tokio::test(start_paused = true)]
 async fn one_round_of_several_metrics_is_one_write() {
     let world = World::new();
-    world.script(Script { delay: Duration::from_millis(50), ..Script::default() });
+    let (delay, slow) = (Duration::from_millis(50), vec!["b".to_owned()]);
+    world.script(Script { delay, slow, ..Script::default() });
     let spec = json!({"interval": "10s", "count": 3});
     let metrics: Vec<Value> = ["a", "b", "c"].map(|name| job_metric(name, &spec)).into();
     world.create(&json!({"metrics": metrics}));
