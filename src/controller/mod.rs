@@ -1,6 +1,7 @@
 //! Wiring: leader election, the health and metrics server, watches and shutdown. Decides nothing
 //! about rollouts.
 
+pub mod analysis_runs;
 pub mod elector;
 pub mod git;
 pub mod http;
@@ -10,3 +11,4 @@ mod report;
 pub mod run;
 pub mod settings;
 pub mod rollouts;
+mod run_news;
