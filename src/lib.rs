@@ -4,9 +4,11 @@
 pub mod revision;
 pub mod weight;
 
-pub mod traffic;
 pub mod metrics;
+pub mod traffic;
 
 pub mod api;
 
 pub mod analysis;
+
+pub mod cli;
