@@ -10,5 +10,15 @@ pub mod traffic;
 pub mod api;
 
 pub mod analysis;
+pub mod git;
+pub mod plan;
+
+pub mod clock;
+pub mod telemetry;
+
+pub mod act;
+pub mod observe;
+
+pub mod controller;
 
 pub mod cli;

@@ -205,10 +205,10 @@ impl MetricsSourceSpec {
             if ways.into_iter().filter(|is_set| *is_set).count() != 1 {
                 say("credentials", "needs exactly one of basic, bearer, oauth2");
             }
-            if let Some(oauth2) = &credentials.oauth2 {
-                if let Err(problem) = checked_base_url(&oauth2.token_url) {
-                    say("credentials.oauth2.tokenUrl", &problem);
-                }
+            if let Some(oauth2) = &credentials.oauth2
+                && let Err(problem) = checked_base_url(&oauth2.token_url)
+            {
+                say("credentials.oauth2.tokenUrl", &problem);
             }
         }
         if let Some(ca) = &self.ca {
@@ -226,12 +226,11 @@ impl MetricsSourceSpec {
             say("allowedNamespaces", "is for ClusterMetricsSource only");
         }
         match self.timeout.as_ref().map(IntOrString::as_duration) {
-            None => {}
             Some(Err(problem)) => say("timeout", &problem.to_string()),
             Some(Ok(limit)) if limit.is_zero() || limit.num_seconds() > MAX_TIMEOUT_SECONDS => {
                 say("timeout", &format!("must be above 0 s and at most {MAX_TIMEOUT_SECONDS} s"));
             }
-            Some(Ok(_)) => {}
+            None | Some(Ok(_)) => {}
         }
         problems
     }

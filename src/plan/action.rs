@@ -158,6 +158,8 @@ pub enum Action {
 pub struct RevertOrder {
     /// Identity of this revert.
     pub id: String,
+    /// How many tries failed before this one.
+    pub tries: u32,
     /// Whether it is only suggested.
     pub suggest_only: bool,
     /// The revision to go back to, and the commit that declared it.

@@ -254,6 +254,8 @@ pub enum LedgerAnswer {
 pub struct RevertProgress {
     /// The revert's identity.
     pub id: String,
+    /// Which try: the number of failed ones before it.
+    pub tries: u32,
     /// Its result; absent while it runs.
     pub result: Option<RevertResult>,
 }
@@ -297,8 +299,6 @@ pub struct PodFact {
     pub name: String,
     /// Its revision.
     pub revision: Revision,
-    /// Whether it is ready.
-    pub is_ready: bool,
     /// Whether it is being deleted.
     pub is_terminating: bool,
     /// When it was created.

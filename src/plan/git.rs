@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 
 use super::action::{Action, RevertOrder};
 use super::effects::Effects;
-use super::facts::{LedgerAnswer, RevertResult};
+use super::facts::{LedgerAnswer, RevertProgress, RevertResult};
 use super::memory::{Memory, Phase};
 use super::validate::{ValidGit, ValidStrategy};
 use super::view::View;
@@ -206,7 +206,7 @@ fn revert_result(view: &View<'_>) -> Option<Memory> {
     if revert.state == GitRevertState::AwaitingApproval && revert.approved {
         return Some(with_state(view, GitRevertState::Planned, "", "approved"));
     }
-    let progress = view.observed.git.revert.as_ref().filter(|work| work.id == revert.id)?;
+    let progress = current_try(view, revert)?;
     if !matches!(revert.state, GitRevertState::Planned | GitRevertState::Pushing) {
         return None;
     }
@@ -239,17 +239,31 @@ fn revert_result(view: &View<'_>) -> Option<Memory> {
             with_state(view, GitRevertState::Blocked, reason, message)
         }
         RevertResult::Failed { message, retryable } => {
-            if *retryable && revert.tries < MAX_TRIES {
-                if revert.message == *message {
-                    return None;
-                }
-                with_state(view, GitRevertState::Planned, "Retrying", message)
+            let (state, reason) = if *retryable && revert.tries < MAX_TRIES {
+                (GitRevertState::Planned, "Retrying")
             } else {
-                with_state(view, GitRevertState::Blocked, "GitFailed", message)
+                (GitRevertState::Blocked, "GitFailed")
+            };
+            let mut memory = with_state(view, state, reason, message);
+            if let Some(revert) = &mut memory.git_revert {
+                revert.tries = revert.tries.saturating_add(1);
             }
+            memory
         }
     };
     Some(memory)
+}
+
+/// The work on the try that status is at; a result of an earlier try counts once only.
+fn current_try<'a>(view: &View<'a>, revert: &GitRevertStatus) -> Option<&'a RevertProgress> {
+    let work = view.observed.git.revert.as_ref()?;
+    (work.id == revert.id && work.tries == revert.tries).then_some(work)
+}
+
+/// How long to wait before the next try: 5 s, doubled by each failure, at most 5 minutes.
+fn backoff(tries: u32) -> TimeDelta {
+    let doubled = 5i64.saturating_mul(1i64 << tries.saturating_sub(1).min(10));
+    TimeDelta::seconds(if tries == 0 { 0 } else { doubled.min(300) })
 }
 
 fn sync_overdue(view: &View<'_>) -> Option<Memory> {
@@ -310,13 +324,12 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
         return None;
     }
     effects.waits.push("the Git revert".to_owned());
-    let is_running = view
-        .observed
-        .git
-        .revert
-        .as_ref()
-        .is_some_and(|work| work.id == revert.id && work.result.is_none());
-    if is_running || !is_all_stable(view) {
+    let not_before = revert.at.0 + backoff(revert.tries);
+    if view.now() < not_before {
+        effects.wake(not_before);
+        return None;
+    }
+    if current_try(view, revert).is_some() || !is_all_stable(view) {
         return None;
     }
     let stable = view.memory.stable.clone()?;
@@ -339,6 +352,7 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
         stable_set.digest.clone().unwrap_or_else(|| TemplateDigest::of(&stable_set.template));
     Some(RevertOrder {
         id: revert.id.clone(),
+        tries: revert.tries,
         suggest_only: git.mode != GitRevertMode::Push,
         stable: (stable.clone(), commit_of(&stable)),
         failed: (view.revision.clone(), commit_of(&view.revision)),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::action::Outcome;
+use super::action::{EffectClass, Outcome};
 use super::facts::{Known, Observed, ReplicaSetFact, RunSlot};
 use super::memory::{ABORT_TEXT, Memory, Pause, Phase, Requests};
 use super::validate::{ValidRollout, ValidStrategy};
@@ -56,7 +56,7 @@ pub fn project(
         status.canary = old.canary.clone();
         status.blue_green = old.blue_green.clone();
     }
-    let is_idle = decision.class.is_none() && waiting.is_empty() && !decision.changes_memory();
+    let is_idle = is_idle(decision) && waiting.is_empty();
     let (phase, message) = phase(view.as_ref(), memory, decision, is_idle);
     status.phase = Some(phase);
     status.message = cut(&message);
@@ -337,13 +337,35 @@ fn phase(
     (RolloutPhase::Progressing, progress_message(view, memory))
 }
 
-/// Whether the current revision has all its pods and is what every Service selects.
+/// Whether nothing is left to do but tidying up.
+fn is_idle(decision: &Decision) -> bool {
+    let is_tidying = decision.class.is_none_or(|class| match class {
+        EffectClass::ScaleDown | EffectClass::CleanUp | EffectClass::Git => true,
+        EffectClass::LowerWeight
+        | EffectClass::Finalize
+        | EffectClass::ScaleUp
+        | EffectClass::Select
+        | EffectClass::RaiseWeight
+        | EffectClass::Analyse
+        | EffectClass::Restart => false,
+    });
+    is_tidying && decision.change.is_none()
+}
+
+/// Whether the current revision has all its pods and is what every Service selects; without a
+/// router, pods of other revisions would still serve.
 fn is_whole(view: &View<'_>) -> bool {
     let replicas = view.replicas();
     let is_full =
         view.current().is_some_and(|set| set.desired == replicas && set.available >= replicas);
     let is_home = view.routing().is_none() || view.traffic().is_confirmed_all_stable();
-    is_full && is_home && targets::selections(view).is_empty()
+    let is_alone = match &view.spec.strategy {
+        ValidStrategy::Canary(canary) if canary.routing.is_none() => {
+            view.others().all(|other| other.desired == 0 && other.replicas == 0)
+        }
+        ValidStrategy::Canary(_) | ValidStrategy::BlueGreen(_) => true,
+    };
+    is_full && is_home && is_alone && targets::selections(view).is_empty()
 }
 
 fn deadline_message(view: Option<&View<'_>>) -> String {

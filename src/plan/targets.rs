@@ -56,9 +56,30 @@ pub(super) fn desired_split(view: &View<'_>, routing: &ValidRouting) -> (Split, 
         Phase::Aborted(_) => (abort_split(view, routing), None),
         // Once stable's Service selects the new revision too, the weight goes home.
         Phase::Promoting { .. } if view.selects(&routing.stable_service, &view.revision) => {
-            (none, None)
+            go_home(view, routing)
         }
         Phase::Canary(_) | Phase::Promoting { .. } => admit(view, routing, wanted),
+    }
+}
+
+/// The weight goes back to stable's Service when its endpoints are those of the new revision:
+/// endpoints follow a selector with a delay.
+fn go_home(view: &View<'_>, routing: &ValidRouting) -> (Split, Option<String>) {
+    let none = Split::all_stable(routing.total);
+    let service = &routing.stable_service;
+    let enough = enough_available(view, view.replicas());
+    let ready = view.ready_behind(service, &view.revision);
+    let held = view.traffic().highest.unwrap_or(none);
+    match ready {
+        Known::Known(ready) if ready >= enough => (none, None),
+        Known::Known(ready) => {
+            let revision = &view.revision;
+            let wait = format!(
+                "{enough} ready pods of revision {revision} behind Service `{service}` ({ready} ready)"
+            );
+            (held, Some(wait))
+        }
+        Known::Unknown(reason) => (held, Some(reason)),
     }
 }
 
@@ -143,11 +164,12 @@ pub(super) fn canary_size(view: &View<'_>) -> Option<u32> {
             });
             match scale {
                 None | Some(CanaryScale::MatchTrafficWeight) => floor(canary, by_weight, replicas),
+                // A size of its own never undercuts what the weight needs (S3).
                 Some(CanaryScale::Percent(percent)) => {
                     let share = Split::saturating(percent, 100).canary_need(replicas);
-                    floor(canary, share, replicas)
+                    floor(canary, share.max(by_weight), replicas)
                 }
-                Some(CanaryScale::Replicas(pods)) => pods,
+                Some(CanaryScale::Replicas(pods)) => pods.max(by_weight),
             }
         }
         Phase::Promoting { .. } => replicas,

@@ -490,7 +490,7 @@ fn blue_green_progress(
     at: &BlueGreen,
 ) -> Option<(Memory, Change)> {
     let has_passed = |wanted: RunSlot| {
-        runs::judging(view).any(|(slot, run)| {
+        runs::of_attempt(view).any(|(slot, run)| {
             slot == wanted
                 && (run.verdict == Verdict::Successful
                     || view.memory.acknowledged.contains(&run.name))
