@@ -103,9 +103,9 @@ impl MeasureCall {
                 endpoint: Box::new(endpoint.with_headers(&spec.headers)?),
                 spec: spec.clone(),
             }),
-            Provider::Job(_) => Err(MeasureError::Unusable(
-                "a Job is not measured over HTTP".to_owned(),
-            )),
+            Provider::Job(_) => {
+                Err(MeasureError::Unusable("a Job is not measured over HTTP".to_owned()))
+            }
         });
         call.unwrap_or_else(Self::Refused)
     }
@@ -152,10 +152,7 @@ impl MeasureCall {
             }
         };
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-            MeasurementResult::Error(MeasureError::TimedOut {
-                address: self.lane(),
-                limit,
-            })
+            MeasurementResult::Error(MeasureError::TimedOut { address: self.lane(), limit })
         })
     }
 }

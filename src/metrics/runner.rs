@@ -94,9 +94,7 @@ impl Runner {
             .lanes
             .entry(call.lane())
             .or_insert_with(|| Arc::new(Semaphore::new(MAX_PER_LANE)));
-        let work = self
-            .clone()
-            .carry_out(key.clone(), ordinal, call, Arc::clone(lane));
+        let work = self.clone().carry_out(key.clone(), ordinal, call, Arc::clone(lane));
         let task = tokio::spawn(work);
         state.slots.insert(key, Slot::Running(task.abort_handle()));
         true
@@ -157,10 +155,8 @@ impl Runner {
     pub fn acknowledge(&self, run_uid: &str, outcomes: &[MeasurementOutcome]) {
         let mut state = self.state();
         for outcome in outcomes {
-            let key = MeasurementKey {
-                run_uid: run_uid.to_owned(),
-                metric: outcome.metric.clone(),
-            };
+            let key =
+                MeasurementKey { run_uid: run_uid.to_owned(), metric: outcome.metric.clone() };
             let is_same =
                 matches!(state.slots.get(&key), Some(Slot::Finished(kept)) if kept == outcome);
             if is_same {

@@ -279,7 +279,10 @@ impl Objects {
 
 /// The key of an object.
 pub fn key_of(object: &Value) -> Key {
-    Key::new(text(object, "namespace").unwrap_or_default(), text(object, "name").unwrap_or_default())
+    Key::new(
+        text(object, "namespace").unwrap_or_default(),
+        text(object, "name").unwrap_or_default(),
+    )
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {

@@ -253,12 +253,7 @@ pub enum Blocked {
 }
 
 fn list(paths: &[RepoPath]) -> String {
-    let mut text = paths
-        .iter()
-        .take(5)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = paths.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if paths.len() > 5 {
         text.push_str(&format!(" and {} more", paths.len() - 5));
     }
