@@ -190,7 +190,8 @@ fn items(node: Node) -> Vec<Node> {
 }
 
 fn syntax(file: &SourceFile, problem: &Syntax) -> Finding {
-    let is_template = file.text.contains("{{") && file.text.contains("}}");
+    // Arguments of analysis templates have braces too, but none of these.
+    let is_template = ["{{-", "{{ .", "{{.", ".Values"].iter().any(|it| file.text.contains(it));
     let hint = is_template.then(|| {
         "this looks like a template: render it first, for example helm template . | kubectl sluice \
          lint -f -"

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::yaml::{Content, Node};
+use super::yaml::{Content, Node, plain_scalar};
 
 /// Something that does not fit the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +164,14 @@ impl Walk<'_> {
             Content::Scalar(_) | Content::List(_) | Content::Map(_) => "",
         };
         let hint = nearest(text, words.iter()).map(|word| format!("did you mean {word}?"));
+        // An unquoted `Off` is false to kubectl, and so to the API server.
+        let unquoted = words.iter().find(|word| {
+            let read = plain_scalar(word);
+            matches!(&node.content, Content::Scalar(value) if read.is_boolean() && *value == read)
+        });
+        let hint = unquoted
+            .map(|word| format!("kubectl reads an unquoted {word} so: write \"{word}\" in quotes"))
+            .or(hint);
         self.misfit(node, field, format!("is {given}, not one of {}", words.join(", ")), hint)
     }
 
@@ -290,7 +298,9 @@ pub(super) fn nearest<'a>(
     names: impl Iterator<Item = impl AsRef<str> + 'a>,
 ) -> Option<String> {
     let given = given.to_lowercase();
-    let limit = (given.chars().count() / 3).max(1);
+    let length = given.chars().count();
+    // Two letters that changed places are two changes.
+    let limit = (length / 3).max(if length > 3 { 2 } else { 1 });
     names
         .map(|name| (distance(&given, &name.as_ref().to_lowercase()), name.as_ref().to_owned()))
         .filter(|(distance, _)| *distance <= limit)

@@ -353,7 +353,8 @@ fn merged(entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
     own
 }
 
-fn plain_scalar(text: &str) -> Value {
+/// What an unquoted text means.
+pub(super) fn plain_scalar(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
