@@ -16,6 +16,8 @@ pub mod plan;
 pub mod clock;
 pub mod telemetry;
 
+pub mod generate;
+
 pub mod act;
 pub mod observe;
 

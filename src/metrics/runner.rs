@@ -110,7 +110,7 @@ impl Runner {
         // The lane first: who waits for a busy server must not hold a place that others need.
         let _lane_permit = lane.acquire_owned().await;
         let _permit = Arc::clone(&self.all).acquire_owned().await;
-        let started_at = (self.ctx.clock)();
+        let started_at = self.ctx.clock.now();
         // A panic in one provider must neither stop the others nor leave this slot busy for ever.
         let work = std::panic::AssertUnwindSafe(call.measure(&self.ctx)).catch_unwind();
         let result = work.await.unwrap_or_else(|_| {
@@ -118,7 +118,7 @@ impl Runner {
                 "the measurement broke down".to_owned(),
             ))
         });
-        let finished_at = (self.ctx.clock)();
+        let finished_at = self.ctx.clock.now();
         let outcome = MeasurementOutcome {
             metric: key.metric.clone(),
             ordinal,

@@ -145,7 +145,7 @@ impl std::fmt::Debug for Starter {
 
 impl Starter {
     fn start(&self, resource: ApiResource, config: Config) -> Arc<Cache> {
-        let cache = Arc::new(Cache::new(resource));
+        let cache = Arc::new(Cache::new(resource, Cache::watches_of(&self.scope)));
         let (client, scope) = (self.client.clone(), self.scope.clone());
         let (changes, stop) = (self.changes.clone(), self.stop.clone());
         self.tasks.spawn(run(cache.clone(), client, scope, config, changes, stop));
@@ -153,7 +153,7 @@ impl Starter {
     }
 
     fn start_metadata(&self, resource: ApiResource, config: Config) -> Arc<Cache> {
-        let cache = Arc::new(Cache::new(resource));
+        let cache = Arc::new(Cache::new(resource, Cache::watches_of(&self.scope)));
         let (client, scope) = (self.client.clone(), self.scope.clone());
         let (changes, stop) = (self.changes.clone(), self.stop.clone());
         self.tasks.spawn(run_metadata(cache.clone(), client, scope, config, changes, stop));

@@ -404,6 +404,19 @@ fn after_an_error_it_is_tried_again_after_ten_seconds_and_then_back_on_the_grid(
 }
 
 #[test]
+fn a_retry_shortly_before_a_point_of_the_grid_stands_for_that_point() {
+    let fields = json!({"successCondition": GOOD_BELOW, "interval": "1m"});
+    let mut play = Play::of(vec![metric("m", fields)]);
+    let start = play.now;
+    for _ in 0..5 {
+        play.measure("m", unreachable());
+    }
+    play.measure("m", good());
+    assert_eq!((play.now - start).num_seconds(), 50);
+    assert_eq!((play.step.wake_at.unwrap() - start).num_seconds(), 120);
+}
+
+#[test]
 fn an_outcome_that_is_delivered_twice_is_counted_once() {
     let mut play = Play::of(vec![metric(
         "m",

@@ -10,4 +10,6 @@ mod laws;
 #[cfg(test)]
 mod play;
 #[cfg(test)]
+mod ready_templates;
+#[cfg(test)]
 mod validation;

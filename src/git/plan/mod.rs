@@ -188,6 +188,9 @@ pub enum SuggestReason {
     /// The server refuses pushes to the branch.
     #[error("the branch is protected: {0}")]
     BranchProtected(String),
+    /// The branch moved each time before the push arrived.
+    #[error("the branch moved during each of {0} tries")]
+    BranchBusy(u32),
 }
 
 /// What HEAD declares instead.
