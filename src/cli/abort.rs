@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::error::CliError;
 use super::standing::is_settled;
 use super::verb::{Decision, Edit, Subject};
 
@@ -10,22 +9,22 @@ use super::verb::{Decision, Edit, Subject};
 pub(super) const VERB: &str = "abort";
 
 /// What aborting means here.
-pub(super) fn decide(subject: &Subject) -> Result<Decision, CliError> {
+pub(super) fn decide(subject: &Subject) -> Decision {
     let status = subject.rollout.status.clone().unwrap_or_default();
     if status.stable_rs.is_empty() {
-        return Ok(Decision::Nothing(
+        return Decision::Nothing(
             "has no stable version yet that traffic could go back to: nothing to abort".to_owned(),
-        ));
+        );
     }
     if is_settled(&status) {
-        return Ok(Decision::Nothing("has no update in progress: nothing to abort".to_owned()));
+        return Decision::Nothing("has no update in progress: nothing to abort".to_owned());
     }
     if status.abort {
         let when = status.aborted_at.map_or_else(
             || "is being aborted already".to_owned(),
             |at| format!("was aborted already, at {at}"),
         );
-        return Ok(Decision::Nothing(when));
+        return Decision::Nothing(when);
     }
     let mut wanted = subject.part("status");
     wanted.insert("abort".to_owned(), json!(true));
@@ -34,10 +33,10 @@ pub(super) fn decide(subject: &Subject) -> Result<Decision, CliError> {
     } else {
         Vec::new()
     };
-    Ok(Decision::Change(Edit {
+    Decision::Change(Edit {
         status: Some(Value::Object(wanted)),
         said: format!("is aborted: all traffic goes back to revision {}", status.stable_rs),
         notes,
         ..Edit::default()
-    }))
+    })
 }

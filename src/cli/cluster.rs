@@ -447,7 +447,7 @@ fn time_limit(text: &str) -> Result<Duration, CliError> {
     let limit = value.as_duration().ok().and_then(|limit| limit.to_std().ok());
     match limit {
         // As in kubectl: zero means no limit. A day is as good, and every call keeps a limit.
-        Some(limit) if limit.is_zero() => Ok(Duration::from_secs(86_400)),
+        Some(limit) if limit.is_zero() => Ok(Duration::from_hours(24)),
         Some(limit) => Ok(limit),
         None => Err(CliError::usage(
             format!("--request-timeout {text:?} is not a duration"),

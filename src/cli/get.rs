@@ -18,7 +18,7 @@ pub(super) async fn rollout(
     console: &mut Console<'_>,
     args: &GetArgs,
 ) -> Result<Exit, CliError> {
-    let (world, rollout) = World::load(cluster, &args.name).await?;
+    let (world, rollout) = Box::pin(World::load(cluster, &args.name)).await?;
     if args.watch {
         return live::run(cluster, console, world, &rollout).await;
     }

@@ -143,13 +143,12 @@ pub fn list_lines(list: &RolloutList, has_namespaces: bool, now: DateTime<Utc>) 
             row.push(Span::plain(&item.namespace));
         }
         row.push(Span::plain(&item.name));
-        match &item.facts {
-            Some(facts) => row.extend(fact_cells(facts)),
-            None => {
-                row.push(Span::plain("-"));
-                row.push(Span::state(Tone::Bad, "Malformed"));
-                row.extend(std::iter::repeat_n(Span::plain("-"), 7));
-            }
+        if let Some(facts) = &item.facts {
+            row.extend(fact_cells(facts));
+        } else {
+            row.push(Span::plain("-"));
+            row.push(Span::state(Tone::Bad, "Malformed"));
+            row.extend(std::iter::repeat_n(Span::plain("-"), 7));
         }
         row.push(Span::plain(age(item.created_at.map(|time| time.0), now)));
         row.extend(item.malformed.clone().map(|why| Span::toned(Tone::Bad, why)));

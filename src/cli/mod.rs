@@ -124,7 +124,7 @@ async fn on_cluster(
     console: &mut Console<'_>,
 ) -> Result<Exit, CliError> {
     match command {
-        Command::Get(Get::Rollout(args)) => get::rollout(cluster, console, args).await,
+        Command::Get(Get::Rollout(args)) => Box::pin(get::rollout(cluster, console, args)).await,
         Command::Get(Get::Analysisrun { name }) => get::analysis_run(cluster, console, name).await,
         Command::List(List::Rollouts { all_namespaces }) => {
             list::run(cluster, console, *all_namespaces).await
@@ -133,19 +133,22 @@ async fn on_cluster(
         Command::Explain { name } => explain::run(cluster, console, name).await,
         Command::Promote(args) => promote(cluster, console, args).await,
         Command::Abort(args) => {
-            verb::on_each(cluster, console, &args.names, abort::VERB, &abort::decide).await
+            let decide = |subject: &verb::Subject| Ok(abort::decide(subject));
+            verb::on_each(cluster, console, &args.names, abort::VERB, &decide).await
         }
         Command::Retry(args) => retry(cluster, console, args).await,
         Command::Pause(args) => {
-            verb::on_each(cluster, console, &args.names, pause::PAUSE, &pause::decide_pause).await
+            let decide = |subject: &verb::Subject| Ok(pause::decide_pause(subject));
+            verb::on_each(cluster, console, &args.names, pause::PAUSE, &decide).await
         }
         Command::Resume(args) => {
-            verb::on_each(cluster, console, &args.names, pause::RESUME, &pause::decide_resume).await
+            let decide = |subject: &verb::Subject| Ok(pause::decide_resume(subject));
+            verb::on_each(cluster, console, &args.names, pause::RESUME, &decide).await
         }
         Command::Undo(args) => undo(cluster, console, args).await,
         Command::Restart(args) => {
             let delay = restart::parse_delay(args.delay.as_deref())?;
-            let decide = move |subject: &verb::Subject| restart::decide(subject, delay);
+            let decide = move |subject: &verb::Subject| Ok(restart::decide(subject, delay));
             verb::on_each(cluster, console, &args.names, restart::VERB, &decide).await
         }
         Command::Set(Set::Image { name, images }) => {
@@ -184,7 +187,8 @@ async fn retry(
     console: &mut Console<'_>,
     args: &RetryArgs,
 ) -> Result<Exit, CliError> {
-    let exit = verb::on_each(cluster, console, &args.names, retry::VERB, &retry::decide).await?;
+    let decide = |subject: &verb::Subject| Ok(retry::decide(subject));
+    let exit = verb::on_each(cluster, console, &args.names, retry::VERB, &decide).await?;
     wait_for(cluster, console, &args.names, args.wait, args.timeout.as_deref(), exit).await
 }
 

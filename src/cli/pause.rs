@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::error::CliError;
 use super::verb::{Decision, Edit, Subject};
 
 /// The verb of `pause` in `lastRequest`.
@@ -11,22 +10,22 @@ pub(super) const PAUSE: &str = "pause";
 pub(super) const RESUME: &str = "resume";
 
 /// What pausing means here.
-pub(super) fn decide_pause(subject: &Subject) -> Result<Decision, CliError> {
+pub(super) fn decide_pause(subject: &Subject) -> Decision {
     if subject.rollout.spec.paused {
-        return Ok(Decision::Nothing("is paused already".to_owned()));
+        return Decision::Nothing("is paused already".to_owned());
     }
     let mut spec = subject.part("spec");
     spec.insert("paused".to_owned(), json!(true));
-    Ok(Decision::Change(Edit {
+    Decision::Change(Edit {
         spec: Some(Value::Object(spec)),
         said: "is paused until `resume`".to_owned(),
         notes: super::gitops::note(subject, "spec.paused"),
         ..Edit::default()
-    }))
+    })
 }
 
 /// What resuming means here.
-pub(super) fn decide_resume(subject: &Subject) -> Result<Decision, CliError> {
+pub(super) fn decide_resume(subject: &Subject) -> Decision {
     let name = subject.rollout.metadata.name.as_deref().unwrap_or_default();
     if !subject.rollout.spec.paused {
         let status = subject.rollout.status.as_ref();
@@ -36,14 +35,14 @@ pub(super) fn decide_resume(subject: &Subject) -> Result<Decision, CliError> {
         } else {
             String::new()
         };
-        return Ok(Decision::Nothing(format!("is not paused by spec.paused{more}")));
+        return Decision::Nothing(format!("is not paused by spec.paused{more}"));
     }
     let mut spec = subject.part("spec");
     spec.remove("paused");
-    Ok(Decision::Change(Edit {
+    Decision::Change(Edit {
         spec: Some(Value::Object(spec)),
         said: "goes on: spec.paused is cleared".to_owned(),
         notes: super::gitops::note(subject, "spec.paused"),
         ..Edit::default()
-    }))
+    })
 }

@@ -23,7 +23,7 @@ pub(super) fn parse_delay(text: Option<&str>) -> Result<TimeDelta, CliError> {
 }
 
 /// What restarting means here.
-pub(super) fn decide(subject: &Subject, delay: TimeDelta) -> Result<Decision, CliError> {
+pub(super) fn decide(subject: &Subject, delay: TimeDelta) -> Decision {
     let at = subject.now.checked_add_signed(delay).unwrap_or(subject.now);
     let mut spec = subject.part("spec");
     // Whole seconds: the form that kubectl and Argo Rollouts write.
@@ -34,9 +34,9 @@ pub(super) fn decide(subject: &Subject, delay: TimeDelta) -> Result<Decision, Cl
     } else {
         format!("in {} (at {})", span_of_time(delay), Time(at))
     };
-    Ok(Decision::Change(Edit {
+    Decision::Change(Edit {
         spec: Some(Value::Object(spec)),
         said: format!("restarts its pods {when}, a few at a time"),
         ..Edit::default()
-    }))
+    })
 }

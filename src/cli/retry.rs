@@ -4,21 +4,20 @@
 
 use serde_json::Value;
 
-use super::error::CliError;
 use super::verb::{Decision, Edit, Subject};
 
 /// The verb in `lastRequest`.
 pub(super) const VERB: &str = "retry";
 
 /// What retrying means here.
-pub(super) fn decide(subject: &Subject) -> Result<Decision, CliError> {
+pub(super) fn decide(subject: &Subject) -> Decision {
     let status = subject.rollout.status.clone().unwrap_or_default();
     if !status.abort {
-        return Ok(Decision::Nothing(if status.aborted_at.is_some() {
+        return Decision::Nothing(if status.aborted_at.is_some() {
             "is being tried again already".to_owned()
         } else {
             "is not aborted: nothing to retry".to_owned()
-        }));
+        });
     }
     let mut wanted = subject.part("status");
     wanted.remove("abort");
@@ -27,10 +26,10 @@ pub(super) fn decide(subject: &Subject) -> Result<Decision, CliError> {
     } else {
         "goes on: the abort is taken back before it was carried out".to_owned()
     };
-    Ok(Decision::Change(Edit {
+    Decision::Change(Edit {
         status: Some(Value::Object(wanted)),
         said,
         about: Some(status.current_pod_hash),
         ..Edit::default()
-    }))
+    })
 }

@@ -165,21 +165,21 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn rollout(spec: serde_json::Value, status: serde_json::Value) -> Rollout {
+    fn rollout(spec: &serde_json::Value, status: &serde_json::Value) -> Rollout {
         serde_json::from_value(json!({
             "metadata": {"name": "shop", "generation": 4}, "spec": spec, "status": status}))
         .unwrap()
     }
 
-    fn canary(status: serde_json::Value) -> Rollout {
+    fn canary(status: &serde_json::Value) -> Rollout {
         let steps = json!([{"setWeight": 5}, {"pause": {}}, {"pause": {"duration": "90s"}}]);
-        rollout(json!({"strategy": {"canary": {"steps": steps}}}), status)
+        rollout(&json!({"strategy": {"canary": {"steps": steps}}}), status)
     }
 
     #[test]
     fn a_status_of_an_older_spec_is_not_healthy() {
         let status = json!({"observedGeneration": "3", "phase": "Healthy"});
-        let standing = standing(&canary(status));
+        let standing = standing(&canary(&status));
         assert_eq!(standing.phase, RolloutPhase::Progressing);
         assert!(standing.message.contains("newest spec"), "{}", standing.message);
     }
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_pause_without_end_needs_a_person_and_a_timed_one_does_not() {
         let paused = |step: u32| {
-            canary(json!({
+            canary(&json!({
                 "observedGeneration": "4", "phase": "Paused", "message": "CanaryPauseStep",
                 "stableRS": "a", "currentPodHash": "b", "currentStepIndex": step,
                 "controllerPause": true, "pauseConditions":
@@ -209,7 +209,7 @@ mod tests {
             let mut status = json!({"observedGeneration": "4", "phase": "Paused", "stableRS": "a",
                 "currentPodHash": "b", "currentStepIndex": 1});
             status.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-            standing(&canary(status))
+            standing(&canary(&status))
         };
         for extra in [
             json!({"controllerPause": true}),

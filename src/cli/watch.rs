@@ -45,8 +45,10 @@ pub(super) fn rollout_news(cluster: &Cluster, name: &str) -> NewsStream {
 /// News of the Rollout and of everything that belongs to it.
 pub(super) fn all_news(cluster: &Cluster, rollout: &Rollout) -> NewsStream {
     let name = rollout.metadata.name.as_deref().unwrap_or_default();
-    let mut of_pods = watcher::Config::default();
-    of_pods.label_selector = pods_of(rollout).label_selector;
+    let of_pods = watcher::Config {
+        label_selector: pods_of(rollout).label_selector,
+        ..watcher::Config::default()
+    };
     let namespace = cluster.namespace();
     let sets: Api<ReplicaSet> = Api::namespaced(cluster.client(), namespace);
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);

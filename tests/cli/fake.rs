@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sluice::cli::{Connector, Console, Terminal, run};
 
 /// The time of every test.
-pub fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     "2026-08-17T12:00:00Z".parse().unwrap()
 }
 
@@ -25,20 +25,20 @@ type Answer = UnsyncBoxBody<Bytes, io::Error>;
 type Hook = Box<dyn FnOnce(&mut State) + Send>;
 
 /// A refusal that is answered instead of the real thing.
-pub struct Refusal {
-    pub method: Method,
-    pub path_contains: &'static str,
-    pub status: u16,
-    pub times: u32,
+pub(crate) struct Refusal {
+    pub(crate) method: Method,
+    pub(crate) path_contains: &'static str,
+    pub(crate) status: u16,
+    pub(crate) times: u32,
 }
 
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     /// By collection path and name.
     objects: BTreeMap<(String, String), Value>,
     version: u64,
     /// `METHOD path` of every request, in order.
-    pub log: Vec<String>,
+    pub(crate) log: Vec<String>,
     refusals: Vec<Refusal>,
     /// Runs before the next patch is applied.
     before_patch: Option<Hook>,
@@ -49,7 +49,7 @@ pub struct State {
 
 impl State {
     /// Puts an object in, as if somebody had written it.
-    pub fn put(&mut self, collection: &str, mut object: Value) {
+    pub(crate) fn put(&mut self, collection: &str, mut object: Value) {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
@@ -59,18 +59,18 @@ impl State {
         self.tell(collection, kind, &object);
     }
 
-    pub fn delete(&mut self, collection: &str, name: &str) {
+    pub(crate) fn delete(&mut self, collection: &str, name: &str) {
         if let Some(object) = self.objects.remove(&(collection.to_owned(), name.to_owned())) {
             self.tell(collection, "DELETED", &object);
         }
     }
 
-    pub fn get(&self, collection: &str, name: &str) -> Value {
+    pub(crate) fn get(&self, collection: &str, name: &str) -> Value {
         self.objects[&(collection.to_owned(), name.to_owned())].clone()
     }
 
     /// Changes an object, as if somebody had written it.
-    pub fn change(&mut self, collection: &str, name: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn change(&mut self, collection: &str, name: &str, change: impl FnOnce(&mut Value)) {
         let mut object = self.get(collection, name);
         change(&mut object);
         self.put(collection, object);
@@ -86,27 +86,27 @@ impl State {
 
 /// The server, and a way to run the plugin against it.
 #[derive(Clone, Default)]
-pub struct Fake(Arc<Mutex<State>>);
+pub(crate) struct Fake(Arc<Mutex<State>>);
 
-pub const ROLLOUTS: &str = "/apis/sluice.dev/v1alpha1/namespaces/shop/rollouts";
-pub const RUNS: &str = "/apis/sluice.dev/v1alpha1/namespaces/shop/analysisruns";
-pub const SETS: &str = "/apis/apps/v1/namespaces/shop/replicasets";
-pub const PODS: &str = "/api/v1/namespaces/shop/pods";
+pub(crate) const ROLLOUTS: &str = "/apis/sluice.dev/v1alpha1/namespaces/shop/rollouts";
+pub(crate) const RUNS: &str = "/apis/sluice.dev/v1alpha1/namespaces/shop/analysisruns";
+pub(crate) const SETS: &str = "/apis/apps/v1/namespaces/shop/replicasets";
+pub(crate) const PODS: &str = "/api/v1/namespaces/shop/pods";
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Outcome {
-    pub code: u8,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Outcome {
+    pub(crate) code: u8,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// A buffer that can be looked at while it is written to.
 #[derive(Clone, Default)]
-pub struct Shared(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Shared {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
@@ -121,36 +121,42 @@ impl Write for Shared {
 }
 
 impl Fake {
-    pub fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub fn refuse(&self, method: Method, path_contains: &'static str, status: u16, times: u32) {
+    pub(crate) fn refuse(
+        &self,
+        method: Method,
+        path_contains: &'static str,
+        status: u16,
+        times: u32,
+    ) {
         let refusal = Refusal { method, path_contains, status, times };
         self.with(|state| state.refusals.push(refusal));
     }
 
-    pub fn before_patch(&self, hook: impl FnOnce(&mut State) + Send + 'static) {
+    pub(crate) fn before_patch(&self, hook: impl FnOnce(&mut State) + Send + 'static) {
         self.with(|state| state.before_patch = Some(Box::new(hook)));
     }
 
-    pub fn unreachable(&self) {
+    pub(crate) fn unreachable(&self) {
         self.with(|state| state.is_unreachable = true);
     }
 
-    pub fn without_reviews(&self) {
+    pub(crate) fn without_reviews(&self) {
         self.with(|state| state.has_no_reviews = true);
     }
 
     /// Requests that changed something.
-    pub fn writes(&self) -> Vec<String> {
+    pub(crate) fn writes(&self) -> Vec<String> {
         self.with(|state| {
             let log = state.log.iter();
             log.filter(|line| line.starts_with("PATCH")).cloned().collect()
         })
     }
 
-    pub fn connector(&self) -> Connector {
+    pub(crate) fn connector(&self) -> Connector {
         let fake = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let fake = fake.clone();
@@ -160,13 +166,13 @@ impl Fake {
     }
 
     /// Runs the plugin with a command line.
-    pub async fn run(&self, line: &str) -> Outcome {
+    pub(crate) async fn run(&self, line: &str) -> Outcome {
         let (out, err) = (Shared::default(), Shared::default());
         let code = self.run_into(line, &out, &err).await;
         Outcome { code, out: out.text(), err: err.text() }
     }
 
-    pub async fn run_into(&self, line: &str, out: &Shared, err: &Shared) -> u8 {
+    pub(crate) async fn run_into(&self, line: &str, out: &Shared, err: &Shared) -> u8 {
         let words = std::iter::once("kubectl-sluice").chain(line.split_whitespace());
         let mut console = Console {
             out: &mut out.clone(),
@@ -288,11 +294,11 @@ fn watch(state: &mut State, path: &str) -> Response<Answer> {
     Response::new(StreamBody::new(frames).boxed_unsync())
 }
 
-fn patch(state: &mut State, path: &str, body: &[u8]) -> Response<Answer> {
+fn patch(state: &mut State, at: &str, body: &[u8]) -> Response<Answer> {
     if let Some(hook) = state.before_patch.take() {
         hook(state);
     }
-    let (collection, name) = split(path);
+    let (collection, name) = split(at);
     let name = name.unwrap();
     let key = (collection.clone(), name.clone());
     let Some(live) = state.objects.get(&key).cloned() else { return not_found(Some(&name)) };
@@ -316,7 +322,7 @@ fn patch(state: &mut State, path: &str, body: &[u8]) -> Response<Answer> {
     }
     // The main resource keeps its status, and the status subresource everything else.
     let mut result = live.clone();
-    if path.ends_with("/status") {
+    if at.ends_with("/status") {
         result["status"] = changed["status"].clone();
     } else {
         result["spec"] = changed["spec"].clone();
@@ -330,7 +336,7 @@ fn patch(state: &mut State, path: &str, body: &[u8]) -> Response<Answer> {
 }
 
 /// Polls a future until it would wait, then lets others run.
-pub async fn until(mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     for _ in 0..10_000 {
         if is_so() {
             return;

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::fake::{Fake, PODS, ROLLOUTS, RUNS, SETS};
 
-pub const UID: &str = "rollout-uid";
+pub(crate) const UID: &str = "rollout-uid";
 
 /// A canary that pauses at step 1 of 4 until a person promotes it.
-pub fn rollout() -> Value {
+pub(crate) fn rollout() -> Value {
     json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "Rollout",
         "metadata": {"name": "shop", "namespace": "shop", "uid": UID, "generation": 2,
@@ -46,7 +46,7 @@ pub fn rollout() -> Value {
     })
 }
 
-pub fn replica_set(revision: &str, number: u64, image: &str, pods: u32) -> Value {
+pub(crate) fn replica_set(revision: &str, number: u64, image: &str, pods: u32) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "ReplicaSet",
         "metadata": {"name": format!("shop-{revision}"), "namespace": "shop",
@@ -64,7 +64,7 @@ pub fn replica_set(revision: &str, number: u64, image: &str, pods: u32) -> Value
     })
 }
 
-pub fn pod(revision: &str, idx: u32) -> Value {
+pub(crate) fn pod(revision: &str, idx: u32) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": format!("shop-{revision}-{idx}"), "namespace": "shop",
@@ -79,7 +79,7 @@ pub fn pod(revision: &str, idx: u32) -> Value {
     })
 }
 
-pub fn run() -> Value {
+pub(crate) fn run() -> Value {
     json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "AnalysisRun",
         "metadata": {"name": "shop-bbb-1-background", "namespace": "shop", "uid": "run-uid",
@@ -98,7 +98,7 @@ pub fn run() -> Value {
 }
 
 /// A server that holds all of it.
-pub fn cluster() -> Fake {
+pub(crate) fn cluster() -> Fake {
     let fake = Fake::default();
     fake.with(|state| {
         state.put(ROLLOUTS, rollout());
@@ -123,7 +123,7 @@ pub fn cluster() -> Fake {
 }
 
 /// The same server with a Rollout whose update is done.
-pub fn healthy() -> Fake {
+pub(crate) fn healthy() -> Fake {
     let fake = cluster();
     change(&fake, |rollout| {
         rollout["status"] = json!({"observedGeneration": "2", "phase": "Healthy",
@@ -134,11 +134,11 @@ pub fn healthy() -> Fake {
 }
 
 /// Changes the Rollout, as if the controller had.
-pub fn change(fake: &Fake, change: impl FnOnce(&mut Value)) {
+pub(crate) fn change(fake: &Fake, change: impl FnOnce(&mut Value)) {
     fake.with(|state| state.change(ROLLOUTS, "shop", change));
 }
 
 /// The Rollout as it is now.
-pub fn now_is(fake: &Fake) -> Value {
+pub(crate) fn now_is(fake: &Fake) -> Value {
     fake.with(|state| state.get(ROLLOUTS, "shop"))
 }

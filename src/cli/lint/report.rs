@@ -78,11 +78,11 @@ impl LintReport {
                 Severity::Error => (Tone::Bad, "error"),
                 Severity::Warning => (Tone::Waiting, "warning"),
             };
-            let about: String = [&found.object, &found.field]
-                .into_iter()
-                .filter(|text| !text.is_empty())
-                .map(|text| format!("{text}: "))
-                .collect();
+            let mut about = String::new();
+            for text in [&found.object, &found.field].into_iter().filter(|text| !text.is_empty()) {
+                about.push_str(text);
+                about.push_str(": ");
+            }
             lines.push(Line(vec![
                 Span::plain(format!("{}:{}: ", found.file, found.line)),
                 Span::toned(tone, word),

@@ -281,42 +281,43 @@ impl Builder {
         };
         match &mut frame.open {
             Open::List(items) => items.push(node),
-            Open::Map { entries, key } => match key.take() {
-                Some(found) => {
-                    if let Some((first, _)) = entries
-                        .iter()
-                        .find(|(known, _)| known.text == found.text && known.text != "<<")
-                    {
-                        let (text, first) = (&found.text, first.line);
-                        self.problems.push(Syntax {
-                            line: found.line,
-                            problem: format!(
-                                "the key {text:?} is given twice, first in line {first}"
-                            ),
-                        });
-                    } else {
-                        entries.push((found, node));
-                    }
+            Open::Map { entries, key } => {
+                if let Some(key) = key.take() {
+                    self.problems.extend(put(entries, key, node));
+                } else {
+                    let (found, problem) = as_key(&node, source);
+                    self.problems.extend(problem);
+                    *key = Some(found);
                 }
-                None => {
-                    let line = node.line;
-                    let text = source
-                        .map_or_else(|| node.to_json().to_string(), |(text, _)| text.to_owned());
-                    let is_truth = matches!(&node.content, Content::Scalar(Value::Bool(_)));
-                    if is_truth && source.is_some_and(|(_, is_plain)| is_plain) {
-                        self.problems.push(Syntax {
-                            line,
-                            problem: format!(
-                                "kubectl reads the unquoted key {text} as a truth value: write \
-                                 \"{text}\" in quotes"
-                            ),
-                        });
-                    }
-                    *key = Some(Key { text, line });
-                }
-            },
+            }
         }
     }
+}
+
+/// Adds an entry; what is wrong when the key is there already.
+fn put(entries: &mut Vec<(Key, Node)>, key: Key, node: Node) -> Option<Syntax> {
+    let known = entries.iter().find(|(known, _)| known.text == key.text && known.text != "<<");
+    if let Some((first, _)) = known {
+        let (text, first) = (&key.text, first.line);
+        let problem = format!("the key {text:?} is given twice, first in line {first}");
+        return Some(Syntax { line: key.line, problem });
+    }
+    entries.push((key, node));
+    None
+}
+
+/// A node as a key, and what is wrong with it.
+fn as_key(node: &Node, source: Option<(&str, bool)>) -> (Key, Option<Syntax>) {
+    let text = source.map_or_else(|| node.to_json().to_string(), |(text, _)| text.to_owned());
+    let is_truth = matches!(&node.content, Content::Scalar(Value::Bool(_)));
+    let is_plain = source.is_some_and(|(_, is_plain)| is_plain);
+    let problem = (is_truth && is_plain).then(|| Syntax {
+        line: node.line,
+        problem: format!(
+            "kubectl reads the unquoted key {text} as a truth value: write \"{text}\" in quotes"
+        ),
+    });
+    (Key { text, line: node.line }, problem)
 }
 
 fn size(node: &Node) -> usize {
@@ -406,11 +407,11 @@ mod tests {
     #[test]
     fn scalars_are_what_kubectl_makes_of_them() {
         let text = "a: on\nb: 'on'\nc: 0644\nd: 1_000\ne: 1.20\nf: v1.2\ng: ~\nh: -3\ni: 1e3\nj: \
-                    0x1f\nk: 10:30\nl: 2026-08-17\nm: 08\nn: !!str 5\n";
+                    0x1f\nk: 10:30\nl: 2026-08-17\nm: 08\no: !!str 5\n";
         assert_eq!(
             one(text),
             json!({"a": true, "b": "on", "c": 420, "d": 1000, "e": 1.2, "f": "v1.2", "g": null,
-                "h": -3, "i": 1000.0, "j": 31, "k": "10:30", "l": "2026-08-17", "m": 8.0, "n": "5"})
+                "h": -3, "i": 1000.0, "j": 31, "k": "10:30", "l": "2026-08-17", "m": 8.0, "o": "5"})
         );
     }
 
@@ -455,20 +456,20 @@ mod tests {
 
     #[test]
     fn anchors_and_merges_are_written_out() {
-        let text = "base: &b {x: 1, y: 2}\nuse:\n  <<: *b\n  y: 3\nagain: *b\n";
-        let expected = json!({"base": {"x": 1, "y": 2}, "use": {"y": 3, "x": 1},
-            "again": {"x": 1, "y": 2}});
+        let text = "base: &b {x: 1, z: 2}\nuse:\n  <<: *b\n  z: 3\nagain: *b\n";
+        let expected = json!({"base": {"x": 1, "z": 2}, "use": {"z": 3, "x": 1},
+            "again": {"x": 1, "z": 2}});
         assert_eq!(one(text), expected);
     }
 
     #[test]
     fn aliases_that_multiply_are_refused_and_not_written_out() {
-        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for idx in 1..12 {
-            let from = format!("*a{}", idx - 1);
-            let items = vec![from; 10].join(", ");
-            text.push_str(&format!("a{idx}: &a{idx} [{items}]\n"));
-        }
+        let lines = (1..12).map(|idx| {
+            let items = vec![format!("*a{}", idx - 1); 10].join(", ");
+            format!("a{idx}: &a{idx} [{items}]\n")
+        });
+        let first = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        let text: String = std::iter::once(first).chain(lines).collect();
         let (_, problems) = documents(&text);
         assert!(problems[0].problem.contains("too large"), "{problems:?}");
     }
