@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::DynamicObject;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Config};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -105,6 +105,8 @@ impl Attempt<'_> {
                     code: 200,
                 };
             }
+            // The wrapper adds nothing for people.
+            kube::Error::Service(source) => return CliError::Unreachable { what, source },
             other => return CliError::Unreachable { what, source: Box::new(other) },
         };
         let is_about_object =
@@ -238,6 +240,22 @@ impl Cluster {
     pub async fn replica_sets(&self, rollout: &Rollout) -> Result<Vec<ReplicaSet>, CliError> {
         let attempt = self.builtin("list", "replicasets", "apps", "ReplicaSet");
         let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = self.pages(&attempt, &api, &pods_of(rollout)).await?;
+        Ok(found.into_iter().filter(|set| is_owned(&set.metadata, uid(rollout))).collect())
+    }
+
+    /// The same as read, with fields that this program's types may not have.
+    ///
+    /// # Errors
+    /// [`CliError`] when the list cannot be read.
+    pub async fn replica_set_objects(
+        &self,
+        rollout: &Rollout,
+    ) -> Result<Vec<DynamicObject>, CliError> {
+        let attempt = self.builtin("list", "replicasets", "apps", "ReplicaSet");
+        let resource = ApiResource::erase::<ReplicaSet>(&());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
         let found = self.pages(&attempt, &api, &pods_of(rollout)).await?;
         Ok(found.into_iter().filter(|set| is_owned(&set.metadata, uid(rollout))).collect())
     }

@@ -7,6 +7,7 @@
 mod abort;
 pub mod args;
 pub mod cluster;
+mod defaults;
 mod error;
 mod exit;
 pub mod explain;
@@ -217,7 +218,7 @@ async fn undo(
     args: &UndoArgs,
 ) -> Result<Exit, CliError> {
     let rollout = cluster.rollout(&args.name).await?;
-    let sets = cluster.replica_sets(&rollout).await?;
+    let sets = cluster.replica_set_objects(&rollout).await?;
     let to_revision = args.to_revision.filter(|number| *number > 0);
     let decide = move |subject: &verb::Subject| undo::decide(subject, &sets, to_revision);
     verb::carry_out(cluster, console, &args.name, undo::VERB, &decide).await

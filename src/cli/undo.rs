@@ -1,15 +1,16 @@
 //! `undo`: put the pod template of an earlier revision back into the spec.
 
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::cluster::as_json;
+use super::defaults::as_written;
 use super::error::CliError;
 use super::standing::is_settled;
 use super::verb::{Decision, Edit, Subject};
-use super::view::{revision_label, revision_number};
+use super::view::{annotation, revision_label, revision_number};
 use crate::api::ApiNames;
 use crate::api::status::{RevisionOutcome, RolloutStatus};
+use crate::revision::TemplateDigest;
 
 /// The verb in `lastRequest`.
 pub(super) const VERB: &str = "undo";
@@ -17,7 +18,7 @@ pub(super) const VERB: &str = "undo";
 /// What undoing means here. `sets` are the Rollout's ReplicaSets.
 pub(super) fn decide(
     subject: &Subject,
-    sets: &[ReplicaSet],
+    sets: &[DynamicObject],
     to_revision: Option<u64>,
 ) -> Result<Decision, CliError> {
     let name = subject.rollout.metadata.name.as_deref().unwrap_or_default();
@@ -32,9 +33,10 @@ pub(super) fn decide(
         Some(number) => numbered(subject.names, sets, number, name)?,
         None => previous(subject.names, sets, &status, name)?,
     };
-    let number = revision_number(subject.names, target);
-    let template = template_of(subject.names, target)?;
+    let number = revision_number(subject.names, &target.metadata);
     let mut spec = subject.part("spec");
+    let newer = spec.get("template").cloned().unwrap_or_default();
+    let template = template_of(subject.names, target, &newer, name)?;
     if spec.get("template") == Some(&template) {
         return Ok(Decision::Nothing(format!("has the template of revision {number} already")));
     }
@@ -60,12 +62,13 @@ pub(super) fn decide(
 
 fn numbered<'a>(
     names: ApiNames,
-    sets: &'a [ReplicaSet],
+    sets: &'a [DynamicObject],
     number: u64,
     rollout: &str,
-) -> Result<&'a ReplicaSet, CliError> {
-    sets.iter().find(|set| revision_number(names, set) == number).ok_or_else(|| {
-        let mut known: Vec<u64> = sets.iter().map(|set| revision_number(names, set)).collect();
+) -> Result<&'a DynamicObject, CliError> {
+    sets.iter().find(|set| revision_number(names, &set.metadata) == number).ok_or_else(|| {
+        let mut known: Vec<u64> =
+            sets.iter().map(|set| revision_number(names, &set.metadata)).collect();
         known.sort_unstable();
         let known: Vec<String> = known.iter().map(ToString::to_string).collect();
         CliError::refused(
@@ -78,11 +81,11 @@ fn numbered<'a>(
 /// During an update the stable revision; else the newest other one that did not fail.
 fn previous<'a>(
     names: ApiNames,
-    sets: &'a [ReplicaSet],
+    sets: &'a [DynamicObject],
     status: &RolloutStatus,
     rollout: &str,
-) -> Result<&'a ReplicaSet, CliError> {
-    let label = |set: &ReplicaSet| revision_label(names, &set.metadata);
+) -> Result<&'a DynamicObject, CliError> {
+    let label = |set: &DynamicObject| revision_label(names, &set.metadata);
     if !status.stable_rs.is_empty() && !is_settled(status) {
         let stable = sets.iter().find(|set| label(set) == status.stable_rs);
         if let Some(stable) = stable {
@@ -97,7 +100,7 @@ fn previous<'a>(
     };
     sets.iter()
         .filter(|set| label(set) != status.current_pod_hash && !has_failed(&label(set)))
-        .max_by_key(|set| revision_number(names, set))
+        .max_by_key(|set| revision_number(names, &set.metadata))
         .ok_or_else(|| {
             CliError::refused(
                 format!("rollout {rollout:?} has no earlier revision that was good"),
@@ -109,12 +112,27 @@ fn previous<'a>(
         })
 }
 
-/// The pod template that a ReplicaSet was made from: without the label that the controller added.
-fn template_of(names: ApiNames, set: &ReplicaSet) -> Result<Value, CliError> {
-    let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
-    let mut template = as_json(&template)?;
+/// The pod template that a ReplicaSet was made from: as its author wrote it where that can be found
+/// again, so that it is the same revision; else as the ReplicaSet has it. The label that the
+/// controller added is left out.
+fn template_of(
+    names: ApiNames,
+    set: &DynamicObject,
+    newer: &Value,
+    rollout: &str,
+) -> Result<Value, CliError> {
+    let Some(mut template) = set.data.pointer("/spec/template").cloned() else {
+        return Err(CliError::Refused {
+            message: format!("a ReplicaSet of rollout {rollout:?} has no pod template"),
+            hint: None,
+        });
+    };
     if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(names.revision_label());
     }
-    Ok(template)
+    let digest = annotation(&set.metadata, names.digest_annotation());
+    let written = digest
+        .map(TemplateDigest::from_annotation)
+        .and_then(|digest| as_written(&template, newer, &digest));
+    Ok(written.unwrap_or(template))
 }

@@ -257,8 +257,8 @@ pub(super) fn created_at(metadata: &ObjectMeta) -> Option<Time> {
 }
 
 /// The ordinal number of the revision that a ReplicaSet carries; 0 when it carries none.
-pub(super) fn revision_number(names: ApiNames, set: &ReplicaSet) -> u64 {
-    annotation(&set.metadata, names.revision_number_annotation())
+pub(super) fn revision_number(names: ApiNames, metadata: &ObjectMeta) -> u64 {
+    annotation(metadata, names.revision_number_annotation())
         .and_then(|text| text.parse().ok())
         .unwrap_or(0)
 }
@@ -269,7 +269,8 @@ pub(super) fn revision_label(names: ApiNames, metadata: &ObjectMeta) -> String {
     labels.and_then(|labels| labels.get(names.revision_label())).cloned().unwrap_or_default()
 }
 
-fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+/// An annotation of an object.
+pub(super) fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
@@ -278,7 +279,7 @@ fn revisions(names: ApiNames, objects: &Objects, status: &RolloutStatus) -> Vec<
     for set in &objects.replica_sets {
         let revision = revision_label(names, &set.metadata);
         let view = RevisionView {
-            number: revision_number(names, set),
+            number: revision_number(names, &set.metadata),
             revision: revision.clone(),
             replica_set: Some(replica_set(names, set, &revision, objects, status)),
             analysis_runs: Vec::new(),
