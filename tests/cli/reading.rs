@@ -272,3 +272,63 @@ async fn the_group_of_argo_rollouts_is_spoken_when_asked_for() {
     let outcome = fake.run("status shop --watch=false --api-group argoproj.io").await;
     assert_eq!(outcome.code, 3, "{}", outcome.err);
 }
+
+#[tokio::test]
+async fn a_blue_green_update_shows_which_set_is_active_and_which_is_a_preview() {
+    let fake = cluster();
+    change(&fake, |rollout| {
+        rollout["spec"]["strategy"] = json!({"blueGreen": {"activeService": "shop-active",
+            "previewService": "shop-preview", "autoPromotionSeconds": 300}});
+        let status = rollout["status"].as_object_mut().unwrap();
+        status.remove("canary");
+        status.remove("currentStepIndex");
+        status.insert("message".to_owned(), json!("BlueGreenPause"));
+        status.insert(
+            "pauseConditions".to_owned(),
+            json!([{"reason": "BlueGreenPause", "startTime": "2026-08-17T11:58:00Z"}]),
+        );
+        status.insert(
+            "blueGreen".to_owned(),
+            json!({"activeSelector": "aaa", "previewSelector": "bbb", "stage": "Preview"}),
+        );
+    });
+    fake.with(|state| {
+        state.change(crate::fake::SETS, "shop-aaa", |set| {
+            let deadline = "2026-08-17T12:00:25Z";
+            set["metadata"]["annotations"]["sluice.dev/scale-down-deadline"] = json!(deadline);
+        });
+        // One that cannot be understood hides nothing else.
+        let mut broken = crate::fixtures::run();
+        broken["metadata"]["name"] = json!("broken");
+        broken["spec"]["metrics"] = json!("none");
+        state.put(crate::fake::RUNS, broken);
+    });
+    insta::assert_snapshot!(fake.run("get rollout shop").await.out);
+    // The pause ends by itself: nobody is needed.
+    assert_eq!(fake.run("status shop --watch=false").await.code, 1);
+}
+
+#[tokio::test]
+async fn colours_come_only_where_they_are_wanted_and_change_no_word() {
+    let fake = cluster();
+    let mut texts = Vec::new();
+    for line in ["get rollout shop", "get rollout shop --no-color"] {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut console = sluice::cli::Console {
+            out: &mut out,
+            err: &mut err,
+            stdin: &mut std::io::empty(),
+            terminal: sluice::cli::Terminal { is_interactive: false, has_color: true },
+            now: crate::fake::now,
+            format: None,
+        };
+        let words = std::iter::once("kubectl-sluice").chain(line.split(' '));
+        sluice::cli::run(words.map(Into::into), &mut console, &fake.connector()).await;
+        texts.push(String::from_utf8(out).unwrap());
+    }
+    assert!(texts[0].contains("\x1b[33m‖ Paused\x1b[0m"), "{}", texts[0]);
+    let escape = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap();
+    let bare: Vec<String> =
+        texts[0].lines().map(|line| escape.replace_all(line, "").trim_end().to_owned()).collect();
+    assert_eq!(bare, texts[1].lines().collect::<Vec<_>>());
+}
