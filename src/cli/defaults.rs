@@ -56,7 +56,9 @@ fn counterpart<'a>(list: &'a Value, item: &Value, idx: usize) -> Option<&'a Valu
 fn is_default(place: &str, key: &str, value: &Value, around: &Map<String, Value>) -> bool {
     match (place, key) {
         ("template" | "metadata", "creationTimestamp") => value.is_null(),
-        ("template", "metadata") | ("spec", "securityContext") => *value == json!({}),
+        ("spec", "securityContext") | ("containers" | "initContainers", "resources") => {
+            *value == json!({})
+        }
         ("spec", "restartPolicy") => *value == json!("Always"),
         ("spec", "terminationGracePeriodSeconds") => *value == json!(30),
         ("spec", "dnsPolicy") => *value == json!("ClusterFirst"),
@@ -70,7 +72,6 @@ fn is_default(place: &str, key: &str, value: &Value, around: &Map<String, Value>
             let image = around.get("image").and_then(Value::as_str).unwrap_or_default();
             *value == json!(if is_moving_image(image) { "Always" } else { "IfNotPresent" })
         }
-        ("containers" | "initContainers", "resources") => *value == json!({}),
         ("ports", "protocol") => *value == json!("TCP"),
         ("livenessProbe" | "readinessProbe" | "startupProbe", key) => match key {
             "timeoutSeconds" | "successThreshold" => *value == json!(1),

@@ -34,6 +34,9 @@ pub fn standing(rollout: &Rollout) -> Standing {
         message: message.to_owned(),
         needs_person: false,
     };
+    if rollout.metadata.deletion_timestamp.is_some() {
+        return busy("it is being deleted");
+    }
     let Some(status) = &rollout.status else {
         return busy("the controller has not looked at it yet");
     };
@@ -182,6 +185,14 @@ mod tests {
         let standing = standing(&canary(&status));
         assert_eq!(standing.phase, RolloutPhase::Progressing);
         assert!(standing.message.contains("newest spec"), "{}", standing.message);
+    }
+
+    #[test]
+    fn a_rollout_that_is_being_deleted_is_not_healthy() {
+        let mut rollout = canary(&json!({"observedGeneration": "4", "phase": "Healthy"}));
+        rollout.metadata.deletion_timestamp =
+            serde_json::from_value(json!("2026-08-17T10:00:00Z")).unwrap();
+        assert_eq!(standing(&rollout).phase, RolloutPhase::Progressing);
     }
 
     #[test]
