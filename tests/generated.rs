@@ -29,7 +29,11 @@ fn every_generated_file_is_fresh() {
         })
         .map(|file| file.path)
         .collect();
-    assert!(stale.is_empty(), "stale: {stale:?}\nrun `{}` and commit what it wrote", generate::COMMAND);
+    assert!(
+        stale.is_empty(),
+        "stale: {stale:?}\nrun `{}` and commit what it wrote",
+        generate::COMMAND
+    );
 }
 
 #[test]
@@ -90,9 +94,18 @@ fn every_column_and_every_scale_path_names_a_field_of_its_type() {
     }
     let rollout = definition(ApiNames::SLUICE, Kind::Rollout);
     let scale = &version(&rollout)["subresources"]["scale"];
-    assert_eq!(field(&rollout, scale["specReplicasPath"].as_str().unwrap()).unwrap()["type"], "integer");
-    assert_eq!(field(&rollout, scale["statusReplicasPath"].as_str().unwrap()).unwrap()["type"], "integer");
-    assert_eq!(field(&rollout, scale["labelSelectorPath"].as_str().unwrap()).unwrap()["type"], "string");
+    assert_eq!(
+        field(&rollout, scale["specReplicasPath"].as_str().unwrap()).unwrap()["type"],
+        "integer"
+    );
+    assert_eq!(
+        field(&rollout, scale["statusReplicasPath"].as_str().unwrap()).unwrap()["type"],
+        "integer"
+    );
+    assert_eq!(
+        field(&rollout, scale["labelSelectorPath"].as_str().unwrap()).unwrap()["type"],
+        "string"
+    );
 }
 
 #[test]
@@ -129,9 +142,7 @@ fn the_crds_of_argos_group_have_the_same_fields_and_no_status_subresource_of_run
 #[test]
 fn the_stream_of_crds_has_one_document_for_each_kind() {
     let stream = generate::crds(ApiNames::ARGO).unwrap();
-    let documents: Vec<Value> = stream
-        .split("---\n")
-        .map(|document| serde_norway::from_str(document).unwrap())
-        .collect();
+    let documents: Vec<Value> =
+        stream.split("---\n").map(|document| serde_norway::from_str(document).unwrap()).collect();
     assert_eq!(documents.len(), Kind::ALL.len());
 }

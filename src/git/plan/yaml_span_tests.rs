@@ -1,3 +1,5 @@
+//! Tests of the byte-span editor of YAML: what it finds, and that it changes nothing else.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
