@@ -3,6 +3,8 @@
 //!
 //! Pure: it returns paths and contents, and writes nothing itself.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use crate::api::crd::{self, CrdProblem};
@@ -123,6 +125,7 @@ fn crd_list() -> String {
 
 /// The roles of `deploy/`: for the whole cluster, without the Job metric.
 fn deploy_rbac() -> String {
+    // Writing to a String cannot fail.
     let mut yaml = header();
     for role in Role::ALL {
         let kind = match role {
@@ -132,17 +135,19 @@ fn deploy_rbac() -> String {
         };
         let name = format!("sluice-{}", role.as_str());
         let namespace = if kind == "Role" { "  namespace: sluice-system\n" } else { "" };
-        yaml.push_str(&format!(
+        let _ = write!(
+            yaml,
             "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\n{namespace}{LABELS}rules:\n"
-        ));
+        );
         yaml.push_str(&rules_yaml(&role.grants(ApiNames::SLUICE), 2));
-        // Secrets are bound by each namespace that wants it, see deploy/secrets-of-a-namespace.yaml.
+        // Secrets are bound by each namespace that wants it, see deploy/secret-access.yaml.
         if role == Role::Secrets {
             continue;
         }
-        yaml.push_str(&format!(
+        let _ = write!(
+            yaml,
             "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\nmetadata:\n  name: {name}\n{namespace}{LABELS}roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {kind}\n  name: {name}\nsubjects:\n  - kind: ServiceAccount\n    name: sluice-controller\n    namespace: sluice-system\n"
-        ));
+        );
     }
     yaml
 }
@@ -154,7 +159,7 @@ const LABELS: &str =
 fn chart_rbac() -> String {
     let mut yaml = header();
     for role in Role::ALL {
-        yaml.push_str(&format!("{}:\n", role.as_str()));
+        let _ = writeln!(yaml, "{}:", role.as_str());
         yaml.push_str(&rules_yaml(&role.grants(ApiNames::SLUICE), 2));
     }
     yaml

@@ -2,6 +2,13 @@
 //! apiVersion: each is known to the schema, is decoded, and is accepted or refused by the name of
 //! the field that is not built yet. The snapshot is the list that the migration guide refers to.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail like the tests themselves"
+)]
+
+#[cfg(test)]
 mod common;
 
 use std::collections::BTreeMap;

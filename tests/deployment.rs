@@ -1,6 +1,12 @@
 //! What is shipped to run the controller: the pod satisfies the restricted Pod Security Standard,
 //! kustomize base and chart say the same, and alerts speak of metrics that exist.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail like the tests themselves"
+)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -2,6 +2,12 @@
 //!
 //! When a test here says that a file is stale: `cargo run --bin sluice -- generate`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail like the tests themselves"
+)]
+
 use serde_json::Value;
 use sluice::api::{ApiNames, Kind, crd};
 use sluice::generate;

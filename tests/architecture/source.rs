@@ -6,26 +6,26 @@ use std::path::{Path, PathBuf};
 
 /// A file below `src/`.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// Path from the root of the repository.
-    pub path: String,
+    pub(crate) path: String,
     /// Path of the module, such as `["traffic", "nginx"]`; empty for `lib.rs`.
-    pub module: Vec<String>,
+    pub(crate) module: Vec<String>,
     /// The text as it is.
-    pub text: String,
+    pub(crate) text: String,
     /// Production code: comments, contents of texts, and items under `#[cfg(test)]` are blank.
-    pub code: String,
+    pub(crate) code: String,
 }
 
 impl Source {
     /// Reads a text as the file at `path`.
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = without_tests(&without_comments_and_texts(text));
         Self { path: path.to_owned(), module: module_of(path), text: text.to_owned(), code }
     }
 
     /// Lines of production code, with its comments.
-    pub fn production_lines(&self) -> usize {
+    pub(crate) fn production_lines(&self) -> usize {
         let tests = test_items(&without_comments_and_texts(&self.text));
         let in_tests: usize =
             tests.iter().map(|(from, to)| self.text[*from..*to].lines().count()).sum();
@@ -33,7 +33,7 @@ impl Source {
     }
 
     /// Module paths (from the crate's root) that the production code names.
-    pub fn imports(&self) -> Vec<Vec<String>> {
+    pub(crate) fn imports(&self) -> Vec<Vec<String>> {
         let mut found = Vec::new();
         let rest = self.collect_use_trees(&mut found);
         self.collect_inline_paths(&rest, &mut found);
@@ -91,8 +91,13 @@ impl Source {
     }
 }
 
+/// Every Rust file of the library that is not a test as a whole.
+pub(crate) fn production() -> Vec<Source> {
+    drop_test_files(read_all("src"))
+}
+
 /// Every Rust file below `folder` of the repository.
-pub fn read_all(folder: &str) -> Vec<Source> {
+pub(crate) fn read_all(folder: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     let mut folders = vec![root.join(folder)];
@@ -108,24 +113,36 @@ pub fn read_all(folder: &str) -> Vec<Source> {
         }
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    drop_test_files(files)
+    files
 }
 
 /// Leaves out files whose module is declared under `#[cfg(test)]`: they are tests as a whole.
-pub fn drop_test_files(files: Vec<Source>) -> Vec<Source> {
+pub(crate) fn drop_test_files(files: Vec<Source>) -> Vec<Source> {
     let mut tests: Vec<Vec<String>> = Vec::new();
     for file in &files {
         let cleaned = without_comments_and_texts(&file.text);
         for (from, to) in test_items(&cleaned) {
-            let item = cleaned[from..to].trim_end_matches(';').trim();
-            if let Some((_, name)) = item.rsplit_once("mod ") {
-                if !name.contains('{') {
-                    tests.push([file.module.clone(), vec![name.trim().to_owned()]].concat());
-                }
+            if let Some(name) = declared_module(&cleaned[from..to]) {
+                tests.push([file.module.clone(), vec![name]].concat());
+            }
+            if let Some(path) = path_attribute(&file.text[from..to]) {
+                let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                tests.push(module_of(&format!("{folder}/{path}")));
             }
         }
     }
     files.into_iter().filter(|file| !tests.iter().any(|t| file.module.starts_with(t))).collect()
+}
+
+/// The name in `mod name;`.
+fn declared_module(item: &str) -> Option<String> {
+    let (_, name) = item.strip_suffix(';')?.rsplit_once("mod ")?;
+    Some(name.trim().to_owned())
+}
+
+/// The file in `#[path = "file.rs"]`.
+fn path_attribute(item: &str) -> Option<&str> {
+    item.split_once("#[path = \"")?.1.split('"').next()
 }
 
 fn module_of(path: &str) -> Vec<String> {
