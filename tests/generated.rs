@@ -8,6 +8,10 @@
     reason = "helpers of tests fail like the tests themselves"
 )]
 
+#[cfg(test)]
+mod common;
+
+use serde::Deserialize as _;
 use serde_json::Value;
 use sluice::api::{ApiNames, Kind, crd};
 use sluice::generate;
@@ -151,4 +155,20 @@ fn the_stream_of_crds_has_one_document_for_each_kind() {
     let documents: Vec<Value> =
         stream.split("---\n").map(|document| serde_norway::from_str(document).unwrap()).collect();
     assert_eq!(documents.len(), Kind::ALL.len());
+}
+
+/// What the schema refuses at `kubectl apply`, the controller refuses too: an object may be older
+/// than a rule. Here without a cluster; `.ci/apiserver` asks a real API server.
+#[test]
+fn what_the_rules_refuse_is_refused_by_our_own_validation() {
+    let path = root().join("tests/fixtures/refused.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut accepted = Vec::new();
+    for document in serde_norway::Deserializer::from_str(&text) {
+        let manifest = Value::deserialize(document).unwrap();
+        if common::problems(&manifest).is_empty() {
+            accepted.push(manifest["metadata"]["name"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(accepted, Vec::<String>::new());
 }
