@@ -10,8 +10,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use clap::{Args as _, Command};
 use regex::Regex;
 use serde_json::{Value, json};
+use sluice::controller::settings::Settings;
 use sluice::telemetry::catalog::CATALOG;
 
 fn read(path: &str) -> String {
@@ -66,6 +68,26 @@ fn base_and_chart_agree_on_what_runs() {
     for argument in container["args"].as_array().unwrap() {
         let flag = argument.as_str().unwrap().split('=').next().unwrap();
         assert!(template.contains(flag), "the chart does not know {flag}");
+    }
+}
+
+/// The controller understands its own command line, in the base and in the chart.
+#[test]
+fn every_flag_is_one_that_the_controller_has() {
+    let command = Settings::augment_args(Command::new("controller"));
+    let deployment = yaml("deploy/deployment.yaml");
+    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let arguments: Vec<&str> =
+        arguments.as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+    assert!(command.clone().try_get_matches_from(&arguments).is_ok(), "{arguments:?}");
+    assert!(command.clone().try_get_matches_from(["controller", "--nonsense"]).is_err());
+    let known: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    let flag = Regex::new(r"- --([a-z-]+)").unwrap();
+    let template = read("charts/sluice/templates/deployment.yaml");
+    let documented = read("docs/operation.md");
+    for found in flag.captures_iter(&template) {
+        assert!(known.contains(&found[1]), "the controller has no --{}", &found[1]);
+        assert!(documented.contains(&format!("--{}", &found[1])), "--{}", &found[1]);
     }
 }
 
