@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# Writes container images as docker-archive tars without Docker, and imports them. Sourced by e2e/up and e2e/run.
+
+# write_image NAME ROOT ENTRYPOINT USER OUT: packs the directory ROOT as a one-layer image.
+write_image() {
+	local name=$1 root=$2 entrypoint=$3 user=$4 out=$5 work
+	work=$(mktemp -d)
+	# Sorted, with fixed owner and times: the same content gives the same image.
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$root" -cf "$work/layer.tar" .
+	jq -n --arg entrypoint "$entrypoint" --arg user "$user" --arg diff "sha256:$(sha256sum "$work/layer.tar" | cut -d' ' -f1)" '{
+		architecture: "amd64", os: "linux", created: "1970-01-01T00:00:00Z",
+		config: {Entrypoint: [$entrypoint], User: $user, Env: ["PATH=/usr/local/bin:/usr/bin:/bin"]},
+		rootfs: {type: "layers", diff_ids: [$diff]}, history: [{created: "1970-01-01T00:00:00Z"}]
+	}' >"$work/config.json"
+	jq -n --arg name "$name" '[{Config: "config.json", RepoTags: [$name], Layers: ["layer.tar"]}]' >"$work/manifest.json"
+	tar -C "$work" -cf "$out" manifest.json config.json layer.tar
+	rm -rf "$work"
+}
+
+# import_image NAME TAR: gives the image to the node's containerd, unless it has exactly this one.
+import_image() {
+	local name=$1 tar=$2 sum
+	sum=$(sha256sum "$tar" | cut -d' ' -f1)
+	[[ -f $STATE/images/$name && $(<"$STATE/images/$name") == "$sum" ]] && return
+	ctr_k8s images import "$tar" >/dev/null || die "containerd refused the image $name ($tar)"
+	mkdir -p "$STATE/images"
+	echo "$sum" >"$STATE/images/$name"
+	say "image $name imported ($(du -h "$tar" | cut -f1))"
+}
+
+# copy_with_libraries ROOT FILE...: copies programs of this machine with the shared libraries that they load.
+copy_with_libraries() {
+	local root=$1 file library
+	shift
+	for file in "$@"; do
+		mkdir -p "$root$(dirname "$file")"
+		cp -L "$file" "$root$file"
+		for library in $(ldd "$file" 2>/dev/null | grep -o '/[^ ]*'); do
+			[[ -e $root$library ]] && continue
+			mkdir -p "$root$(dirname "$library")"
+			cp -L "$library" "$root$library"
+		done
+	done
+}
+
+# build_app_images BINARY: the test application and, from the same static binary, the pause container of each pod.
+build_app_images() {
+	local binary=$1 root
+	root=$(mktemp -d)
+	cp "$binary" "$root/sluice-e2e-app"
+	mkdir -p "$STATE/images"
+	write_image sluice-e2e-app:dev "$root" /sluice-e2e-app 65532:65532 "$STATE/images/app.tar"
+	mv "$root/sluice-e2e-app" "$root/pause"
+	write_image sluice-e2e-pause:dev "$root" /pause 65535:65535 "$STATE/images/pause.tar"
+	rm -rf "$root"
+	import_image sluice-e2e-pause:dev "$STATE/images/pause.tar"
+	import_image sluice-e2e-app:dev "$STATE/images/app.tar"
+}
+
+# build_controller_image BINARY: the controller with git, ssh and CA certificates, all taken from this machine, so that
+# the dynamically linked binary finds the libc it was built for.
+build_controller_image() {
+	local binary=$1 root name
+	root=$(mktemp -d)
+	mkdir -p "$root"/{tmp,etc/ssl/certs,usr/lib/git-core,usr/bin,lib64,home/sluice,usr/share/git-core/templates}
+	chmod 1777 "$root/tmp"
+	cp "$binary" "$root/usr/bin/sluice"
+	copy_with_libraries "$root" "$binary" /usr/bin/git /usr/bin/ssh /bin/sh
+	rm -rf "${root:?}$(dirname "$binary")"
+	# Of git's helpers only those that speak to remotes and those that plumbing calls.
+	for name in git git-remote-http git-http-backend; do copy_with_libraries "$root" "/usr/lib/git-core/$name"; done
+	ln -sf git-remote-http "$root/usr/lib/git-core/git-remote-https"
+	# Resolving names and reading users needs these at run time; ldd does not show them.
+	for name in libnss_files.so.2 libnss_dns.so.2 libresolv.so.2; do
+		name=$(ldconfig -p | awk -v lib="$name" '$1 == lib { print $NF; exit }')
+		[[ -z $name ]] || copy_with_libraries "$root" "$name"
+	done
+	cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+	echo 'sluice:x:65532:65532::/home/sluice:/bin/false' >"$root/etc/passwd"
+	echo 'sluice:x:65532:' >"$root/etc/group"
+	echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
+	mkdir -p "$STATE/images"
+	write_image sluice:dev "$root" /usr/bin/sluice 65532:65532 "$STATE/images/sluice.tar"
+	rm -rf "$root"
+	import_image sluice:dev "$STATE/images/sluice.tar"
+}
