@@ -201,7 +201,7 @@ cluster_down() {
 			done
 			wait
 		fi
-		for name in kube-proxy kube-scheduler kube-controller-manager traefik prometheus nginx fcgiwrap kwok controller \
+		for name in kube-proxy kube-scheduler kube-controller-manager traefik prometheus targets nginx fcgiwrap kwok controller \
 			kube-apiserver etcd containerd; do
 			stop_process "$name" 10
 		done

@@ -1,17 +1,19 @@
 # shellcheck shell=bash
 # Writes container images as docker-archive tars without Docker, and imports them. Sourced by e2e/up and e2e/run.
 
-# write_image NAME ROOT ENTRYPOINT USER OUT: packs the directory ROOT as a one-layer image.
+# write_image NAME ROOT ENTRYPOINT USER OUT [VARIABLE=VALUE...]: packs the directory ROOT as a one-layer image.
 write_image() {
 	local name=$1 root=$2 entrypoint=$3 user=$4 out=$5 work
+	shift 5
 	work=$(mktemp -d)
 	# Sorted, with fixed owner and times: the same content gives the same image.
 	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$root" -cf "$work/layer.tar" .
-	jq -n --arg entrypoint "$entrypoint" --arg user "$user" --arg diff "sha256:$(sha256sum "$work/layer.tar" | cut -d' ' -f1)" '{
+	jq -n --arg entrypoint "$entrypoint" --arg user "$user" \
+		--arg diff "sha256:$(sha256sum "$work/layer.tar" | cut -d' ' -f1)" '{
 		architecture: "amd64", os: "linux", created: "1970-01-01T00:00:00Z",
-		config: {Entrypoint: [$entrypoint], User: $user, Env: ["PATH=/usr/local/bin:/usr/bin:/bin"]},
+		config: {Entrypoint: [$entrypoint], User: $user, Env: (["PATH=/usr/local/bin:/usr/bin:/bin"] + $ARGS.positional)},
 		rootfs: {type: "layers", diff_ids: [$diff]}, history: [{created: "1970-01-01T00:00:00Z"}]
-	}' >"$work/config.json"
+	}' --args "$@" >"$work/config.json"
 	jq -n --arg name "$name" '[{Config: "config.json", RepoTags: [$name], Layers: ["layer.tar"]}]' >"$work/manifest.json"
 	tar -C "$work" -cf "$out" manifest.json config.json layer.tar
 	rm -rf "$work"
@@ -43,18 +45,35 @@ copy_with_libraries() {
 	done
 }
 
-# build_app_images BINARY: the test application and, from the same static binary, the pause container of each pod.
+# How each release of the test application behaves is baked into its image, so that a bad release is one changed tag.
+APP_RELEASES=(
+	"v1" "v2" "v3"
+	"errors ERROR_RATE=0.05"
+	"slow LATENCY_MS=1000"
+	"crash CRASH_AFTER_MS=1000"
+)
+
+# build_app_images BINARY: the releases of the test application and, from the same static binary, the pause container that
+# each pod has. Skipped when the binary is the one that the node's images were made from.
 build_app_images() {
-	local binary=$1 root
-	root=$(mktemp -d)
-	cp "$binary" "$root/sluice-e2e-app"
+	local binary=$1 root release name variables
 	mkdir -p "$STATE/images"
-	write_image sluice-e2e-app:dev "$root" /sluice-e2e-app 65532:65532 "$STATE/images/app.tar"
-	mv "$root/sluice-e2e-app" "$root/pause"
+	if [[ -f $STATE/images/app.stamp && $(<"$STATE/images/app.stamp") == "$(sha256sum <"$binary") ${APP_RELEASES[*]}" ]]; then
+		return
+	fi
+	root=$(mktemp -d)
+	cp "$binary" "$root/pause"
 	write_image sluice-e2e-pause:dev "$root" /pause 65535:65535 "$STATE/images/pause.tar"
-	rm -rf "$root"
 	import_image sluice-e2e-pause:dev "$STATE/images/pause.tar"
-	import_image sluice-e2e-app:dev "$STATE/images/app.tar"
+	mv "$root/pause" "$root/sluice-e2e-app"
+	for release in "${APP_RELEASES[@]}"; do
+		read -r name variables <<<"$release"
+		# shellcheck disable=SC2086 # the variables are words
+		write_image "sluice-e2e-app:$name" "$root" /sluice-e2e-app 65532:65532 "$STATE/images/app.tar" "VERSION=$name" $variables
+		import_image "sluice-e2e-app:$name" "$STATE/images/app.tar"
+	done
+	rm -rf "$root"
+	echo "$(sha256sum <"$binary") ${APP_RELEASES[*]}" >"$STATE/images/app.stamp"
 }
 
 # build_controller_image BINARY: the controller with git, ssh and CA certificates, all taken from this machine, so that

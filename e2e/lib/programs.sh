@@ -29,3 +29,8 @@ build_controller() {
 	need_cargo
 	(cd "$REPO_DIR" && cargo build --quiet --profile "$PROFILE" --package sluice --bin sluice --bin kubectl-sluice)
 }
+
+build_app_and_driver() {
+	build_app
+	build_driver
+}

@@ -28,9 +28,13 @@ gateway_ready() {
 # --- Prometheus ---------------------------------------------------------------------------------------------------
 prometheus_up() {
 	mkdir -p "$STATE/prometheus"
-	sed -e "s|@API@|$API|g" -e "s|@PKI@|$PKI|g" "$E2E_DIR/manifests/prometheus.yml" >"$STATE/prometheus/prometheus.yml"
+	sed -e "s|@DIR@|$STATE/prometheus|g" "$E2E_DIR/manifests/prometheus.yml" >"$STATE/prometheus/prometheus.yml"
+	# A copy, so that rebuilding the driver does not disturb a running cluster.
+	[[ -e $STATE/prometheus/targets ]] || cp "$DRIVER_BINARY" "$STATE/prometheus/targets"
+	define_process targets KUBECONFIG="$ADMIN_KUBECONFIG" "$STATE/prometheus/targets" targets "$STATE/prometheus/targets.json"
 	define_process prometheus prometheus --config.file="$STATE/prometheus/prometheus.yml" \
 		--storage.tsdb.path="$STATE/prometheus/data" --storage.tsdb.retention.time=6h --web.listen-address=:9090 --log.level=warn
+	start_process targets
 	start_process prometheus
 }
 
@@ -52,7 +56,7 @@ git_server_up() {
 		git -C "$dir/repositories/fleet.git" config uploadpack.allowAnySHA1InWant true
 	fi
 	sed -e "s|@DIR@|$dir|g" -e "s|@PORT@|$GIT_PORT|g" "$E2E_DIR/manifests/nginx-git.conf" >"$dir/nginx.conf"
-	rm -f "$dir/fcgiwrap.sock"
+	process_pid fcgiwrap >/dev/null || rm -f "$dir/fcgiwrap.sock" # a socket left behind would be in the way
 	define_process fcgiwrap fcgiwrap -c 4 -s "unix:$dir/fcgiwrap.sock"
 	define_process nginx nginx -e "$dir/error.log" -c "$dir/nginx.conf"
 	start_process fcgiwrap
@@ -63,6 +67,7 @@ git_server_up() {
 write_environment() {
 	cat >"$STATE/environment" <<-ENV
 		export KUBECONFIG='$ADMIN_KUBECONFIG'
+		export SLUICE_E2E_STATE='$STATE'
 		export SLUICE_E2E_GATEWAY='sluice-e2e-gateway/e2e'
 		export SLUICE_E2E_GATEWAY_URL='http://$NODE_IP:$GATEWAY_PORT'
 		export SLUICE_E2E_PROMETHEUS_URL='http://$NODE_IP:9090'

@@ -47,7 +47,12 @@ impl Server {
             open_connections: Cell::new(0),
         };
         let (closing, _) = watch::channel(false);
-        Ok(Self { listener, shared: Rc::new(shared), connections: LocalSet::new(), closing })
+        Ok(Self {
+            listener,
+            shared: Rc::new(shared),
+            connections: LocalSet::new(),
+            closing,
+        })
     }
 
     /// Accepts and serves for ever.
@@ -82,13 +87,16 @@ impl Server {
         let shared = Rc::clone(&self.shared);
         let mut closing = self.closing.subscribe();
         let _best_effort = stream.set_nodelay(true);
-        shared.open_connections.set(shared.open_connections.get() + 1);
+        shared
+            .open_connections
+            .set(shared.open_connections.get() + 1);
         tokio::task::spawn_local(async move {
             let for_requests = Rc::clone(&shared);
             let service = service_fn(move |request| answer(Rc::clone(&for_requests), request));
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new());
-            let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+            let mut connection =
+                std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
             let close = async {
                 if closing.wait_for(|closing| *closing).await.is_err() {
                     std::future::pending::<()>().await;
@@ -101,7 +109,9 @@ impl Server {
                     let _broken_or_done = connection.await;
                 }
             }
-            shared.open_connections.set(shared.open_connections.get().saturating_sub(1));
+            shared
+                .open_connections
+                .set(shared.open_connections.get().saturating_sub(1));
         });
     }
 }
@@ -143,11 +153,17 @@ impl Shared {
             tokio::time::sleep(latency).await;
         }
         let fails = self.config.error_rate > 0.0 && fastrand::f64() < self.config.error_rate;
-        let status = if fails { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+        let status = if fails {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            StatusCode::OK
+        };
         self.metrics.record(status.as_u16(), from.elapsed());
         // Both values come from a manifest and hold no characters that JSON would have to escape.
-        let body =
-            format!("{{\"version\":\"{}\",\"pod\":\"{}\"}}\n", self.config.version, self.config.pod);
+        let body = format!(
+            "{{\"version\":\"{}\",\"pod\":\"{}\"}}\n",
+            self.config.version, self.config.pod
+        );
         (status, body)
     }
 }

@@ -49,11 +49,20 @@ impl Cluster {
     pub(crate) async fn connect() -> Result<Self> {
         // Fails only when a provider is installed already, which is what we want.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let mut config = Config::infer().await.context("no usable kubeconfig; is KUBECONFIG set?")?;
+        let mut config = Config::infer()
+            .await
+            .context("no usable kubeconfig; is KUBECONFIG set?")?;
         config.default_namespace = "default".to_owned();
         let client = Client::try_from(config).context("failed to make a Kubernetes client")?;
-        let cluster = Self { client, kinds: Arc::default() };
-        cluster.client.apiserver_version().await.context("the API server does not answer")?;
+        let cluster = Self {
+            client,
+            kinds: Arc::default(),
+        };
+        cluster
+            .client
+            .apiserver_version()
+            .await
+            .context("the API server does not answer")?;
         Ok(cluster)
     }
 
@@ -66,13 +75,19 @@ impl Cluster {
     ) -> Result<Api<DynamicObject>> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let key = GroupVersionKind::gvk(group, version, kind);
-        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let known = self
+            .kinds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .cloned();
         let (resource, scope) = if let Some(known) = known {
             known
         } else {
-            let (resource, capabilities) = kube::discovery::pinned_kind(&self.client, &key)
-                .await
-                .with_context(|| format!("the cluster does not serve {api_version} {kind}"))?;
+            let (resource, capabilities) =
+                kube::discovery::pinned_kind(&self.client, &key)
+                    .await
+                    .with_context(|| format!("the cluster does not serve {api_version} {kind}"))?;
             let found = (resource, capabilities.scope);
             self.kinds
                 .lock()
@@ -87,13 +102,20 @@ impl Cluster {
     }
 
     /// One object, or nothing when it does not exist.
-    pub(crate) async fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
+    pub(crate) async fn get(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>> {
         let api = self.api(kind.0, kind.1, namespace).await?;
         let found = api
             .get_opt(name)
             .await
             .with_context(|| format!("failed to read {} {namespace}/{name}", kind.1))?;
-        found.map(|object| Ok(serde_json::to_value(object)?)).transpose()
+        found
+            .map(|object| Ok(serde_json::to_value(object)?))
+            .transpose()
     }
 
     /// All objects of a kind in a namespace that carry the labels of `selector`.
@@ -108,17 +130,18 @@ impl Cluster {
             .list(&ListParams::default().labels(selector))
             .await
             .with_context(|| format!("failed to list {} in {namespace}", kind.1))?;
-        listed.items.into_iter().map(|object| Ok(serde_json::to_value(object)?)).collect()
+        listed
+            .items
+            .into_iter()
+            .map(|object| Ok(serde_json::to_value(object)?))
+            .collect()
     }
 
     /// Server-side apply of every document of `yaml` into `namespace`, as a GitOps tool does it: forced, and objects
     /// annotated `IfNotPresent` only when they do not exist.
     pub(crate) async fn apply(&self, namespace: &str, yaml: &str, manager: &str) -> Result<()> {
-        for document in serde_norway::Deserializer::from_str(yaml) {
-            let mut object = Value::deserialize(document).context("a manifest is not YAML")?;
-            if !object.is_null() {
-                self.apply_object(namespace, &mut object, manager).await?;
-            }
+        for mut object in documents(yaml)? {
+            self.apply_object(namespace, &mut object, manager).await?;
         }
         Ok(())
     }
@@ -132,12 +155,19 @@ impl Cluster {
         if create_only && api.get_opt(&name).await?.is_some() {
             return Ok(());
         }
-        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        if let Some(metadata) = object
+            .pointer_mut("/metadata")
+            .and_then(Value::as_object_mut)
+        {
             metadata.remove("namespace");
         }
-        api.patch(&name, &PatchParams::apply(manager).force(), &Patch::Apply(&object))
-            .await
-            .with_context(|| format!("failed to apply {kind} {namespace}/{name}"))?;
+        api.patch(
+            &name,
+            &PatchParams::apply(manager).force(),
+            &Patch::Apply(&object),
+        )
+        .await
+        .with_context(|| format!("failed to apply {kind} {namespace}/{name}"))?;
         Ok(())
     }
 
@@ -162,9 +192,8 @@ impl Cluster {
         match api.delete(name, &DeleteParams::background()).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => {
-                Err(error).with_context(|| format!("failed to delete {} {namespace}/{name}", kind.1))
-            }
+            Err(error) => Err(error)
+                .with_context(|| format!("failed to delete {} {namespace}/{name}", kind.1)),
         }
     }
 
@@ -187,7 +216,9 @@ impl Cluster {
         let from = Instant::now();
         while self.get(NAMESPACE, "", name).await?.is_some() {
             if from.elapsed() > deadline {
-                bail!("namespace {name} is not gone after {deadline:?}; does something hold a finalizer?");
+                bail!(
+                    "namespace {name} is not gone after {deadline:?}; does something hold a finalizer?"
+                );
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -212,10 +243,17 @@ impl Cluster {
             }
             let status = seen.as_ref().map_or_else(
                 || "it does not exist".to_owned(),
-                |value| value.pointer("/status").map_or_else(|| "no status".to_owned(), short),
+                |value| {
+                    value
+                        .pointer("/status")
+                        .map_or_else(|| "no status".to_owned(), short)
+                },
             );
             if from.elapsed() > deadline {
-                bail!("{what}: not within {deadline:?}; {} {namespace}/{name} has {status}", kind.1);
+                bail!(
+                    "{what}: not within {deadline:?}; {} {namespace}/{name} has {status}",
+                    kind.1
+                );
             }
             if said.elapsed() > Duration::from_secs(5) {
                 said = Instant::now();
@@ -229,6 +267,18 @@ impl Cluster {
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
+}
+
+/// The documents of a YAML text that are not empty.
+fn documents(yaml: &str) -> Result<Vec<Value>> {
+    let mut objects = Vec::new();
+    for document in serde_norway::Deserializer::from_str(yaml) {
+        let object = Value::deserialize(document).context("a manifest is not YAML")?;
+        if !object.is_null() {
+            objects.push(object);
+        }
+    }
+    Ok(objects)
 }
 
 /// The text at a JSON pointer; empty when it is missing or no text.
