@@ -3,3 +3,9 @@
 
 pub mod revision;
 pub mod weight;
+
+pub mod metrics;
+
+pub mod api;
+
+pub mod analysis;

@@ -1,0 +1,131 @@
+//! `spec.gitRevert`: what happens in Git when an update fails its analysis.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::values::IntOrString;
+
+/// What happens in Git when an update fails its analysis.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GitRevert {
+    /// `Off` (default), `Suggest`, `PullRequest` or `Push`.
+    #[serde(default)]
+    pub mode: GitRevertMode,
+    /// `Auto` (default), or `Manual`: waits for `kubectl sluice revert --approve`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<GitApproval>,
+    /// Which failures are reverted. Default: `AnalysisFailed` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<GitRevertCause>,
+    /// Where Git declares this Rollout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<GitSource>,
+    /// `Rollout` (default: only this Rollout's template) or `Path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Further paths that may be restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// How long a failed template stays refused. Default 24h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<IntOrString>,
+    /// Most reverts of this Rollout in 24 hours. Default 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_per_day: Option<u32>,
+    /// How long to wait until the cluster shows the reverted template. Default 15m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_timeout: Option<IntOrString>,
+    /// Author and form of the commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<GitCommitOptions>,
+    /// Form of the pull request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<super::values::RawObject>,
+}
+
+/// How far Sluice goes by itself.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum GitRevertMode {
+    /// Git is not touched and nothing is suggested.
+    #[default]
+    Off,
+    /// The change is put into an Event and into status; Git is only read.
+    Suggest,
+    /// The change is proposed as a pull request.
+    PullRequest,
+    /// The change is pushed to the branch as one additive commit.
+    Push,
+}
+
+/// Whether a revert waits for a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GitApproval {
+    /// No person is asked.
+    #[default]
+    Auto,
+    /// `kubectl sluice revert --approve` starts it.
+    Manual,
+}
+
+/// A failure that may be reverted in Git.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GitRevertCause {
+    /// An analysis ended as Failed, with measurements.
+    AnalysisFailed,
+    /// The progress deadline passed and aborted the update.
+    ProgressDeadlineExceeded,
+    /// The new pods did not become healthy.
+    PodsUnhealthy,
+}
+
+/// Where Git declares a Rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GitSource {
+    /// Repository: `https://...`, `ssh://...` or `user@host:path`.
+    pub url: String,
+    /// Branch that the GitOps tool follows.
+    pub branch: String,
+    /// Folder inside the repository (a plain folder or one with a kustomization).
+    pub path: String,
+    /// The one file that holds the Rollout, relative to `path`. Default: it is searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Secret with the credentials, in the Rollout's namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalSecretRef>,
+}
+
+/// A Secret in the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LocalSecretRef {
+    /// Name of the Secret.
+    pub name: String,
+}
+
+/// Author and form of a revert commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GitCommitOptions {
+    /// Author's name. Default `Sluice`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author_name: Option<String>,
+    /// Author's e-mail address. Default `sluice@noreply.invalid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author_email: Option<String>,
+    /// Template of the subject line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_template: Option<String>,
+    /// Adds a `Signed-off-by` trailer.
+    #[serde(default, skip_serializing_if = "super::rollout::is_false")]
+    pub sign_off: bool,
+    /// Adds `[skip ci]` to the message.
+    #[serde(rename = "skipCI", default, skip_serializing_if = "super::rollout::is_false")]
+    pub skip_ci: bool,
+    /// Secret with the signing key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_secret_ref: Option<LocalSecretRef>,
+}
