@@ -75,6 +75,7 @@ write_environment() {
 		export SLUICE_E2E_GIT_CA='$STATE/git/ca.crt'
 		export SLUICE_E2E_GIT_USER='$GIT_USER'
 		export SLUICE_E2E_GIT_PASSWORD='$GIT_PASSWORD'
+		export SLUICE_E2E_CONTAINERD='$CONTAINERD_SOCKET'
 		export SLUICE_E2E_SERVICE='$E2E_DIR/lib/service.sh'
 	ENV
 }

@@ -27,7 +27,6 @@ pub(crate) const HTTP_ROUTE: Kind = ("gateway.networking.k8s.io/v1", "HTTPRoute"
 pub(crate) const SERVICE: Kind = ("v1", "Service");
 pub(crate) const NAMESPACE: Kind = ("v1", "Namespace");
 pub(crate) const POD: Kind = ("v1", "Pod");
-pub(crate) const EVENT: Kind = ("v1", "Event");
 pub(crate) const DEPLOYMENT: Kind = ("apps/v1", "Deployment");
 pub(crate) const REPLICA_SET: Kind = ("apps/v1", "ReplicaSet");
 pub(crate) const AUTOSCALER: Kind = ("autoscaling/v2", "HorizontalPodAutoscaler");
@@ -52,7 +51,7 @@ impl Cluster {
         let mut config = Config::infer()
             .await
             .context("no usable kubeconfig; is KUBECONFIG set?")?;
-        config.default_namespace = "default".to_owned();
+        "default".clone_into(&mut config.default_namespace);
         let client = Client::try_from(config).context("failed to make a Kubernetes client")?;
         let cluster = Self {
             client,

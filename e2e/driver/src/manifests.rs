@@ -1,6 +1,9 @@
 //! The manifests that scenarios put into Git. Services and routes are annotated create-only: after the agent has made them,
 //! selectors and weights belong to the controller.
 
+use anyhow::Context as _;
+use serde_json::json;
+
 use crate::scene::Scene;
 
 const CREATE_ONLY: &str = "annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}";
@@ -85,4 +88,149 @@ spec:
 {}",
         template(version, &format!(", track: {version}"))
     )
+}
+
+/// What differs between the Rollouts of the scenarios.
+pub(crate) struct RolloutOptions {
+    /// Lines of `spec` (indented by two), without strategy and template.
+    pub(crate) spec: &'static str,
+    /// `spec.strategy`, indented by four.
+    pub(crate) strategy: String,
+    /// Whether a bad release is reverted in Git.
+    pub(crate) revert: bool,
+}
+
+/// The Rollout `web` of version v1.
+pub(crate) fn rollout(scene: &Scene, options: &RolloutOptions) -> String {
+    let revert = if options.revert {
+        format!(
+            "  gitRevert:
+    mode: Push
+    source: {{url: \"{}\", branch: {}, path: apps/web, secretRef: {{name: git}}}}
+",
+            scene.settings.git.url, scene.namespace
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "apiVersion: sluice.dev/v1alpha1
+kind: Rollout
+metadata: {{name: web}}
+spec:
+{}  selector: {{matchLabels: {{app: web}}}}
+  strategy:
+{}{revert}{}",
+        options.spec,
+        options.strategy,
+        template("v1", "")
+    )
+}
+
+/// A canary strategy on the Gateway's route with these steps (each a line, indented by six).
+pub(crate) fn canary(steps: &str) -> String {
+    format!(
+        "    canary:
+      stableService: web-stable
+      canaryService: web-canary
+      trafficRouting: {{gatewayAPI: {{httpRoute: web}}}}
+      steps:
+{steps}"
+    )
+}
+
+/// A blue-green strategy that checks the preview, switches, and then judges the new version by its users' requests.
+pub(crate) fn blue_green() -> String {
+    "    blueGreen:
+      activeService: web-active
+      previewService: web-preview
+      scaleDownDelaySeconds: 20
+      prePromotionAnalysis:
+        templates: [{templateName: preview-is-scraped}]
+        args: [{name: revision, valueFrom: {podTemplateHashValue: Latest}}]
+      postPromotionAnalysis:
+        templates: [{templateName: quality}]
+        args: [{name: revision, valueFrom: {podTemplateHashValue: Latest}}]
+"
+    .to_owned()
+}
+
+/// A step that judges the canary by `quality`.
+pub(crate) const ANALYSIS_STEP: &str = "      - analysis:
+          templates: [{templateName: quality}]
+          args: [{name: revision, valueFrom: {podTemplateHashValue: Latest}}]
+";
+
+/// The templates: `quality` judges error rate and latency of one revision in about 17 s; `preview-is-scraped` only wants
+/// the pods of a revision to be there.
+pub(crate) fn analysis_templates(scene: &Scene) -> String {
+    let pods = format!(
+        "namespace=\"{}\",revision=\"{{{{args.revision}}}}\"",
+        scene.namespace
+    );
+    format!(
+        "apiVersion: sluice.dev/v1alpha1
+kind: AnalysisTemplate
+metadata: {{name: quality}}
+spec:
+  args: [{{name: revision}}]
+  metrics:
+    - name: error-rate
+      initialDelay: 5s
+      interval: 3s
+      count: 5
+      failureLimit: 1
+      successCondition: result[0] < 0.01
+      provider:
+        prometheus:
+          source: {{name: prometheus}}
+          query: >-
+            sum(rate(http_requests_total{{{pods},code=~\"5..\"}}[10s]))
+            / sum(rate(http_requests_total{{{pods}}}[10s]))
+    - name: latency-p90
+      initialDelay: 5s
+      interval: 3s
+      count: 5
+      failureLimit: 1
+      successCondition: result[0] < 0.5
+      provider:
+        prometheus:
+          source: {{name: prometheus}}
+          query: >-
+            histogram_quantile(0.9, sum by (le) (rate(http_request_duration_seconds_bucket{{{pods}}}[10s])))
+---
+apiVersion: sluice.dev/v1alpha1
+kind: AnalysisTemplate
+metadata: {{name: preview-is-scraped}}
+spec:
+  args: [{{name: revision}}]
+  metrics:
+    - name: pods
+      interval: 1s
+      count: 3
+      failureLimit: 30
+      successCondition: result[0] >= 1
+      provider:
+        prometheus:
+          source: {{name: prometheus}}
+          query: sum(up{{{pods}}})
+"
+    )
+}
+
+/// What a platform team gives to a namespace, outside of Git: the address of Prometheus and the credentials for Git.
+pub(crate) fn platform(scene: &Scene) -> anyhow::Result<String> {
+    let ca = std::fs::read_to_string(&scene.settings.git.ca)
+        .with_context(|| format!("failed to read {}", scene.settings.git.ca.display()))?;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"},
+        "stringData": {
+            "username": scene.settings.git.user, "password": scene.settings.git.password, "ca.crt": ca,
+        },
+    });
+    let source = json!({
+        "apiVersion": "sluice.dev/v1alpha1", "kind": "MetricsSource", "metadata": {"name": "prometheus"},
+        "spec": {"type": "Prometheus", "address": scene.settings.prometheus_url},
+    });
+    Ok(format!("{secret}\n---\n{source}\n"))
 }

@@ -101,15 +101,14 @@ impl Recorder {
             .histories
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        histories.get(key).cloned().unwrap_or_else(Vec::new)
+        histories.get(key).cloned().unwrap_or_default()
     }
 
     /// The value of `key` now; empty when it was never seen.
     pub(crate) fn now(&self, key: &str) -> String {
         self.history(key)
             .pop()
-            .map(|(_, value)| value)
-            .unwrap_or_else(String::new)
+            .map_or_else(String::new, |(_, value)| value)
     }
 
     /// The first moment at or after `from` at which a value that passes `test` was there, if it was seen already.
@@ -120,7 +119,7 @@ impl Recorder {
         test: impl Fn(&str) -> bool,
     ) -> Option<(Instant, String)> {
         let history = self.history(key);
-        let before = history.iter().filter(|(at, _)| *at < from).next_back();
+        let before = history.iter().rfind(|(at, _)| *at < from);
         if let Some((_, value)) = before
             && test(value)
         {
@@ -190,7 +189,7 @@ fn facts(kind: Kind, value: &Value) -> Vec<(&'static str, String)> {
         let selector = value.pointer("/spec/selector");
         vec![(
             "selector",
-            selector.map(Value::to_string).unwrap_or_else(String::new),
+            selector.map_or_else(String::new, Value::to_string),
         )]
     } else if kind == REPLICA_SET {
         vec![(
@@ -227,7 +226,7 @@ fn rollout_facts(value: &Value) -> Vec<(&'static str, String)> {
         ),
         ("git revert", text(value, "/status/gitRevert/state")),
         ("git commit", text(value, "/status/gitRevert/commit")),
-        ("waiting on", waiting.unwrap_or_else(String::new)),
+        ("waiting on", waiting.unwrap_or_default()),
     ]
 }
 

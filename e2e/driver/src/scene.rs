@@ -216,7 +216,7 @@ impl Scene {
             .args(["--namespace", &self.namespace])
             .kill_on_drop(true)
             .output();
-        let output = tokio::time::timeout(Duration::from_secs(60), output)
+        let output = tokio::time::timeout(Duration::from_mins(1), output)
             .await
             .with_context(|| format!("kubectl sluice {} has not ended", arguments.join(" ")))?
             .with_context(|| format!("{} cannot be started", self.settings.plugin.display()))?;

@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) git: GitSettings,
     /// `SLUICE_E2E_SERVICE`: a program called as `PROGRAM stop|start NAME` to make outages.
     pub(crate) service: PathBuf,
+    /// `SLUICE_E2E_CONTAINERD`: socket of the node's containerd, to kill processes with; unset on a foreign cluster.
+    pub(crate) containerd: Option<String>,
     /// `SLUICE_E2E_PLUGIN`: the `kubectl-sluice` program.
     pub(crate) plugin: PathBuf,
     /// `SLUICE_E2E_RATE`: requests a second of the prober. Default 400.
@@ -71,6 +73,7 @@ impl Settings {
                 password: required("SLUICE_E2E_GIT_PASSWORD")?,
             },
             service: PathBuf::from(required("SLUICE_E2E_SERVICE")?),
+            containerd: std::env::var("SLUICE_E2E_CONTAINERD").ok(),
             plugin: PathBuf::from(or("SLUICE_E2E_PLUGIN", "kubectl-sluice")),
             rate: or("SLUICE_E2E_RATE", "400")
                 .parse()
