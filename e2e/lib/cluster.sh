@@ -112,8 +112,19 @@ control_plane_up() {
 	start_process kube-scheduler
 }
 
+# Directories that containerd, CNI and the kubelet use whatever their configuration says; what was not there before is
+# removed by e2e/down.
+note_what_is_not_there() {
+	local path
+	[[ -f $STATE/not-there-before ]] && return
+	for path in /run/containerd /var/lib/cni /var/lib/kubelet /var/log/containers; do
+		[[ -e $path ]] || echo "$path"
+	done >"$STATE/not-there-before"
+}
+
 # --- Node ---------------------------------------------------------------------------------------------------------
 containerd_up() {
+	note_what_is_not_there
 	mkdir -p "$STATE/containerd" "$STATE/cni/conf"
 	cat >"$STATE/containerd/config.toml" <<-TOML
 		version = 2
@@ -191,20 +202,22 @@ node_ready() {
 # --- Tear-down ----------------------------------------------------------------------------------------------------
 # Ends what the cluster started, by what was recorded and by what carries the state directory in its name; nothing else.
 cluster_down() {
-	local name pid mount cgroup
+	local name pid mount cgroup path
 	if [[ -d $PROCESSES ]]; then
-		# The kubelet first, or it would start pods again; containerd last, it must end them.
-		stop_process kubelet 5
+		# The kubelet first, or it would start pods again; containerd last, it must end them. Nothing here is worth an
+		# orderly end: all that they would write is removed below.
+		stop_process kubelet 0
 		if process_pid containerd >/dev/null && [[ -e /run/netns/$NETNS ]]; then
 			for name in $(ctr_k8s tasks list --quiet 2>/dev/null); do
 				ctr_k8s tasks kill --signal SIGKILL "$name" >/dev/null 2>&1 &
 			done
 			wait
 		fi
-		for name in kube-proxy kube-scheduler kube-controller-manager traefik prometheus targets nginx fcgiwrap kwok controller \
-			kube-apiserver etcd containerd; do
-			stop_process "$name" 10
+		for path in "$PROCESSES"/*.pid; do
+			name=$(basename "$path" .pid)
+			[[ $name == containerd ]] || stop_process "$name" 0
 		done
+		stop_process containerd 3
 	fi
 	# Shims outlive containerd on purpose. Ours have our socket as an argument; their children are our containers.
 	local cmdline
@@ -223,9 +236,9 @@ cluster_down() {
 	done
 	[[ -e /run/netns/$NETNS ]] && ip netns del "$NETNS"
 	# The kubelet leaves a link per container here, whatever its own log directory is.
-	if [[ -d /var/log/containers ]]; then
-		find /var/log/containers -type l -lname "$STATE/*" -delete
-		rmdir --ignore-fail-on-non-empty /var/log/containers
+	[[ ! -d /var/log/containers ]] || find /var/log/containers -type l -lname "$STATE/*" -delete
+	if [[ -f $STATE/not-there-before ]]; then
+		while read -r path; do rm -rf "$path"; done <"$STATE/not-there-before"
 	fi
 	rm -rf "$STATE"
 }

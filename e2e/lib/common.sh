@@ -75,8 +75,9 @@ install_packages() {
 
 PROCESSES="$STATE/processes"
 
-# start_time PID: the kernel's start time of a process, which with the pid names it for good.
-start_time() { awk '{ sub(/.*\) /, ""); print $20 }' "/proc/$1/stat" 2>/dev/null; }
+# start_time PID: the kernel's start time of a process, which with the pid names it for good; nothing for one that has ended,
+# be it that nobody has collected it yet.
+start_time() { awk '{ sub(/.*\) /, ""); if ($1 != "Z") print $20 }' "/proc/$1/stat" 2>/dev/null; }
 
 # process_pid NAME: the pid when the recorded process still runs, else nothing.
 process_pid() {
@@ -106,19 +107,18 @@ start_process() {
 	echo "$pid $(start_time "$pid")" >"$PROCESSES/$name.pid"
 }
 
-# stop_process NAME [SECONDS]: asks it to end, and after SECONDS (default 10) ends it.
+# stop_process NAME [SECONDS]: asks it and its children to end, and after SECONDS (default 10) ends them.
 stop_process() {
 	local name=$1 patience=${2:-10} pid
 	pid=$(process_pid "$name") || return 0
-	kill -TERM "$pid" 2>/dev/null
+	# setsid made it the leader of a process group of its own.
+	((patience == 0)) || kill -TERM -- "-$pid" 2>/dev/null || true
 	for ((i = 0; i < patience * 10; i++)); do
 		process_pid "$name" >/dev/null || break
 		sleep 0.1
 	done
-	if pid=$(process_pid "$name"); then
-		kill -KILL "$pid" 2>/dev/null
-		while process_pid "$name" >/dev/null; do sleep 0.05; done
-	fi
+	kill -KILL -- "-$pid" 2>/dev/null || true
+	while process_pid "$name" >/dev/null; do sleep 0.05; done
 	rm -f "$PROCESSES/$name.pid"
 }
 
