@@ -2,6 +2,7 @@
 //! `settings` reads. Exit code: 0 all passed, 1 something failed, 2 wrong usage.
 
 mod agent;
+mod bench;
 mod binomial;
 mod cluster;
 mod faults;
@@ -54,6 +55,8 @@ enum Command {
         /// Names to ask about.
         names: Vec<String>,
     },
+    /// Measures what the controller costs; `e2e/bench` starts it.
+    Bench(bench::BenchArguments),
     /// Keeps a `file_sd` file of the pods that want to be scraped.
     Targets {
         /// The file.
@@ -66,6 +69,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run { names, keep } => run(&names, keep).await,
         Command::List { names } => Ok(list(&names)),
+        Command::Bench(arguments) => bench::run(&arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Targets { file } => targets::run(&file).await.map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
