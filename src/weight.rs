@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The largest total that any router we support can carry (Gateway API `backendRefs[].weight`).
 pub const MAX_TOTAL: u32 = 1_000_000;
 
@@ -13,10 +15,26 @@ pub const MAX_TOTAL: u32 = 1_000_000;
 ///
 /// Invariant: `1 <= total <= MAX_TOTAL` and `canary <= total` (safety rule S1: weights are in range
 /// and sum to the total).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct Split {
     canary: u32,
     total: u32,
+}
+
+/// A [`Split`] as it is stored, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    canary: u32,
+    total: u32,
+}
+
+impl TryFrom<Parts> for Split {
+    type Error = InvalidSplit;
+    fn try_from(parts: Parts) -> Result<Self, Self::Error> {
+        Self::new(parts.canary, parts.total)
+    }
 }
 
 /// Why a pair of numbers is not a [`Split`].
@@ -150,6 +168,15 @@ mod tests {
                 total: 100
             })
         );
+    }
+
+    #[test]
+    fn a_stored_split_is_checked_when_it_is_read() {
+        let split = Split::new(20, 100).unwrap();
+        let text = serde_json::to_string(&split).unwrap();
+        assert_eq!(text, r#"{"canary":20,"total":100}"#);
+        assert_eq!(serde_json::from_str::<Split>(&text).unwrap(), split);
+        assert!(serde_json::from_str::<Split>(r#"{"canary":101,"total":100}"#).is_err());
     }
 
     proptest! {

@@ -73,10 +73,7 @@ pub struct Metric {
 }
 
 /// An empty text means "not set", as in Argo Rollouts.
-#[expect(
-    clippy::ref_option,
-    reason = "serde's skip_serializing_if gives a reference"
-)]
+#[expect(clippy::ref_option, reason = "serde's skip_serializing_if gives a reference")]
 fn is_blank(text: &Option<String>) -> bool {
     text.as_deref().is_none_or(str::is_empty)
 }
@@ -307,9 +304,7 @@ impl<'de> Deserialize<'de> for AnalysisPhase {
             "Failed" => Ok(Self::Failed),
             "Error" => Ok(Self::Error),
             "Inconclusive" => Ok(Self::Inconclusive),
-            other => Err(serde::de::Error::custom(format!(
-                "{other:?} is not an analysis phase"
-            ))),
+            other => Err(serde::de::Error::custom(format!("{other:?} is not an analysis phase"))),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::values::IntOrString;
 
 /// What happens in Git when an update fails its analysis.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GitRevert {
     /// `Off` (default), `Suggest`, `PullRequest` or `Push`.

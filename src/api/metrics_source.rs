@@ -183,10 +183,7 @@ impl MetricsSourceSpec {
     /// Whether runs of `namespace` may use this source (of the cluster).
     pub fn permits_namespace(&self, namespace: &str) -> bool {
         self.allowed_namespaces.is_empty()
-            || self
-                .allowed_namespaces
-                .iter()
-                .any(|pattern| glob_matches(pattern, namespace))
+            || self.allowed_namespaces.iter().any(|pattern| glob_matches(pattern, namespace))
     }
 
     /// Everything that is wrong with it, as `(field path, problem)`. `is_cluster` is for
@@ -208,43 +205,32 @@ impl MetricsSourceSpec {
             if ways.into_iter().filter(|is_set| *is_set).count() != 1 {
                 say("credentials", "needs exactly one of basic, bearer, oauth2");
             }
-            if let Some(oauth2) = &credentials.oauth2 {
-                if let Err(problem) = checked_base_url(&oauth2.token_url) {
-                    say("credentials.oauth2.tokenUrl", &problem);
-                }
+            if let Some(oauth2) = &credentials.oauth2
+                && let Err(problem) = checked_base_url(&oauth2.token_url)
+            {
+                say("credentials.oauth2.tokenUrl", &problem);
             }
         }
         if let Some(ca) = &self.ca {
-            let ways = [
-                ca.pem.is_some(),
-                ca.config_map_ref.is_some(),
-                ca.secret_ref.is_some(),
-            ];
+            let ways = [ca.pem.is_some(), ca.config_map_ref.is_some(), ca.secret_ref.is_some()];
             if ways.into_iter().filter(|is_set| *is_set).count() != 1 {
                 say("ca", "needs exactly one of pem, configMapRef, secretRef");
             }
         }
         for (index, header) in self.headers.iter().enumerate() {
             if header.value.is_some() == header.value_ref.is_some() {
-                say(
-                    &format!("headers[{index}]"),
-                    "needs exactly one of value, valueRef",
-                );
+                say(&format!("headers[{index}]"), "needs exactly one of value, valueRef");
             }
         }
         if !is_cluster && !self.allowed_namespaces.is_empty() {
             say("allowedNamespaces", "is for ClusterMetricsSource only");
         }
         match self.timeout.as_ref().map(IntOrString::as_duration) {
-            None => {}
             Some(Err(problem)) => say("timeout", &problem.to_string()),
             Some(Ok(limit)) if limit.is_zero() || limit.num_seconds() > MAX_TIMEOUT_SECONDS => {
-                say(
-                    "timeout",
-                    &format!("must be above 0 s and at most {MAX_TIMEOUT_SECONDS} s"),
-                );
+                say("timeout", &format!("must be above 0 s and at most {MAX_TIMEOUT_SECONDS} s"));
             }
-            Some(Ok(_)) => {}
+            None | Some(Ok(_)) => {}
         }
         problems
     }
@@ -323,11 +309,8 @@ mod tests {
             "credentials": {}, "ca": {}, "headers": [{"name": "a"}],
             "allowedNamespaces": ["x"], "timeout": "1h",
         }));
-        let fields: Vec<String> = spec
-            .problems(false)
-            .into_iter()
-            .map(|(field, _)| field)
-            .collect();
+        let fields: Vec<String> =
+            spec.problems(false).into_iter().map(|(field, _)| field).collect();
         assert_eq!(
             fields,
             [
@@ -339,11 +322,7 @@ mod tests {
                 "spec.timeout"
             ]
         );
-        assert!(
-            checked_base_url("http://u:p@h")
-                .unwrap_err()
-                .contains("credentials")
-        );
+        assert!(checked_base_url("http://u:p@h").unwrap_err().contains("credentials"));
     }
 
     #[test]

@@ -166,10 +166,7 @@ impl ApiNames {
 
     /// Annotation on ReplicaSets: the `spec.replicas` of the Rollout when it was last scaled.
     pub const fn desired_replicas_annotation(self) -> &'static str {
-        self.pick(
-            "sluice.dev/desired-replicas",
-            "rollout.argoproj.io/desired-replicas",
-        )
+        self.pick("sluice.dev/desired-replicas", "rollout.argoproj.io/desired-replicas")
     }
 
     /// Annotation on every object that we write: epoch of the leader that wrote it last.
@@ -184,18 +181,12 @@ impl ApiNames {
 
     /// Annotation on ReplicaSets: the ephemeral metadata put on its pods, as JSON.
     pub const fn ephemeral_metadata_annotation(self) -> &'static str {
-        self.pick(
-            "sluice.dev/ephemeral-metadata",
-            "rollout.argoproj.io/ephemeral-metadata",
-        )
+        self.pick("sluice.dev/ephemeral-metadata", "rollout.argoproj.io/ephemeral-metadata")
     }
 
     /// Annotation on Services and routes: name of the Rollout that manages them.
     pub const fn managed_by_annotation(self) -> &'static str {
-        self.pick(
-            "sluice.dev/managed-by",
-            "argo-rollouts.argoproj.io/managed-by-rollouts",
-        )
+        self.pick("sluice.dev/managed-by", "argo-rollouts.argoproj.io/managed-by-rollouts")
     }
 
     /// Annotation that opts a Rollout or a release out of Git reverts; its value is the reason.
@@ -248,10 +239,7 @@ mod tests {
 
     #[test]
     fn the_group_decides_labels_and_resources() {
-        assert_eq!(
-            ApiNames::ARGO.revision_label(),
-            "rollouts-pod-template-hash"
-        );
+        assert_eq!(ApiNames::ARGO.revision_label(), "rollouts-pod-template-hash");
         let rollouts = ApiNames::SLUICE.resource(Kind::Rollout);
         assert_eq!(rollouts.api_version, "sluice.dev/v1alpha1");
         assert_eq!(rollouts.plural, "rollouts");

@@ -150,15 +150,10 @@ impl IntOrString {
     pub fn as_count_or_percent(&self) -> Result<CountOrPercent, InvalidValue> {
         let bad = || InvalidValue::CountOrPercent(self.to_string());
         match self {
-            Self::Int(count) => u32::try_from(*count)
-                .map(CountOrPercent::Count)
-                .map_err(|_| bad()),
+            Self::Int(count) => u32::try_from(*count).map(CountOrPercent::Count).map_err(|_| bad()),
             Self::Text(text) => {
                 let digits = text.strip_suffix('%').ok_or_else(bad)?;
-                digits
-                    .parse()
-                    .map(CountOrPercent::Percent)
-                    .map_err(|_| bad())
+                digits.parse().map(CountOrPercent::Percent).map_err(|_| bad())
             }
         }
     }
@@ -224,9 +219,7 @@ fn parse_go_duration(text: &str) -> Option<TimeDelta> {
     while !rest.is_empty() {
         let number_len = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at_checked(number_len)?;
-        let unit_len = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
+        let unit_len = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, after) = tail.split_at_checked(unit_len)?;
         let nanos_per_unit: i64 = match unit {
             "h" => 3_600_000_000_000,
@@ -249,11 +242,7 @@ fn decimal_times(number: &str, unit: i64) -> Option<i64> {
     if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
         return None;
     }
-    let whole: i64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
+    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let mut total = whole.checked_mul(unit)?;
     let mut place = unit;
     for digit in fraction.chars() {
@@ -307,9 +296,7 @@ pub struct LabelSelectorRequirement {
 impl LabelSelector {
     /// Whether `labels` satisfy every requirement. An unknown operator matches nothing.
     pub fn matches(&self, labels: &std::collections::BTreeMap<String, String>) -> bool {
-        self.match_labels
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(|requirement| {
                 let found = labels.get(&requirement.key);
                 match requirement.operator.as_str() {
@@ -329,10 +316,7 @@ impl LabelSelector {
 
     /// The text form that list requests and the scale subresource use.
     pub fn to_query(&self) -> String {
-        let labels = self
-            .match_labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"));
+        let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
         let expressions = self.match_expressions.iter().map(|requirement| {
             let key = &requirement.key;
             let values = requirement.values.join(",");
@@ -366,19 +350,9 @@ mod tests {
             (text("500ms"), 500),
         ];
         for (given, milliseconds) in cases {
-            assert_eq!(
-                given.as_duration(),
-                Ok(TimeDelta::milliseconds(milliseconds)),
-                "{given}"
-            );
+            assert_eq!(given.as_duration(), Ok(TimeDelta::milliseconds(milliseconds)), "{given}");
         }
-        for bad in [
-            text("soon"),
-            text(""),
-            text("5x"),
-            text("-5s"),
-            IntOrString::Int(-1),
-        ] {
+        for bad in [text("soon"), text(""), text("5x"), text("-5s"), IntOrString::Int(-1)] {
             assert!(bad.as_duration().is_err(), "{bad}");
         }
         assert!(IntOrString::Int(i64::MAX).as_duration().is_err());
@@ -396,10 +370,7 @@ mod tests {
     #[test]
     fn a_percentage_rounds_up_for_surge_and_down_for_unavailable() {
         let quarter = text("25%").as_count_or_percent().unwrap();
-        assert_eq!(
-            (quarter.of_rounded_up(10), quarter.of_rounded_down(10)),
-            (3, 2)
-        );
+        assert_eq!((quarter.of_rounded_up(10), quarter.of_rounded_down(10)), (3, 2));
         assert!(text("25").as_count_or_percent().is_err());
         assert!(IntOrString::Int(-1).as_count_or_percent().is_err());
     }

@@ -213,6 +213,8 @@ pub enum MeasurementResult {
         /// Time of the next look.
         resume_at: DateTime<Utc>,
     },
+    /// The Job was deleted because the run ends.
+    Cancelled,
     /// No value.
     Error(MeasureError),
 }

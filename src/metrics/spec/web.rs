@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json_path::JsonPath;
 
 use super::{Authentication, Header, SourceRef};
 use crate::api::RawObject;
@@ -61,4 +62,91 @@ pub enum Method {
 )]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+/// Longest JSONPath, in bytes.
+const MAX_PATH_BYTES: usize = 1024;
+
+/// A JSONPath, written as in Kubernetes (`{$.data.ok}`, `{.data.ok}`) or bare (`$.data.ok`).
+///
+/// # Errors
+/// A sentence part that says what is wrong.
+pub fn parsed_json_path(text: &str) -> Result<JsonPath, String> {
+    if text.len() > MAX_PATH_BYTES {
+        return Err(format!("is longer than {MAX_PATH_BYTES} bytes"));
+    }
+    check_cost(text)?;
+    let trimmed = text.trim();
+    let inner = match trimmed.strip_prefix('{') {
+        Some(rest) => rest
+            .strip_suffix('}')
+            .ok_or_else(|| format!("{text:?} lacks its closing }}"))?,
+        None => trimmed,
+    };
+    let inner = inner.trim();
+    let path = match inner {
+        "" => "$".to_owned(),
+        _ if inner.starts_with('$') => inner.to_owned(),
+        _ if inner.starts_with(['.', '[']) => format!("${inner}"),
+        _ => format!("$.{inner}"),
+    };
+    JsonPath::parse(&path)
+        .map_err(|_| format!("{text:?} is not a JSONPath such as {{$.data.value}}"))
+}
+
+/// Refuses what makes a path visit the same node many times: its cost must stay within the size of
+/// the answer times a small factor.
+fn check_cost(text: &str) -> Result<(), String> {
+    let number_of = |part: &str| text.matches(part).count();
+    let is_costly = number_of("..") > 1
+        || number_of("?") > 2
+        || (number_of("..") > 0 && number_of("?") > 0)
+        || number_of("$") > 1
+        || number_of(",") > 3
+        || number_of("(") > 8
+        || number_of("[") > 32;
+    if is_costly {
+        return Err(format!(
+            "{text:?} is too costly: use at most one .., two filters, no filter beside .., one $, three commas"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn paths_are_read_in_kubernetes_form_and_bare() {
+        let answer = json!({"data": {"ok": true, "items": [{"n": 1}, {"n": 2}]}});
+        for (path, expected) in [
+            ("{$.data.ok}", json!(true)),
+            ("{.data.ok}", json!(true)),
+            ("$.data.items[1].n", json!(2)),
+            ("{$.data.items[?(@.n == 2)].n}", json!(2)),
+            ("data.ok", json!(true)),
+            ("{$}", answer.clone()),
+        ] {
+            let found = parsed_json_path(path)
+                .unwrap()
+                .query(&answer)
+                .first()
+                .cloned();
+            assert_eq!(found, Some(expected), "{path}");
+        }
+        assert!(parsed_json_path("{$.data").is_err() && parsed_json_path("$..[").is_err());
+        for costly in [
+            "$..*..*",
+            "$[0,0][0,0][0,0][0,0]",
+            "$..[?@.a]",
+            "$[?$.a[?$.b]]",
+        ] {
+            assert!(
+                parsed_json_path(costly).unwrap_err().contains("too costly"),
+                "{costly}"
+            );
+        }
+    }
 }

@@ -1,0 +1,13 @@
+//! Effects: the only room that writes to the Kubernetes API.
+//!
+//! Every write passes through [`guard::Writer`], carries uid and resourceVersion of what was read,
+//! and stops when the leadership does. A failed write is an outcome, never an early return.
+
+#[cfg(test)]
+pub(crate) mod fake_api;
+pub mod guard;
+pub mod leadership;
+mod outcome;
+mod patch;
+pub mod wire;
+mod write_log;

@@ -1,0 +1,473 @@
+//! From a run's specification to [`ResolvedRun`]: arguments put in, numbers and durations read,
+//! conditions parsed. All problems are found at once; what is resolved is never checked again.
+//!
+//! A resolved run carries an inline address or an argument from a Secret, never both, so that nobody
+//! can have a Secret sent to a server of his choice.
+
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use super::Problem;
+use super::arguments::{ArgumentValue, ArgumentValues, run_argument_values};
+use super::condition::Condition;
+use super::provider_rules::check_provider;
+use super::resolved::{Judge, Limits, ResolvedMetric, ResolvedRun, Schedule, Threshold};
+use super::selectors::Selectors;
+use super::substitution::{Language, Substitution};
+use crate::api::analysis::{AnalysisRunSpec, AnalysisTemplateSpec, Metric};
+use crate::api::values::IntOrString;
+use crate::metrics::spec::Provider;
+
+/// Most metrics of one run.
+const MAX_METRICS: usize = 50;
+/// Largest number of measurements or limit.
+const MAX_COUNT: i64 = 1_000_000;
+/// Shortest interval.
+const MIN_INTERVAL_SECONDS: i64 = 1;
+/// Longest query, in bytes.
+pub(super) const MAX_QUERY_BYTES: usize = 16 * 1024;
+
+impl ResolvedRun {
+    /// Resolves the specification of a run.
+    ///
+    /// # Errors
+    /// Every [`Problem`], with field paths below `spec`.
+    pub fn resolve(spec: &AnalysisRunSpec) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let values = run_argument_values(&spec.args).unwrap_or_else(|found| {
+            problems.extend(found);
+            ArgumentValues::new()
+        });
+        // Missing arguments were reported already; naming each use of them would bury that.
+        let is_lenient = !problems.is_empty();
+        let mut resolver = Resolver {
+            values,
+            is_lenient,
+            problems,
+            used_secret: None,
+        };
+        let metrics = resolver.metrics(&spec.metrics);
+        let metrics = resolver.selected(metrics, spec);
+        resolver.check_confused_deputy(&metrics);
+        if resolver.problems.is_empty() {
+            Ok(Self {
+                metrics,
+                is_terminate_requested: spec.terminate,
+            })
+        } else {
+            Err(resolver.problems)
+        }
+    }
+}
+
+/// Everything that is wrong with a template on its own. Arguments without default are unknown, so
+/// the fields that use them are checked only when a run is made.
+pub fn template_problems(spec: &AnalysisTemplateSpec) -> Vec<Problem> {
+    let mut values = ArgumentValues::new();
+    let mut problems = Vec::new();
+    for (index, argument) in spec.args.iter().enumerate() {
+        let secret = argument
+            .value_from
+            .as_ref()
+            .and_then(|from| from.secret_key_ref.clone());
+        let value = match (&argument.value, secret) {
+            (Some(value), None) => ArgumentValue::Text(value.clone()),
+            (None, Some(secret)) => ArgumentValue::Secret(secret),
+            (None, None) => continue,
+            (Some(_), Some(_)) => {
+                problems.push(Problem::new(
+                    format!("args[{index}]"),
+                    "has both value and valueFrom",
+                ));
+                continue;
+            }
+        };
+        values.insert(argument.name.clone(), value);
+    }
+    if spec.metrics.is_empty() && spec.templates.is_empty() {
+        problems.push(Problem::new("metrics", "must name at least one metric"));
+    }
+    let mut resolver = Resolver {
+        values,
+        is_lenient: true,
+        problems,
+        used_secret: None,
+    };
+    let metrics = resolver.metric_list(&spec.metrics);
+    if spec.templates.is_empty() {
+        let run = AnalysisRunSpec {
+            dry_run: spec.dry_run.clone(),
+            measurement_retention: spec.measurement_retention.clone(),
+            ..AnalysisRunSpec::default()
+        };
+        let _ = resolver.selected(metrics.clone(), &run);
+    }
+    resolver.check_confused_deputy(&metrics);
+    resolver.problems
+}
+
+struct Resolver {
+    values: ArgumentValues,
+    is_lenient: bool,
+    problems: Vec<Problem>,
+    /// Field of the first use of an argument from a Secret.
+    used_secret: Option<String>,
+}
+
+impl Resolver {
+    fn metrics(&mut self, metrics: &[Metric]) -> Vec<ResolvedMetric> {
+        if metrics.is_empty() {
+            self.problems
+                .push(Problem::new("metrics", "must name at least one metric"));
+        }
+        self.metric_list(metrics)
+    }
+
+    fn metric_list(&mut self, metrics: &[Metric]) -> Vec<ResolvedMetric> {
+        if metrics.len() > MAX_METRICS {
+            self.problems.push(Problem::new(
+                "metrics",
+                format!("must be at most {MAX_METRICS} metrics"),
+            ));
+            return Vec::new();
+        }
+        let mut resolved: Vec<ResolvedMetric> = Vec::new();
+        for (index, metric) in metrics.iter().enumerate() {
+            let field = format!("metrics[{index}]");
+            let Some(metric) = self.with_arguments(&field, metric) else {
+                continue;
+            };
+            if metric.name.is_empty() {
+                self.problems.push(Problem::new(&field, "has no name"));
+            }
+            if resolved.iter().any(|other| other.name == metric.name) {
+                self.problems.push(Problem::new(
+                    &field,
+                    format!("repeats the name {:?}", metric.name),
+                ));
+            }
+            resolved.extend(self.metric(&field, metric));
+        }
+        resolved
+    }
+
+    fn with_arguments(&mut self, field: &str, metric: &Metric) -> Option<Metric> {
+        let Ok(tree) = serde_json::to_value(metric) else {
+            self.problems
+                .push(Problem::new(field, "cannot be written as JSON"));
+            return None;
+        };
+        let mut substitution = Substitution {
+            values: &self.values,
+            language_of,
+            permits_secret_env,
+            is_lenient: self.is_lenient,
+            problems: Vec::new(),
+            used_secret: false,
+        };
+        let tree: Value = substitution.tree(field, &tree);
+        let used_secret = substitution.used_secret;
+        let found = substitution.problems;
+        let is_usable = found.is_empty();
+        self.problems.extend(found);
+        if used_secret && self.used_secret.is_none() {
+            self.used_secret = Some(format!("{field}.provider.job"));
+        }
+        match serde_json::from_value(tree) {
+            Ok(metric) => is_usable.then_some(metric),
+            Err(error) => {
+                let message = format!("does not fit once its arguments are in: {error}");
+                self.problems.push(Problem::new(field, message));
+                None
+            }
+        }
+    }
+
+    fn metric(&mut self, field: &str, metric: Metric) -> Option<ResolvedMetric> {
+        let before = self.problems.len();
+        let schedule = self.schedule(field, &metric);
+        let limits = self.limits(field, &metric, schedule.count);
+        let is_job = check_provider(field, &metric.provider, self.is_lenient, &mut self.problems);
+        let judge = self.judge(field, &metric, is_job);
+        let is_usable = self.problems.len() == before;
+        let judge = judge?;
+        is_usable.then(|| ResolvedMetric {
+            name: metric.name,
+            provider: metric.provider,
+            schedule,
+            judge,
+            limits,
+            is_dry_run: false,
+            kept_measurements: super::selectors::DEFAULT_KEPT_MEASUREMENTS,
+        })
+    }
+
+    /// Whether a field cannot be checked because an argument in it has no value yet.
+    fn is_open(&self, text: &str) -> bool {
+        self.is_lenient && text.contains("{{")
+    }
+
+    fn schedule(&mut self, field: &str, metric: &Metric) -> Schedule {
+        let interval = self.duration(field, "interval", metric.interval.as_ref());
+        let initial_delay = self.duration(field, "initialDelay", metric.initial_delay.as_ref());
+        let is_open = metric
+            .interval
+            .as_ref()
+            .is_some_and(|given| self.is_open(&given.to_string()));
+        if interval.is_some_and(|interval| interval.num_seconds() < MIN_INTERVAL_SECONDS)
+            && !is_open
+        {
+            let message = format!("must be at least {MIN_INTERVAL_SECONDS} s");
+            self.problems
+                .push(Problem::new(format!("{field}.interval"), message));
+        }
+        let count = self.number(field, "count", metric.count.as_ref(), 0);
+        let count = match count {
+            None | Some(0) if interval.is_none() => Some(1),
+            None | Some(0) => None,
+            Some(count) => Some(count),
+        };
+        if count.is_some_and(|count| count > 1) && interval.is_none() {
+            let message = "must be given when count is above 1";
+            self.problems
+                .push(Problem::new(format!("{field}.interval"), message));
+        }
+        Schedule {
+            initial_delay: initial_delay.unwrap_or_else(TimeDelta::zero),
+            interval,
+            count: count.map(saturated),
+        }
+    }
+
+    fn duration(
+        &mut self,
+        field: &str,
+        name: &str,
+        given: Option<&IntOrString>,
+    ) -> Option<TimeDelta> {
+        let given = given?;
+        let text = given.to_string();
+        if text.is_empty() {
+            return None;
+        }
+        match given.as_duration() {
+            Ok(duration) => Some(duration),
+            // A stand-in, so that what depends on the field is not reported as missing.
+            Err(_) if self.is_open(&text) => Some(TimeDelta::minutes(1)),
+            Err(problem) => {
+                self.problems
+                    .push(Problem::new(format!("{field}.{name}"), problem.to_string()));
+                None
+            }
+        }
+    }
+
+    /// A whole number between `least` and [`MAX_COUNT`], also as text.
+    fn number(
+        &mut self,
+        field: &str,
+        name: &str,
+        given: Option<&IntOrString>,
+        least: i64,
+    ) -> Option<i64> {
+        let given = given?;
+        let text = given.to_string();
+        if text.is_empty() || self.is_open(&text) {
+            return None;
+        }
+        let number = text.trim().parse::<i64>().ok();
+        let fits = number.is_some_and(|number| (least..=MAX_COUNT).contains(&number));
+        if fits {
+            return number;
+        }
+        let message = if least < 0 {
+            format!("is {text:?}: it must be a whole number of at least 0, or -1 to be disabled")
+        } else {
+            format!("is {text:?}: it must be a whole number from {least} to {MAX_COUNT}")
+        };
+        self.problems
+            .push(Problem::new(format!("{field}.{name}"), message));
+        None
+    }
+
+    fn limits(&mut self, field: &str, metric: &Metric, count: Option<u32>) -> Limits {
+        let failure = self.number(field, "failureLimit", metric.failure_limit.as_ref(), -1);
+        let inconclusive = self.number(
+            field,
+            "inconclusiveLimit",
+            metric.inconclusive_limit.as_ref(),
+            0,
+        );
+        let consecutive_error = self.number(
+            field,
+            "consecutiveErrorLimit",
+            metric.consecutive_error_limit.as_ref(),
+            0,
+        );
+        let consecutive_success = self.number(
+            field,
+            "consecutiveSuccessLimit",
+            metric.consecutive_success_limit.as_ref(),
+            0,
+        );
+        let min_samples = self.number(field, "minSamples", metric.min_samples.as_ref(), 1);
+        let limits = Limits {
+            failure: match failure {
+                None => Some(0),
+                Some(-1) => None,
+                Some(limit) => Some(saturated(limit)),
+            },
+            inconclusive: inconclusive.map_or(0, saturated),
+            consecutive_error: consecutive_error.map(saturated),
+            consecutive_success: consecutive_success
+                .filter(|limit| *limit > 0)
+                .map(saturated),
+            min_samples: min_samples.map_or(1, saturated),
+        };
+        self.check_limits(field, limits, count);
+        limits
+    }
+
+    fn check_limits(&mut self, field: &str, limits: Limits, count: Option<u32>) {
+        let mut say = |name: &str, message: String| {
+            self.problems
+                .push(Problem::new(format!("{field}.{name}"), message));
+        };
+        if limits.failure.is_none() && limits.consecutive_success.is_none() {
+            say(
+                "failureLimit",
+                "and consecutiveSuccessLimit must not both be disabled".to_owned(),
+            );
+        }
+        let Some(count) = count else { return };
+        let needed = limits
+            .failure
+            .unwrap_or(0)
+            .saturating_add(limits.consecutive_success.unwrap_or(0));
+        if needed > count {
+            let message = format!(
+                "is {count}, less than failureLimit and consecutiveSuccessLimit together ({needed})"
+            );
+            say("count", message);
+        }
+        if limits.inconclusive > count {
+            say(
+                "count",
+                format!(
+                    "is {count}, less than inconclusiveLimit ({})",
+                    limits.inconclusive
+                ),
+            );
+        }
+        if limits.min_samples > count {
+            say(
+                "count",
+                format!("is {count}, less than minSamples ({})", limits.min_samples),
+            );
+        }
+    }
+
+    fn judge(&mut self, field: &str, metric: &Metric, is_job: bool) -> Option<Judge> {
+        let success = self.condition(
+            field,
+            "successCondition",
+            metric.success_condition.as_deref(),
+        );
+        let failure = self.condition(
+            field,
+            "failureCondition",
+            metric.failure_condition.as_deref(),
+        );
+        let is_given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        let has_any = is_given(&metric.success_condition) || is_given(&metric.failure_condition);
+        match (is_job, has_any) {
+            (true, false) => Some(Judge::JobOutcome),
+            (true, true) => {
+                let message = "has a condition, but a Job is judged by how it ends";
+                self.problems.push(Problem::new(field, message));
+                None
+            }
+            (false, true) => Some(Judge::Threshold(Box::new(Threshold { success, failure }))),
+            (false, false) => {
+                let message =
+                    "has neither successCondition nor failureCondition: nothing would decide";
+                self.problems.push(Problem::new(field, message));
+                None
+            }
+        }
+    }
+
+    fn condition(&mut self, field: &str, name: &str, text: Option<&str>) -> Option<Condition> {
+        let text = text.filter(|text| !text.is_empty())?;
+        if self.is_open(text) {
+            return None;
+        }
+        match Condition::parse(text) {
+            Ok(condition) => Some(condition),
+            Err(problem) => {
+                self.problems
+                    .push(Problem::new(format!("{field}.{name}"), problem.to_string()));
+                None
+            }
+        }
+    }
+
+    fn selected(
+        &mut self,
+        metrics: Vec<ResolvedMetric>,
+        spec: &AnalysisRunSpec,
+    ) -> Vec<ResolvedMetric> {
+        // Selectors are matched against names; with a metric missing they would be blamed for it.
+        if !self.problems.is_empty() {
+            return metrics;
+        }
+        let selectors = Selectors::read(spec, &mut self.problems);
+        selectors.apply(metrics, &mut self.problems)
+    }
+
+    fn check_confused_deputy(&mut self, metrics: &[ResolvedMetric]) {
+        let Some(secret_field) = &self.used_secret else {
+            return;
+        };
+        for (index, metric) in metrics.iter().enumerate() {
+            let inline = match metric.provider.chosen() {
+                Ok(Provider::Prometheus(spec)) => {
+                    spec.address.as_ref().map(|_| "prometheus.address")
+                }
+                Ok(Provider::Web(spec)) => spec.source.is_none().then_some("web.url"),
+                Ok(Provider::Job(_)) | Err(_) => None,
+            };
+            if let Some(name) = inline {
+                self.problems.push(Problem::new(
+                    format!("metrics[{index}].provider.{name}"),
+                    format!("stands in the same run as an argument from a Secret ({secret_field}): name a MetricsSource in source instead"),
+                ));
+            }
+        }
+    }
+}
+
+fn saturated(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(if number < 0 { 0 } else { u32::MAX })
+}
+
+fn language_of(path: &str) -> Language {
+    if path.ends_with(".provider.prometheus.query") {
+        Language::Promql
+    } else if path.ends_with(".successCondition") || path.ends_with(".failureCondition") {
+        Language::Condition
+    } else {
+        Language::Plain
+    }
+}
+
+/// Whether `path` is one entry of an `env` list in a Job.
+fn permits_secret_env(path: &str) -> bool {
+    path.contains(".provider.job.spec.")
+        && path
+            .strip_suffix(']')
+            .and_then(|path| path.rsplit_once('['))
+            .is_some_and(|(list, index)| {
+                list.rsplit('.').next() == Some("env") && index.bytes().all(|b| b.is_ascii_digit())
+            })
+}

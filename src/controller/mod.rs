@@ -1,0 +1,6 @@
+//! Wiring: leader election, the health and metrics server, watches and shutdown. Decides nothing
+//! about rollouts.
+
+pub mod elector;
+pub mod http;
+pub mod lease;

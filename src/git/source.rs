@@ -1,0 +1,981 @@
+//! Where a Rollout is declared: the Git server, the branch and the path, as types that were checked
+//! once, when they were made.
+//!
+//! Everything that later reaches an argument list, a configuration file or a refspec is one of
+//! these types, never a string from outside. This module must never open a connection; the rule for
+//! resolved addresses ([`AddressRule`]) is applied by the backend.
+//!
+//! Sources of the rules: `git-check-ref-format(1)` for branches, `gitremote-helpers(7)` for the
+//! transports that are refused, RFC 3986 for the shape of an address.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+/// Longest accepted address, branch or path, in bytes.
+const MAX_LENGTH: usize = 1024;
+
+/// A place in a Git server that declares one Rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// The repository.
+    pub url: GitUrl,
+    /// The branch that the GitOps tool follows.
+    pub branch: BranchName,
+    /// The directory that the GitOps tool applies; the root of the repository is allowed.
+    pub path: RepoPath,
+    /// The one file below `path` that declares the Rollout, when the user names it.
+    pub file: Option<RepoPath>,
+}
+
+/// Why text is not an acceptable address, branch, path or host pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSource {
+    /// The text is empty.
+    #[error("{field} is empty")]
+    Empty {
+        /// What was parsed: `url`, `branch`, `path`, `file` or a host pattern.
+        field: &'static str,
+    },
+    /// The text is longer than [`MAX_LENGTH`] bytes.
+    #[error("{field} is longer than {MAX_LENGTH} bytes")]
+    TooLong {
+        /// What was parsed.
+        field: &'static str,
+    },
+    /// A transport that reads local files, runs programs or sends passwords in clear.
+    #[error(
+        "url uses the transport `{scheme}`; only https://, ssh:// and user@host:path are accepted"
+    )]
+    Transport {
+        /// The refused transport.
+        scheme: String,
+    },
+    /// The address names no server.
+    #[error("url is a local path; only https://, ssh:// and user@host:path are accepted")]
+    LocalPath,
+    /// Credentials inside an address end up in logs; they belong into a Secret.
+    #[error(
+        "url contains a user name or password; put credentials into the Secret that `secretRef` names"
+    )]
+    UserInfo,
+    /// A part that a program would read as an option.
+    #[error("{part} of the url begins with `-`; it would be read as an option")]
+    LeadingDash {
+        /// `user`, `host` or `path`.
+        part: &'static str,
+    },
+    /// Any other malformed address.
+    #[error("url is malformed: {reason}")]
+    Malformed {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The branch breaks a rule of `git check-ref-format`.
+    #[error("branch {branch:?} is not a valid branch name: {reason}")]
+    Branch {
+        /// The refused name, cut.
+        branch: String,
+        /// The broken rule.
+        reason: &'static str,
+    },
+    /// The path leaves the repository or means something else to Git.
+    #[error("path {path:?} is not a path inside the repository: {reason}")]
+    Path {
+        /// The refused path, cut.
+        path: String,
+        /// The broken rule.
+        reason: &'static str,
+    },
+    /// A pattern of the list of allowed hosts cannot be understood.
+    #[error("host pattern {pattern:?} may hold only letters, digits, `-`, `.`, `:` and `*`")]
+    HostPattern {
+        /// The refused pattern, cut.
+        pattern: String,
+    },
+    /// The host is not on the controller's list.
+    #[error(
+        "host `{host}` is not among the allowed Git hosts; an administrator can add it with --git-allowed-hosts"
+    )]
+    HostNotAllowed {
+        /// The host of the address.
+        host: String,
+    },
+}
+
+/// How a repository is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Git's smart HTTP over TLS.
+    Https,
+    /// Git over SSH.
+    Ssh,
+}
+
+/// The address of a repository: https, ssh or the scp form, without credentials.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct GitUrl {
+    transport: Transport,
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+    path: String,
+    text: String,
+}
+
+impl GitUrl {
+    /// Parses an address.
+    ///
+    /// # Errors
+    /// [`InvalidSource`] that names the part and the rule.
+    pub fn parse(text: &str) -> Result<Self, InvalidSource> {
+        check_length("url", text)?;
+        if !text.bytes().all(is_url_byte) {
+            return Err(malformed("it holds a character that no Git address needs"));
+        }
+        if text.starts_with('-') {
+            return Err(InvalidSource::LeadingDash { part: "host" });
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return match scheme.to_ascii_lowercase().as_str() {
+                "https" => Self::parse_authority(Transport::Https, rest),
+                "ssh" => Self::parse_authority(Transport::Ssh, rest),
+                other => Err(InvalidSource::Transport {
+                    scheme: other.to_owned(),
+                }),
+            };
+        }
+        if let Some((helper, _)) = text.split_once("::") {
+            return Err(InvalidSource::Transport {
+                scheme: helper.to_owned(),
+            });
+        }
+        Self::parse_scp(text)
+    }
+
+    fn parse_authority(transport: Transport, rest: &str) -> Result<Self, InvalidSource> {
+        let (authority, path) = rest.split_once('/').ok_or(malformed("it has no path"))?;
+        let (user, host_port) = split_user(transport, authority)?;
+        let (host, port) = split_port(host_port)?;
+        check_host(&host)?;
+        check_repository_path(path)?;
+        let scheme = match transport {
+            Transport::Https => "https",
+            Transport::Ssh => "ssh",
+        };
+        let at = user
+            .as_ref()
+            .map(|user| format!("{user}@"))
+            .unwrap_or_default();
+        let colon = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let text = format!("{scheme}://{at}{}{colon}/{path}", bracketed(&host));
+        Ok(Self {
+            transport,
+            user,
+            host,
+            port,
+            path: path.to_owned(),
+            text,
+        })
+    }
+
+    fn parse_scp(text: &str) -> Result<Self, InvalidSource> {
+        let (authority, path) = text.split_once(':').ok_or(InvalidSource::LocalPath)?;
+        if authority.contains('/') {
+            return Err(InvalidSource::LocalPath);
+        }
+        if authority.is_empty() || authority.contains('[') {
+            return Err(malformed(
+                "the scp form is user@host:path; use ssh:// for an IPv6 address",
+            ));
+        }
+        let (user, host) = split_user(Transport::Ssh, authority)?;
+        let host = host.to_ascii_lowercase();
+        check_host(&host)?;
+        check_repository_path(path)?;
+        let at = user
+            .as_ref()
+            .map(|user| format!("{user}@"))
+            .unwrap_or_default();
+        let text = format!("{at}{host}:{path}");
+        Ok(Self {
+            transport: Transport::Ssh,
+            user,
+            host,
+            port: None,
+            path: path.to_owned(),
+            text,
+        })
+    }
+
+    /// How the repository is reached.
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The SSH user, when the address names one.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The host in lower case; an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port that is connected to.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.transport {
+            Transport::Https => 443,
+            Transport::Ssh => 22,
+        })
+    }
+
+    /// Whether the address names a port.
+    pub fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// The path on the server, without its first slash.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The address in one normal form, as it is given to Git.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Scheme, host and port only: the prefix that credentials are bound to.
+    pub fn origin(&self) -> String {
+        let colon = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let scheme = match self.transport {
+            Transport::Https => "https",
+            Transport::Ssh => "ssh",
+        };
+        format!("{scheme}://{}{colon}/", bracketed(&self.host))
+    }
+}
+
+impl fmt::Display for GitUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for GitUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GitUrl({})", self.text)
+    }
+}
+
+fn malformed(reason: &'static str) -> InvalidSource {
+    InvalidSource::Malformed { reason }
+}
+
+fn check_length(field: &'static str, text: &str) -> Result<(), InvalidSource> {
+    if text.is_empty() {
+        Err(InvalidSource::Empty { field })
+    } else if text.len() > MAX_LENGTH {
+        Err(InvalidSource::TooLong { field })
+    } else {
+        Ok(())
+    }
+}
+
+/// No quotes, blanks, backslashes, `$`, `;`, `?`, `#` or control characters: nothing that a shell, a
+/// configuration file or an HTTP library reads as more than a name.
+fn is_url_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~/%+@:,=[]".contains(&byte)
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
+}
+
+fn split_user(
+    transport: Transport,
+    authority: &str,
+) -> Result<(Option<String>, &str), InvalidSource> {
+    let Some((user, host)) = authority.rsplit_once('@') else {
+        return Ok((None, authority));
+    };
+    if transport == Transport::Https || user.contains(':') {
+        return Err(InvalidSource::UserInfo);
+    }
+    if user.starts_with('-') {
+        return Err(InvalidSource::LeadingDash { part: "user" });
+    }
+    if user.is_empty()
+        || !user
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    {
+        return Err(malformed(
+            "the SSH user may hold only letters, digits, `-`, `.` and `_`",
+        ));
+    }
+    Ok((Some(user.to_owned()), host))
+}
+
+fn split_port(host_port: &str) -> Result<(String, Option<u16>), InvalidSource> {
+    let (host, port) = if let Some(rest) = host_port.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or(malformed("`[` without `]`"))?;
+        host.parse::<Ipv6Addr>()
+            .map_err(|_| malformed("the IPv6 address cannot be read"))?;
+        (
+            host,
+            rest.strip_prefix(':')
+                .or(if rest.is_empty() { None } else { Some("x") }),
+        )
+    } else {
+        match host_port.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (host_port, None),
+        }
+    };
+    let port = match port {
+        None => None,
+        Some(port) => {
+            let number = port.parse::<u16>().ok().filter(|number| *number != 0);
+            Some(number.ok_or(malformed("the port is not a number from 1 to 65535"))?)
+        }
+    };
+    Ok((host.to_ascii_lowercase(), port))
+}
+
+fn check_host(host: &str) -> Result<(), InvalidSource> {
+    if host.starts_with('-') {
+        return Err(InvalidSource::LeadingDash { part: "host" });
+    }
+    if host.parse::<Ipv6Addr>().is_ok() {
+        return Ok(());
+    }
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if host.len() <= 253 && host.split('.').all(is_label) {
+        Ok(())
+    } else {
+        Err(malformed("the host is not a DNS name or an IP address"))
+    }
+}
+
+fn check_repository_path(path: &str) -> Result<(), InvalidSource> {
+    let trimmed = path.trim_start_matches('/');
+    if trimmed.is_empty() {
+        return Err(malformed("it has no path"));
+    }
+    if trimmed.starts_with('-') {
+        return Err(InvalidSource::LeadingDash { part: "path" });
+    }
+    if trimmed.split('/').any(|part| part == "..") {
+        return Err(malformed("its path contains `..`"));
+    }
+    if trimmed.contains(['[', ']']) {
+        return Err(malformed("its path contains a bracket"));
+    }
+    Ok(())
+}
+
+/// The name of a branch, without `refs/heads/`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BranchName(String);
+
+impl BranchName {
+    /// Parses a branch name by the rules of `git check-ref-format --branch`.
+    ///
+    /// # Errors
+    /// [`InvalidSource::Branch`] with the broken rule.
+    pub fn parse(text: &str) -> Result<Self, InvalidSource> {
+        check_length("branch", text)?;
+        match broken_branch_rule(text) {
+            None => Ok(Self(text.to_owned())),
+            Some(reason) => Err(InvalidSource::Branch {
+                branch: cut(text),
+                reason,
+            }),
+        }
+    }
+
+    /// The short name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The full name of the ref: `refs/heads/<branch>`.
+    pub fn full_ref(&self) -> String {
+        format!("refs/heads/{}", self.0)
+    }
+}
+
+impl fmt::Display for BranchName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn broken_branch_rule(text: &str) -> Option<&'static str> {
+    if text.starts_with('-') {
+        return Some("it begins with `-`");
+    }
+    if text.starts_with("refs/") {
+        return Some("write the short name, without `refs/heads/`");
+    }
+    if text == "HEAD" || text == "@" {
+        return Some("it must name a branch");
+    }
+    if text.ends_with('.') {
+        return Some("it ends with `.`");
+    }
+    if text.contains("..") || text.contains("@{") {
+        return Some("it contains `..` or `@{`");
+    }
+    if text
+        .chars()
+        .any(|c| c.is_control() || " ~^:?*[\\".contains(c))
+    {
+        return Some("it contains a blank, a control character or one of ~^:?*[\\");
+    }
+    let is_bad_part = |part: &str| {
+        part.is_empty() || part.starts_with('.') || part.to_ascii_lowercase().ends_with(".lock")
+    };
+    if text.split('/').any(is_bad_part) {
+        return Some("a part between slashes is empty, begins with `.` or ends with `.lock`");
+    }
+    None
+}
+
+/// A path inside a repository, relative to its root, with `/` between parts; empty for the root.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepoPath(String);
+
+impl RepoPath {
+    /// The root of the repository.
+    pub fn root() -> Self {
+        Self(String::new())
+    }
+
+    /// Parses a path that a user or a repository names. `.`, a leading `./` and a trailing `/` are
+    /// accepted and dropped.
+    ///
+    /// # Errors
+    /// [`InvalidSource::Path`] with the broken rule.
+    pub fn parse(text: &str) -> Result<Self, InvalidSource> {
+        if text.is_empty() || text == "." || text == "./" {
+            return Ok(Self::root());
+        }
+        check_length("path", text)?;
+        let stripped = text.strip_prefix("./").unwrap_or(text);
+        let stripped = stripped.strip_suffix('/').unwrap_or(stripped);
+        match broken_path_rule(stripped) {
+            None => Ok(Self(stripped.to_owned())),
+            Some(reason) => Err(InvalidSource::Path {
+                path: cut(text),
+                reason,
+            }),
+        }
+    }
+
+    /// The path that `relative` means when it is written in a file of the directory `self`: `..` and
+    /// `.` are followed, but never out of the repository.
+    ///
+    /// # Errors
+    /// [`InvalidSource::Path`] if it leaves the repository or is not a relative path.
+    pub fn resolve(&self, relative: &str) -> Result<Self, InvalidSource> {
+        let refuse = |reason| InvalidSource::Path {
+            path: cut(relative),
+            reason,
+        };
+        if relative.starts_with('/') {
+            return Err(refuse("it is absolute"));
+        }
+        let mut parts: Vec<&str> = self.0.split('/').filter(|part| !part.is_empty()).collect();
+        for part in relative.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts
+                        .pop()
+                        .ok_or_else(|| refuse("it leaves the repository"))?;
+                }
+                name => parts.push(name),
+            }
+        }
+        Self::parse(&parts.join("/"))
+    }
+
+    /// The path as text; empty for the root.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the root of the repository.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The last part; empty for the root.
+    pub fn file_name(&self) -> &str {
+        self.0
+            .rsplit_once('/')
+            .map_or(self.0.as_str(), |(_, name)| name)
+    }
+
+    /// The directory that holds this path; the root for the root.
+    pub fn parent(&self) -> Self {
+        self.0
+            .rsplit_once('/')
+            .map_or_else(Self::root, |(parent, _)| Self(parent.to_owned()))
+    }
+
+    /// Whether this path is `directory` or lies below it.
+    pub fn is_within(&self, directory: &Self) -> bool {
+        directory.is_root()
+            || self == directory
+            || self
+                .0
+                .strip_prefix(&directory.0)
+                .is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// This directory's child `name`.
+    ///
+    /// # Errors
+    /// As [`RepoPath::parse`].
+    pub fn join(&self, name: &str) -> Result<Self, InvalidSource> {
+        if self.is_root() {
+            Self::parse(name)
+        } else {
+            Self::parse(&format!("{}/{name}", self.0))
+        }
+    }
+
+    /// The parts between slashes.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter(|part| !part.is_empty())
+    }
+}
+
+impl fmt::Display for RepoPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "." } else { &self.0 })
+    }
+}
+
+fn broken_path_rule(path: &str) -> Option<&'static str> {
+    if path.starts_with('/') {
+        return Some("it is absolute");
+    }
+    if path.starts_with('-') {
+        return Some("it begins with `-`");
+    }
+    if path.contains('\\') || path.chars().any(char::is_control) {
+        return Some("it contains a backslash or a control character");
+    }
+    for part in path.split('/') {
+        match part {
+            "" => return Some("it has an empty part"),
+            "." => return Some("it contains `.` as a part"),
+            ".." => return Some("it contains `..`"),
+            _ if is_git_directory(part) => return Some("it names Git's own directory"),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `.git` in any case, and the short name that it has on FAT and NTFS.
+fn is_git_directory(part: &str) -> bool {
+    part.trim_end_matches(['.', ' '])
+        .eq_ignore_ascii_case(".git")
+        || part.eq_ignore_ascii_case("git~1")
+}
+
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(120).collect()
+}
+
+/// The hosts that this controller may talk Git to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedHosts(Vec<String>);
+
+impl AllowedHosts {
+    /// Parses patterns such as `github.com`, `*.example.com`, `git.example.com:8443` or `*`. A `*`
+    /// stands for one or more characters. A pattern without a port allows every port.
+    ///
+    /// # Errors
+    /// [`InvalidSource::HostPattern`] for a pattern with other characters.
+    pub fn parse<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidSource> {
+        let is_pattern_byte = |b: u8| b.is_ascii_alphanumeric() || b"-_.:*[]".contains(&b);
+        patterns
+            .into_iter()
+            .map(|pattern| {
+                if pattern.is_empty() || !pattern.bytes().all(is_pattern_byte) {
+                    return Err(InvalidSource::HostPattern {
+                        pattern: cut(pattern),
+                    });
+                }
+                Ok(pattern.to_ascii_lowercase())
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Refuses an address whose host matches no pattern.
+    ///
+    /// # Errors
+    /// [`InvalidSource::HostNotAllowed`].
+    pub fn check(&self, url: &GitUrl) -> Result<(), InvalidSource> {
+        let host = bracketed(url.host());
+        let host_port = format!("{host}:{}", url.port());
+        let is_allowed = self
+            .0
+            .iter()
+            .any(|pattern| matches_glob(pattern, &host) || matches_glob(pattern, &host_port));
+        if is_allowed {
+            Ok(())
+        } else {
+            Err(InvalidSource::HostNotAllowed { host })
+        }
+    }
+}
+
+impl Default for AllowedHosts {
+    /// The public forges.
+    fn default() -> Self {
+        let hosts = [
+            "github.com",
+            "gitlab.com",
+            "bitbucket.org",
+            "dev.azure.com",
+            "codeberg.org",
+        ];
+        Self(hosts.map(str::to_owned).to_vec())
+    }
+}
+
+/// Whether `text` has the shape of `pattern`, where `*` stands for one or more characters.
+fn matches_glob(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let mut pieces = pieces.peekable();
+    while let Some(piece) = pieces.next() {
+        let is_last = pieces.peek().is_none();
+        // At least one character belongs to the star.
+        let Some(after_one) = rest.char_indices().nth(1).map_or_else(
+            || (!rest.is_empty()).then_some(""),
+            |(at, _)| rest.get(at..),
+        ) else {
+            return false;
+        };
+        if is_last {
+            return after_one.ends_with(piece);
+        }
+        let Some(at) = after_one.find(piece) else {
+            return false;
+        };
+        rest = after_one.get(at + piece.len()..).unwrap_or("");
+    }
+    rest.is_empty()
+}
+
+/// Which resolved addresses may be connected to. A name that anybody can register may resolve to
+/// the metadata service of a cloud or to a port of this very pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressRule {
+    /// Allows loopback addresses; for tests and the demo only.
+    pub permit_loopback: bool,
+}
+
+impl AddressRule {
+    /// The kind of address that is refused, or `None` when it may be connected to. Private ranges
+    /// are allowed: in-cluster and company Git servers live there.
+    pub fn refusal(self, address: IpAddr) -> Option<&'static str> {
+        let address = match address {
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
+            IpAddr::V4(_) => address,
+        };
+        if address.is_loopback() {
+            return (!self.permit_loopback).then_some("loopback");
+        }
+        let is_link_local = match address {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        let is_this_network = match address {
+            IpAddr::V4(v4) => v4.octets().first() == Some(&0) || v4.is_broadcast(),
+            IpAddr::V6(v6) => v6.is_unspecified(),
+        };
+        if is_link_local {
+            Some("link-local")
+        } else if is_this_network {
+            Some("unspecified")
+        } else if address.is_multicast() {
+            Some("multicast")
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn https_ssh_and_scp_addresses_are_accepted_and_normalised() {
+        for (text, normal) in [
+            (
+                "https://github.com/acme/env.git",
+                "https://github.com/acme/env.git",
+            ),
+            (
+                "HTTPS://Git.Example.COM:8443/x",
+                "https://git.example.com:8443/x",
+            ),
+            (
+                "https://[2001:db8::1]:8443/x.git",
+                "https://[2001:db8::1]:8443/x.git",
+            ),
+            (
+                "ssh://git@github.com/acme/env.git",
+                "ssh://git@github.com/acme/env.git",
+            ),
+            (
+                "ssh://git@host.example:2222/x",
+                "ssh://git@host.example:2222/x",
+            ),
+            ("git@github.com:acme/env.git", "git@github.com:acme/env.git"),
+            ("host.example:env.git", "host.example:env.git"),
+        ] {
+            assert_eq!(GitUrl::parse(text).unwrap().as_str(), normal, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_transports_and_local_paths_are_refused_by_name() {
+        for (text, words) in [
+            ("http://github.com/x", "`http`"),
+            ("file:///etc/passwd", "`file`"),
+            ("git://github.com/x", "`git`"),
+            ("ftp://github.com/x", "`ftp`"),
+            ("ext::sh", "`ext`"),
+            ("https::https://x/y", "`https::https`"),
+            ("/srv/git/x.git", "local path"),
+            ("../x.git", "local path"),
+            ("./a:b", "local path"),
+            ("x.git", "local path"),
+        ] {
+            let message = GitUrl::parse(text).unwrap_err().to_string();
+            assert!(message.contains(words), "{text}: {message}");
+        }
+        assert!(GitUrl::parse("ext::sh -c touch% /tmp/x").is_err());
+    }
+
+    #[test]
+    fn credentials_inside_an_address_are_refused_without_repeating_them() {
+        for text in [
+            "https://user:hunter2@github.com/x",
+            "https://hunter2@github.com/x",
+            "ssh://git:hunter2@github.com/x",
+        ] {
+            let error = GitUrl::parse(text).unwrap_err();
+            assert_eq!(error, InvalidSource::UserInfo);
+            assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_leading_dash_in_user_host_or_path_is_refused() {
+        for (text, part) in [
+            ("ssh://-oProxyCommand=x/y", "host"),
+            ("ssh://-l@host/y", "user"),
+            ("-oProxyCommand=x:y", "host"),
+            ("https://-x.example/y", "host"),
+            ("git@host:-x", "path"),
+            ("ssh://host/-x", "path"),
+            ("--upload-pack=x", "host"),
+        ] {
+            assert_eq!(
+                GitUrl::parse(text),
+                Err(InvalidSource::LeadingDash { part }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn shell_and_header_characters_never_pass() {
+        for text in [
+            "https://github.com/x y",
+            "https://github.com/x\ny",
+            "https://github.com/$(id)",
+            "https://github.com/x'y",
+            "https://github.com/x?y",
+            "https://github.com/a/../b",
+            "https://git hub.com/x",
+            "https:///x",
+            "https://host:0/x",
+            "https://host:99999/x",
+            "https://host",
+            "https://host/",
+            "",
+        ] {
+            assert!(GitUrl::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn branch_names_follow_git_and_never_look_like_an_option() {
+        for good in ["main", "release/1.2", "feature_x", "ünicode", "a@b", "1"] {
+            assert!(BranchName::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "-x",
+            "--force",
+            "a..b",
+            "a b",
+            "a~1",
+            "a^",
+            "a:b",
+            "a?b",
+            "a*",
+            "a[b",
+            "a\\b",
+            "/a",
+            "a/",
+            "a//b",
+            ".a",
+            "a/.b",
+            "a.lock",
+            "a.lock/b",
+            "a.",
+            "@",
+            "a@{1}",
+            "HEAD",
+            "refs/heads/main",
+            "a\nb",
+            "a\u{7f}",
+        ] {
+            assert!(BranchName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_inside_the_repository() {
+        assert!(RepoPath::parse(".").unwrap().is_root());
+        assert_eq!(RepoPath::parse("./apps/web/").unwrap().as_str(), "apps/web");
+        for bad in [
+            "/etc",
+            "-x",
+            "a/../b",
+            "..",
+            "a//b",
+            ".git/config",
+            "a/.GIT/x",
+            "a/.git.",
+            "a\\b",
+            "a\0",
+        ] {
+            assert!(RepoPath::parse(bad).is_err(), "{bad:?}");
+        }
+        let overlay = RepoPath::parse("apps/web/prod").unwrap();
+        assert_eq!(overlay.resolve("../../base").unwrap().as_str(), "apps/base");
+        assert!(overlay.resolve("../../../..").is_err());
+        assert!(overlay.resolve("/etc").is_err());
+        assert!(
+            RepoPath::parse("apps/webshop")
+                .unwrap()
+                .is_within(&RepoPath::parse("apps").unwrap())
+        );
+        assert!(
+            !RepoPath::parse("apps/webshop")
+                .unwrap()
+                .is_within(&RepoPath::parse("apps/web").unwrap())
+        );
+    }
+
+    #[test]
+    fn only_listed_hosts_are_allowed() {
+        let hosts = AllowedHosts::parse(["*.example.com", "git.local:8443"]).unwrap();
+        let check = |text: &str| hosts.check(&GitUrl::parse(text).unwrap()).is_ok();
+        assert!(check("https://git.example.com/x"));
+        assert!(check("https://a.b.example.com:444/x"));
+        assert!(!check("https://example.com/x"));
+        assert!(!check("https://evilexample.com/x"));
+        assert!(!check("https://git.example.com.evil/x"));
+        assert!(check("https://git.local:8443/x"));
+        assert!(!check("https://git.local/x"));
+        assert!(AllowedHosts::parse(["a b"]).is_err());
+        assert!(
+            AllowedHosts::default()
+                .check(&GitUrl::parse("git@github.com:a/b").unwrap())
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn metadata_loopback_and_unspecified_addresses_are_refused() {
+        let rule = AddressRule::default();
+        for bad in [
+            "127.0.0.1",
+            "::1",
+            "169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "::",
+            "::ffff:127.0.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            assert!(rule.refusal(bad.parse().unwrap()).is_some(), "{bad}");
+        }
+        for good in ["10.0.0.1", "140.82.121.4", "2001:db8::1", "fd00::1"] {
+            assert!(rule.refusal(good.parse().unwrap()).is_none(), "{good}");
+        }
+        let loopback = AddressRule {
+            permit_loopback: true,
+        };
+        assert!(loopback.refusal("127.0.0.1".parse().unwrap()).is_none());
+        assert!(
+            loopback
+                .refusal("169.254.169.254".parse().unwrap())
+                .is_some()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_address_is_stable_and_has_no_option_or_control_characters(text in "\\PC{0,60}") {
+            if let Ok(url) = GitUrl::parse(&text) {
+                prop_assert_eq!(&GitUrl::parse(url.as_str()).unwrap(), &url);
+                prop_assert!(!url.as_str().starts_with('-'));
+                prop_assert!(!url.host().starts_with('-'));
+                prop_assert!(!url.as_str().chars().any(|c| c.is_control() || " '\"\\$;?#".contains(c)));
+            }
+        }
+
+        #[test]
+        fn a_resolved_path_never_leaves_the_repository(base in "[a-z]{1,3}(/[a-z]{1,3}){0,3}", rel in "(\\.\\./|[a-z]/|\\./|/){0,6}[a-z]?") {
+            let base = RepoPath::parse(&base).unwrap();
+            if let Ok(path) = base.resolve(&rel) {
+                prop_assert!(!path.as_str().contains(".."));
+                prop_assert!(!path.as_str().starts_with('/'));
+            }
+        }
+    }
+}

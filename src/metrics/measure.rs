@@ -1,0 +1,168 @@
+//! One measurement, whatever its source: the one place that knows all providers' effects.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::endpoint::ResolvedEndpoint;
+use super::job::{JobCall, JobPort};
+use super::sample::{MeasureError, MeasurementResult};
+use super::spec::{Provider, SourceRef, prometheus as prometheus_spec, web as web_spec};
+use super::transport::Transport;
+use super::{job, prometheus, web};
+
+/// Time beyond a source's own limit after which a measurement is given up from outside.
+const GRACE: Duration = Duration::from_secs(5);
+/// Time limit of one look at a Job.
+const JOB_TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// What measurements need from their surroundings.
+#[derive(Clone)]
+pub struct MeasureContext {
+    /// Requests to metrics servers.
+    pub transport: Transport,
+    /// Requests for Jobs; none: Jobs are switched off.
+    pub jobs: Option<Arc<dyn JobPort>>,
+    /// The present.
+    pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+}
+
+/// Where a metric's endpoint is to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointNeed<'a> {
+    /// In a `MetricsSource` or `ClusterMetricsSource`, to be read first.
+    Source(&'a SourceRef),
+    /// In the template itself; [`ResolvedEndpoint::inline`] reads it.
+    Inline(&'a str),
+    /// Nowhere: it is a Job.
+    Job,
+}
+
+impl<'a> EndpointNeed<'a> {
+    /// What a provider needs.
+    pub fn of(provider: Provider<'a>) -> Self {
+        match provider {
+            Provider::Prometheus(spec) => match &spec.source {
+                Some(source) => Self::Source(source),
+                None => Self::Inline(spec.address.as_deref().unwrap_or("")),
+            },
+            Provider::Web(spec) => match &spec.source {
+                Some(source) => Self::Source(source),
+                None => Self::Inline(&spec.url),
+            },
+            Provider::Job(_) => Self::Job,
+        }
+    }
+}
+
+/// A measurement with everything that it needs. Has no `Debug` of its parts: they hold secrets.
+pub enum MeasureCall {
+    /// A PromQL query.
+    Prometheus {
+        /// The server.
+        endpoint: Box<ResolvedEndpoint>,
+        /// The query, arguments filled in.
+        spec: prometheus_spec::Spec,
+    },
+    /// JSON over HTTP.
+    Web {
+        /// The server; for an inline `url` that URL.
+        endpoint: Box<ResolvedEndpoint>,
+        /// The request, arguments filled in.
+        spec: web_spec::Spec,
+    },
+    /// A Job.
+    Job(Box<JobCall>),
+    /// It is known already that it cannot be made, such as for a missing `MetricsSource`.
+    Refused(MeasureError),
+}
+
+impl fmt::Debug for MeasureCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MeasureCall(")?;
+        f.write_str(&self.lane())?;
+        f.write_str(")")
+    }
+}
+
+impl MeasureCall {
+    /// A measurement over HTTP. What is wrong with the endpoint becomes the outcome, so the run says
+    /// it and holds.
+    pub fn over_http(
+        provider: Provider<'_>,
+        endpoint: Result<ResolvedEndpoint, MeasureError>,
+    ) -> Self {
+        let call = endpoint.and_then(|endpoint| match provider {
+            Provider::Prometheus(spec) => Ok(Self::Prometheus {
+                endpoint: Box::new(endpoint.with_headers(&spec.headers)?),
+                spec: spec.clone(),
+            }),
+            Provider::Web(spec) => Ok(Self::Web {
+                endpoint: Box::new(endpoint.with_headers(&spec.headers)?),
+                spec: spec.clone(),
+            }),
+            Provider::Job(_) => Err(MeasureError::Unusable(
+                "a Job is not measured over HTTP".to_owned(),
+            )),
+        });
+        call.unwrap_or_else(Self::Refused)
+    }
+
+    /// What it loads: measurements of one lane are limited together, so a hanging server keeps only
+    /// its own lane busy.
+    pub fn lane(&self) -> String {
+        match self {
+            Self::Prometheus { endpoint, .. } | Self::Web { endpoint, .. } => endpoint.lane(),
+            Self::Job(_) => "jobs".to_owned(),
+            Self::Refused(_) => "refused".to_owned(),
+        }
+    }
+
+    /// Time after which it has come back, whatever happened.
+    pub fn time_limit(&self) -> Duration {
+        match self {
+            Self::Prometheus { endpoint, spec } => prometheus::time_limit(endpoint, spec) + GRACE,
+            Self::Web { endpoint, spec } => web::time_limit(endpoint, spec) + GRACE,
+            Self::Job(_) => JOB_TIME_LIMIT,
+            Self::Refused(_) => GRACE,
+        }
+    }
+
+    /// Measures.
+    pub async fn measure(&self, ctx: &MeasureContext) -> MeasurementResult {
+        let limit = self.time_limit();
+        let work = async {
+            match self {
+                Self::Prometheus { endpoint, spec } => {
+                    let now = (ctx.clock)();
+                    result(prometheus::measure(&ctx.transport, endpoint, spec, now).await)
+                }
+                Self::Web { endpoint, spec } => {
+                    result(web::measure(&ctx.transport, endpoint, spec).await)
+                }
+                Self::Job(call) => match &ctx.jobs {
+                    Some(port) => job::measure(port.as_ref(), call, (ctx.clock)()).await,
+                    None => MeasurementResult::Error(MeasureError::Unusable(
+                        "Jobs are switched off in this installation".to_owned(),
+                    )),
+                },
+                Self::Refused(error) => MeasurementResult::Error(error.clone()),
+            }
+        };
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            MeasurementResult::Error(MeasureError::TimedOut {
+                address: self.lane(),
+                limit,
+            })
+        })
+    }
+}
+
+fn result(measured: Result<super::Sample, MeasureError>) -> MeasurementResult {
+    match measured {
+        Ok(sample) => MeasurementResult::Sample(sample),
+        Err(error) => MeasurementResult::Error(error),
+    }
+}

@@ -1,0 +1,430 @@
+//! Caches of the cluster: one watch for each kind of object, kept as the JSON that was read.
+//!
+//! A cache is told of our own writes ([`Cache::note`]), and an older watch event never overwrites
+//! them: nobody decides on less than what we wrote ourselves. After a relist, objects that are gone
+//! are reported as gone, which the watch itself does not do. A cache never fails: while it is not
+//! complete it says so, and what it holds is then not known.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::{StreamExt, TryStreamExt};
+use kube::api::Api;
+use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::WatchStreamExt;
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::chain;
+
+/// Namespace and name; the namespace is empty for kinds of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// A key.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Something happened to an object.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Plural of its kind.
+    pub plural: String,
+    /// Which object.
+    pub key: Key,
+    /// The object as it is now, or as it was last seen when it is gone.
+    pub object: Arc<Value>,
+    /// Whether it was not there before.
+    pub is_new: bool,
+}
+
+/// Which namespaces are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    Cluster,
+    /// One.
+    Namespace(String),
+}
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub struct Cache {
+    resource: ApiResource,
+    is_synced: AtomicBool,
+    trouble: RwLock<Option<String>>,
+    objects: RwLock<Objects>,
+}
+
+#[derive(Debug, Default)]
+struct Objects {
+    by_key: BTreeMap<Key, Arc<Value>>,
+    by_owner: HashMap<String, BTreeSet<Key>>,
+    by_service: HashMap<Key, BTreeSet<Key>>,
+    /// Keys seen in the relist that is under way.
+    relist: Option<BTreeSet<Key>>,
+}
+
+/// The label by which an EndpointSlice names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(resource: ApiResource) -> Self {
+        Self {
+            resource,
+            is_synced: AtomicBool::new(false),
+            trouble: RwLock::default(),
+            objects: RwLock::default(),
+        }
+    }
+
+    /// The kind.
+    pub fn resource(&self) -> &ApiResource {
+        &self.resource
+    }
+
+    /// Whether it has been filled, or why not.
+    ///
+    /// # Errors
+    /// What is in the way, for people.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.is_synced.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let plural = &self.resource.plural;
+        let trouble = self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Err(match trouble {
+            Some(trouble) => format!("the {plural} to be listed: {trouble}"),
+            None => format!("the {plural} to be listed"),
+        })
+    }
+
+    /// One object.
+    pub fn get(&self, key: &Key) -> Option<Arc<Value>> {
+        self.read().by_key.get(key).cloned()
+    }
+
+    /// Every key.
+    pub fn keys(&self) -> Vec<Key> {
+        self.read().by_key.keys().cloned().collect()
+    }
+
+    /// Every object of a namespace.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<Value>> {
+        let objects = self.read();
+        let from = Key::new(namespace, "");
+        objects
+            .by_key
+            .range(from..)
+            .take_while(|(key, _)| key.namespace == namespace)
+            .map(|(_, object)| object.clone())
+            .collect()
+    }
+
+    /// The objects whose controller has this uid.
+    pub fn owned_by(&self, uid: &str) -> Vec<Arc<Value>> {
+        let objects = self.read();
+        let keys = objects.by_owner.get(uid).into_iter().flatten();
+        keys.filter_map(|key| objects.by_key.get(key).cloned()).collect()
+    }
+
+    /// The EndpointSlices of a Service.
+    pub fn of_service(&self, service: &Key) -> Vec<Arc<Value>> {
+        let objects = self.read();
+        let keys = objects.by_service.get(service).into_iter().flatten();
+        keys.filter_map(|key| objects.by_key.get(key).cloned()).collect()
+    }
+
+    /// Takes note of what one of our writes made of an object.
+    pub fn note(&self, object: &Value) {
+        let mut object = object.clone();
+        trim(&mut object);
+        self.put(object);
+    }
+
+    /// Takes note that an object is gone.
+    pub fn forget(&self, key: &Key) {
+        self.write().remove(key);
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Objects> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Objects> {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores an object unless a newer version is there; what it was before, if it was stored.
+    fn put(&self, object: Value) -> Option<Change> {
+        let key = key_of(&object);
+        let mut objects = self.write();
+        let before = objects.by_key.get(&key);
+        let is_new = before.is_none();
+        let is_older = before.is_some_and(|before| is_older(&object, before));
+        if is_older {
+            return None;
+        }
+        let object = Arc::new(object);
+        objects.insert(key.clone(), object.clone());
+        Some(Change { plural: self.resource.plural.clone(), key, object, is_new })
+    }
+
+    fn apply(&self, event: Event<DynamicObject>) -> Vec<Change> {
+        match event {
+            Event::Init => {
+                self.write().relist = Some(BTreeSet::new());
+                vec![]
+            }
+            Event::InitApply(object) => {
+                let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
+                if let Some(relist) = &mut self.write().relist {
+                    relist.insert(key);
+                }
+                to_value(object).and_then(|object| self.put(object)).into_iter().collect()
+            }
+            Event::InitDone => {
+                let changes = self.finish_relist();
+                *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = None;
+                self.is_synced.store(true, Ordering::Release);
+                changes
+            }
+            Event::Apply(object) => {
+                to_value(object).and_then(|object| self.put(object)).into_iter().collect()
+            }
+            Event::Delete(object) => {
+                let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
+                self.gone(&key, object.uid().as_deref()).into_iter().collect()
+            }
+        }
+    }
+
+    fn finish_relist(&self) -> Vec<Change> {
+        let Some(seen) = self.write().relist.take() else { return vec![] };
+        let lost: Vec<Key> =
+            self.read().by_key.keys().filter(|key| !seen.contains(*key)).cloned().collect();
+        lost.iter().filter_map(|key| self.gone(key, None)).collect()
+    }
+
+    /// Removes an object, unless another of its name has taken its place.
+    fn gone(&self, key: &Key, uid: Option<&str>) -> Option<Change> {
+        let mut objects = self.write();
+        let is_other = uid.is_some_and(|uid| {
+            objects.by_key.get(key).is_some_and(|object| text(object, "uid") != Some(uid))
+        });
+        if is_other {
+            return None;
+        }
+        let object = objects.remove(key)?;
+        let plural = self.resource.plural.clone();
+        Some(Change { plural, key: key.clone(), object, is_new: false })
+    }
+}
+
+impl Objects {
+    fn insert(&mut self, key: Key, object: Arc<Value>) {
+        self.remove(&key);
+        if let Some(owner) = controller_uid(&object) {
+            self.by_owner.entry(owner.to_owned()).or_default().insert(key.clone());
+        }
+        if let Some(service) = service_of(&object) {
+            let service = Key::new(key.namespace.clone(), service);
+            self.by_service.entry(service).or_default().insert(key.clone());
+        }
+        self.by_key.insert(key, object);
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
+        let object = self.by_key.remove(key)?;
+        if let Some(owner) = controller_uid(&object)
+            && let Some(keys) = self.by_owner.get_mut(owner)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_owner.remove(owner);
+            }
+        }
+        if let Some(service) = service_of(&object) {
+            let service = Key::new(key.namespace.clone(), service);
+            if let Some(keys) = self.by_service.get_mut(&service) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.by_service.remove(&service);
+                }
+            }
+        }
+        Some(object)
+    }
+}
+
+/// The key of an object.
+pub fn key_of(object: &Value) -> Key {
+    Key::new(text(object, "namespace").unwrap_or_default(), text(object, "name").unwrap_or_default())
+}
+
+fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
+    object.get("metadata")?.get(field)?.as_str()
+}
+
+/// The uid of an object's controller.
+pub fn controller_uid(object: &Value) -> Option<&str> {
+    controller_of(object)?.get("uid")?.as_str()
+}
+
+/// The owner reference of an object's controller.
+pub fn controller_of(object: &Value) -> Option<&Value> {
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+}
+
+/// The Service that an EndpointSlice belongs to.
+pub fn service_of(object: &Value) -> Option<&str> {
+    object.get("metadata")?.get("labels")?.get(SERVICE_NAME)?.as_str()
+}
+
+/// Whether `a` is an older version of the same object than `b`. Versions of one object are ordered
+/// numbers in every released Kubernetes; where they are not numbers the newcomer wins.
+fn is_older(a: &Value, b: &Value) -> bool {
+    if text(a, "uid") != text(b, "uid") {
+        return false;
+    }
+    let version = |object: &Value| text(object, "resourceVersion")?.parse::<u64>().ok();
+    match (version(a), version(b)) {
+        (Some(a), Some(b)) => a < b,
+        (None, _) | (_, None) => false,
+    }
+}
+
+fn to_value(object: DynamicObject) -> Option<Value> {
+    let mut value = serde_json::to_value(object).ok()?;
+    trim(&mut value);
+    Some(value)
+}
+
+/// Leaves out what nothing decides on and what makes up half of most objects.
+fn trim(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+}
+
+/// Keeps a cache up to date until `stop`.
+pub async fn run(
+    cache: Arc<Cache>,
+    client: Client,
+    scope: Scope,
+    config: watcher::Config,
+    changes: mpsc::UnboundedSender<Change>,
+    stop: CancellationToken,
+) {
+    let api: Api<DynamicObject> = match &scope {
+        Scope::Cluster => Api::all_with(client, cache.resource()),
+        Scope::Namespace(namespace) => {
+            Api::namespaced_with(client, namespace, cache.resource())
+        }
+    };
+    let stream = watcher::watcher(api, config).default_backoff();
+    let mut stream = std::pin::pin!(stream.into_stream());
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            event = stream.next() => event,
+        };
+        match event {
+            Some(Ok(event)) => {
+                for change in cache.apply(event) {
+                    // The receiver is gone only when the process ends.
+                    let _ = changes.send(change);
+                }
+            }
+            Some(Err(error)) => {
+                let text = chain(&error);
+                tracing::warn!(plural = cache.resource.plural, error = text, "watch interrupted");
+                *cache.trouble.write().unwrap_or_else(PoisonError::into_inner) = Some(text);
+            }
+            None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn cache() -> Cache {
+        let gvk = kube::core::GroupVersionKind::gvk("apps", "v1", "ReplicaSet");
+        Cache::new(ApiResource::from_gvk_with_plural(&gvk, "replicasets"))
+    }
+
+    fn object(name: &str, version: u64) -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {
+                "name": name, "namespace": "shop", "uid": format!("uid-{name}"),
+                "resourceVersion": version.to_string(),
+                "ownerReferences": [{"uid": "owner", "controller": true}],
+            },
+        }))
+        .unwrap()
+    }
+
+    fn version(cache: &Cache, name: &str) -> Option<String> {
+        let object = cache.get(&Key::new("shop", name))?;
+        text(&object, "resourceVersion").map(str::to_owned)
+    }
+
+    #[test]
+    fn an_older_watch_event_never_hides_our_own_write() {
+        let cache = cache();
+        cache.apply(Event::Apply(object("a", 10)));
+        cache.note(&to_value(object("a", 12)).unwrap());
+        assert!(cache.apply(Event::Apply(object("a", 11))).is_empty());
+        assert_eq!(version(&cache, "a").as_deref(), Some("12"));
+        assert_eq!(cache.apply(Event::Apply(object("a", 13))).len(), 1);
+    }
+
+    #[test]
+    fn objects_that_vanished_during_a_relist_are_reported() {
+        let cache = cache();
+        for name in ["a", "b"] {
+            cache.apply(Event::Apply(object(name, 1)));
+        }
+        cache.apply(Event::Init);
+        cache.apply(Event::InitApply(object("a", 1)));
+        let changes = cache.apply(Event::InitDone);
+        assert_eq!(changes.iter().map(|c| c.key.name.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(cache.owned_by("owner").len(), 1);
+        assert!(cache.ready().is_ok());
+    }
+
+    #[test]
+    fn the_deletion_of_a_predecessor_does_not_remove_its_successor() {
+        let cache = cache();
+        let mut successor = object("a", 20);
+        successor.metadata.uid = Some("uid-2".to_owned());
+        cache.apply(Event::Apply(successor));
+        assert!(cache.apply(Event::Delete(object("a", 19))).is_empty());
+        assert!(cache.get(&Key::new("shop", "a")).is_some());
+    }
+}

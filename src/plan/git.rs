@@ -1,0 +1,365 @@
+//! When Git is looked into, when a failed revision is taken back in it, and what became of that.
+//!
+//! Git is the last thing a pass thinks of: nothing here holds up traffic, scaling or an abort. A
+//! revert starts only for a revision that an analysis with measurements found bad, only after the
+//! verdict is in status and all traffic is confirmed on stable, and at most once (the state is in
+//! status before the work begins, and the work itself looks for the trailer of its id).
+
+use chrono::TimeDelta;
+
+use super::action::{Action, RevertOrder};
+use super::effects::Effects;
+use super::facts::{LedgerAnswer, RevertProgress, RevertResult};
+use super::memory::{Memory, Phase};
+use super::validate::{ValidGit, ValidStrategy};
+use super::view::View;
+use crate::api::Time;
+use crate::api::git_revert::{GitApproval, GitRevertMode};
+use crate::api::status::{GitRevertState, GitRevertStatus, RevisionOutcome};
+use crate::git::revert_id::RevertId;
+use crate::revision::{Commit, Revision, TemplateDigest};
+
+/// Longest patch that is kept in status, in characters.
+const MAX_PATCH: usize = 8 * 1024;
+/// Most tries of one revert.
+const MAX_TRIES: u32 = 20;
+
+/// The next memory, if Git's side of it changes.
+pub(super) fn next(view: &View<'_>) -> Option<Memory> {
+    ledger_answer(view)
+        .or_else(|| template_came_back(view))
+        .or_else(|| revert_due(view))
+        .or_else(|| revert_result(view))
+        .or_else(|| sync_overdue(view))
+}
+
+fn ledger_answer(view: &View<'_>) -> Option<Memory> {
+    let mut memory = view.memory.clone();
+    let mut changed = false;
+    for (revision, answer) in &view.observed.git.ledger {
+        let Some(record) = memory.record_mut(revision) else { continue };
+        match answer {
+            LedgerAnswer::Running => {}
+            LedgerAnswer::Declared(commit) => {
+                if record.commit.is_none() {
+                    record.commit = Some(commit.to_string());
+                    record.reason.clear();
+                    changed = true;
+                }
+            }
+            LedgerAnswer::NotFound(reason) => {
+                if record.commit.is_none() && record.reason != *reason {
+                    record.reason.clone_from(reason);
+                    changed = true;
+                }
+            }
+        }
+    }
+    changed.then_some(memory)
+}
+
+/// The truth of a revert is the template in the cluster, whoever put it there.
+fn template_came_back(view: &View<'_>) -> Option<Memory> {
+    let revert = view.memory.git_revert.as_ref()?;
+    let is_open = matches!(
+        revert.state,
+        GitRevertState::Planned
+            | GitRevertState::AwaitingApproval
+            | GitRevertState::Pushing
+            | GitRevertState::AwaitingSync
+            | GitRevertState::AlreadyReverted
+            | GitRevertState::Suggested
+            | GitRevertState::Ineffective
+            | GitRevertState::Blocked
+    );
+    let is_other_template = view.memory.current.as_ref() == Some(&view.revision)
+        && view.revision.as_str() != revert.failed_revision;
+    if !is_open || !is_other_template {
+        return None;
+    }
+    let (state, message) = if view.is_stable(&view.revision) {
+        (GitRevertState::Reverted, "the cluster shows the stable template again")
+    } else {
+        (GitRevertState::Superseded, "a newer template was declared")
+    };
+    Some(with_state(view, state, "", message))
+}
+
+fn with_state(view: &View<'_>, state: GitRevertState, reason: &str, message: &str) -> Memory {
+    let mut memory = view.memory.clone();
+    if let Some(revert) = &mut memory.git_revert {
+        revert.state = state;
+        reason.clone_into(&mut revert.reason);
+        message.clone_into(&mut revert.message);
+        revert.at = Time(view.now());
+    }
+    memory
+}
+
+/// A revert becomes due: recorded as planned, in a write of its own.
+fn revert_due(view: &View<'_>) -> Option<Memory> {
+    let git = view.spec.git.as_ref()?;
+    let Phase::Aborted(_) = &view.memory.phase else { return None };
+    let stable = view.memory.stable.as_ref()?;
+    let failed = view.memory.failed.first()?;
+    if failed.revision != view.revision.as_str() || !is_all_stable(view) {
+        return None;
+    }
+    let record = view.memory.record(&view.revision)?;
+    if record.outcome != RevisionOutcome::Failed {
+        return None;
+    }
+    let is_handled =
+        view.memory.git_revert.as_ref().is_some_and(|revert| {
+            revert.failed_revision == failed.revision && revert.at >= failed.at
+        });
+    if is_handled {
+        return None;
+    }
+    let commit = record.commit.as_deref().and_then(|commit| Commit::parse(commit).ok());
+    if commit.is_none() && is_worth_looking(view, record.observed_at) {
+        return None;
+    }
+    let digest = TemplateDigest::from_annotation(failed.digest.clone());
+    let id = commit.as_ref().map_or_else(
+        || format!("no-commit-{}", digest.as_str().chars().take(16).collect::<String>()),
+        |commit| RevertId::new(&view.observed.rollout.uid, &digest, commit).as_str().to_owned(),
+    );
+    // The same template declared by the same commit was dealt with before: once is enough.
+    if view.memory.git_revert.as_ref().is_some_and(|revert| revert.id == id) {
+        return None;
+    }
+    let mut memory = view.memory.clone();
+    let state = match git.approval {
+        GitApproval::Auto => GitRevertState::Planned,
+        GitApproval::Manual => GitRevertState::AwaitingApproval,
+    };
+    memory.git_revert = Some(GitRevertStatus {
+        state,
+        reason: String::new(),
+        message: format!("going back from revision {} to {stable}", view.revision),
+        commit: None,
+        url: git.url.clone(),
+        id,
+        failed_revision: view.revision.to_string(),
+        at: Time(view.now()),
+        patch: String::new(),
+        tries: 0,
+        approved: false,
+    });
+    let obstacle = opted_out(view)
+        .map(|message| ("OptedOut", message))
+        .or_else(|| commit_unknown(view, &view.revision).map(|message| ("CommitUnknown", message)))
+        .or_else(|| commit_unknown(view, stable).map(|message| ("CommitUnknown", message)));
+    if let Some((reason, message)) = obstacle
+        && let Some(revert) = &mut memory.git_revert
+    {
+        revert.state = GitRevertState::Blocked;
+        reason.clone_into(&mut revert.reason);
+        revert.message = message;
+    }
+    Some(memory)
+}
+
+/// Why the commit that declared a revision is not known, if it is not.
+fn commit_unknown(view: &View<'_>, revision: &Revision) -> Option<String> {
+    let record = view.memory.record(revision);
+    if record.is_some_and(|record| record.commit.is_some()) {
+        return None;
+    }
+    let why = record.map_or("it was promoted before gitRevert was set", |record| &record.reason);
+    Some(format!(
+        "no commit is known to declare revision {revision} ({why}); put the branch right by hand"
+    ))
+}
+
+fn opted_out(view: &View<'_>) -> Option<String> {
+    let key = view.observed.names.no_git_revert_annotation();
+    let on_template = view
+        .spec
+        .template
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(key))
+        .and_then(serde_json::Value::as_str)
+        .map(str::to_owned);
+    let reason = on_template.or_else(|| view.observed.rollout.annotations.get(key).cloned())?;
+    Some(format!("annotation {key} says: {reason}"))
+}
+
+/// Whether no user reaches the failed revision, confirmed.
+fn is_all_stable(view: &View<'_>) -> bool {
+    let Some(stable) = &view.memory.stable else { return false };
+    match &view.spec.strategy {
+        ValidStrategy::Canary(canary) if canary.routing.is_some() => {
+            view.traffic().is_confirmed_all_stable()
+        }
+        // Without a router the failed revision is gone when its pods are.
+        ValidStrategy::Canary(_) => {
+            view.current().is_none_or(|current| current.desired == 0 && current.replicas == 0)
+        }
+        ValidStrategy::BlueGreen(blue_green) => view.selects(&blue_green.active_service, stable),
+    }
+}
+
+fn revert_result(view: &View<'_>) -> Option<Memory> {
+    let revert = view.memory.git_revert.as_ref()?;
+    if revert.state == GitRevertState::AwaitingApproval && revert.approved {
+        return Some(with_state(view, GitRevertState::Planned, "", "approved"));
+    }
+    let progress = current_try(view, revert)?;
+    if !matches!(revert.state, GitRevertState::Planned | GitRevertState::Pushing) {
+        return None;
+    }
+    let memory = match progress.result.as_ref()? {
+        RevertResult::Pushed(commit) => {
+            let message = format!("commit {} is on the branch", commit.short());
+            let mut memory = with_state(view, GitRevertState::AwaitingSync, "", &message);
+            if let Some(revert) = &mut memory.git_revert {
+                revert.commit = Some(commit.to_string());
+            }
+            memory
+        }
+        RevertResult::AlreadyReverted => with_state(
+            view,
+            GitRevertState::AlreadyReverted,
+            "",
+            "the branch declares the stable template already",
+        ),
+        RevertResult::Superseded => {
+            with_state(view, GitRevertState::Superseded, "", "the branch declares something newer")
+        }
+        RevertResult::Suggested { patch, reason } => {
+            let mut memory = with_state(view, GitRevertState::Suggested, "", reason);
+            if let Some(revert) = &mut memory.git_revert {
+                revert.patch = patch.chars().take(MAX_PATCH).collect();
+            }
+            memory
+        }
+        RevertResult::Blocked { reason, message } => {
+            with_state(view, GitRevertState::Blocked, reason, message)
+        }
+        RevertResult::Failed { message, retryable } => {
+            let (state, reason) = if *retryable && revert.tries < MAX_TRIES {
+                (GitRevertState::Planned, "Retrying")
+            } else {
+                (GitRevertState::Blocked, "GitFailed")
+            };
+            let mut memory = with_state(view, state, reason, message);
+            if let Some(revert) = &mut memory.git_revert {
+                revert.tries = revert.tries.saturating_add(1);
+            }
+            memory
+        }
+    };
+    Some(memory)
+}
+
+/// The work on the try that status is at; a result of an earlier try counts once only.
+fn current_try<'a>(view: &View<'a>, revert: &GitRevertStatus) -> Option<&'a RevertProgress> {
+    let work = view.observed.git.revert.as_ref()?;
+    (work.id == revert.id && work.tries == revert.tries).then_some(work)
+}
+
+/// How long to wait before the next try: 5 s, doubled by each failure, at most 5 minutes.
+fn backoff(tries: u32) -> TimeDelta {
+    let doubled = 5i64.saturating_mul(1i64 << tries.saturating_sub(1).min(10));
+    TimeDelta::seconds(if tries == 0 { 0 } else { doubled.min(300) })
+}
+
+fn sync_overdue(view: &View<'_>) -> Option<Memory> {
+    let git = view.spec.git.as_ref()?;
+    let revert = view.memory.git_revert.as_ref()?;
+    let is_overdue = revert.state == GitRevertState::AwaitingSync
+        && view.now() >= revert.at.0 + git.verify_timeout;
+    is_overdue.then(|| {
+        let seconds = git.verify_timeout.num_seconds();
+        let message = format!(
+            "the commit is on the branch, but the cluster did not show the stable template within \
+             {seconds} s: is the GitOps tool running, and does it follow this branch?"
+        );
+        with_state(view, GitRevertState::Ineffective, "NotApplied", &message)
+    })
+}
+
+/// Work in Git that is to be started.
+pub(super) fn actions(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
+    let Some(git) = &view.spec.git else { return vec![] };
+    if let Some(order) = revert_order(view, git, effects) {
+        return vec![Action::RevertInGit(Box::new(order))];
+    }
+    look_ups(view, effects)
+}
+
+/// Revisions whose commit is not known yet: the current one, and the stable one it may go back to.
+fn look_ups(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
+    let Some(record) = view.memory.record(&view.revision) else { return vec![] };
+    if record.commit.is_some() || !is_worth_looking(view, record.observed_at) {
+        return vec![];
+    }
+    match view.observed.git.ledger.get(&view.revision) {
+        Some(LedgerAnswer::Running | LedgerAnswer::Declared(_)) => vec![],
+        Some(LedgerAnswer::NotFound(_)) | None => {
+            effects.wake(view.now() + TimeDelta::seconds(30));
+            vec![Action::LookUpCommit { revision: view.revision.clone() }]
+        }
+    }
+}
+
+/// The branch's tip is the declaring commit only soon after a template was first seen.
+fn is_worth_looking(view: &View<'_>, seen_at: Time) -> bool {
+    view.now() < seen_at.0 + TimeDelta::minutes(10)
+}
+
+fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Option<RevertOrder> {
+    let revert = view.memory.git_revert.as_ref()?;
+    let is_due = matches!(revert.state, GitRevertState::Planned | GitRevertState::Pushing);
+    if !is_due || revert.failed_revision != view.revision.as_str() {
+        if revert.state == GitRevertState::AwaitingApproval {
+            effects.waits.push("a person to approve the Git revert".to_owned());
+        }
+        if revert.state == GitRevertState::AwaitingSync {
+            effects.wake(revert.at.0 + git.verify_timeout);
+            effects.waits.push("the GitOps tool to apply the revert commit".to_owned());
+        }
+        return None;
+    }
+    effects.waits.push("the Git revert".to_owned());
+    let not_before = revert.at.0 + backoff(revert.tries);
+    if view.now() < not_before {
+        effects.wake(not_before);
+        return None;
+    }
+    if current_try(view, revert).is_some() || !is_all_stable(view) {
+        return None;
+    }
+    let stable = view.memory.stable.clone()?;
+    let stable_set = view.stable()?;
+    let commit_of = |revision: &Revision| {
+        view.memory
+            .record(revision)
+            .and_then(|record| record.commit.as_deref())
+            .and_then(|commit| Commit::parse(commit).ok())
+    };
+    let cause =
+        view.memory.failed.first().map_or_else(String::new, |failed| failed.message.clone());
+    let run = view
+        .runs()
+        .iter()
+        .filter(|run| run.attempt == Some(view.memory.attempt))
+        .find(|run| matches!(run.verdict, crate::analysis::Verdict::Failed { .. }))
+        .map_or_else(String::new, |run| run.name.clone());
+    let stable_digest =
+        stable_set.digest.clone().unwrap_or_else(|| TemplateDigest::of(&stable_set.template));
+    Some(RevertOrder {
+        id: revert.id.clone(),
+        tries: revert.tries,
+        suggest_only: git.mode != GitRevertMode::Push,
+        stable: (stable.clone(), commit_of(&stable)),
+        failed: (view.revision.clone(), commit_of(&view.revision)),
+        stable_template: stable_set.template.clone(),
+        failed_template: view.spec.template.clone(),
+        cause,
+        run,
+        digests: (stable_digest, view.digest.clone()),
+    })
+}

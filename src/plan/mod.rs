@@ -1,0 +1,327 @@
+//! Deciding: from the spec and the observed facts to what is remembered next, what is done, and what
+//! is waited for. Pure and total: no clock, client, log or randomness, and no input on which it
+//! fails. It never acts, and it never reads anything that is not in [`Observed`].
+//!
+//! Rules are tried in order and the first that applies wins: deleted, aborted, failed verdict,
+//! deadline, invalid, promote-full, paused, unknown facts, step, complete.
+
+pub mod action;
+mod effects;
+pub mod facts;
+mod git;
+pub mod memory;
+mod replica_set;
+mod runs;
+mod sizes;
+pub mod status;
+mod targets;
+mod transition;
+pub mod validate;
+mod view;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use action::{Action, EffectClass};
+use effects::Effects;
+use facts::{Known, Observed};
+use memory::{Memory, Phase, Requests};
+pub use transition::Change;
+use validate::{Problem, ValidRollout};
+use view::View;
+
+/// Longest time between two looks at a Rollout: a lost event is made up for within it.
+const LONGEST_WAIT: TimeDelta = TimeDelta::seconds(60);
+/// How long a deleted Rollout waits for its traffic to be safe.
+const DELETION_BOUND: TimeDelta = TimeDelta::seconds(60);
+
+/// What one pass decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// What is remembered from now on; absent when the status cannot be understood, and must then
+    /// not be written.
+    pub memory: Option<Memory>,
+    /// Why the memory changed. A pass that changes it does nothing else: the change is in status
+    /// before anything follows from it.
+    pub change: Option<Change>,
+    /// Whether only Git's side of the memory changed.
+    pub git_changed: bool,
+    /// The class of the actions.
+    pub class: Option<EffectClass>,
+    /// What is done, all of one class.
+    pub actions: Vec<Action>,
+    /// What is waited for.
+    pub waiting: Vec<String>,
+    /// When to look again at the latest.
+    pub wake_at: DateTime<Utc>,
+    /// What is wrong with the spec.
+    pub problems: Vec<Problem>,
+}
+
+impl Decision {
+    /// Whether the pass may move something forward, so that the Rollout must have been read afresh.
+    pub fn is_forward(&self) -> bool {
+        self.class.is_some_and(EffectClass::is_forward)
+    }
+
+    /// Whether the memory changed in a way that must be written before anything else happens.
+    pub fn changes_memory(&self) -> bool {
+        self.change.is_some() || self.git_changed
+    }
+
+    fn waiting_for(observed: &Observed, memory: Option<Memory>, what: String) -> Self {
+        Self {
+            memory,
+            change: None,
+            git_changed: false,
+            class: None,
+            actions: vec![],
+            waiting: vec![what],
+            wake_at: observed.now + LONGEST_WAIT,
+            problems: observed.rollout.spec.problems.clone(),
+        }
+    }
+}
+
+/// Decides one pass.
+pub fn decide(observed: &Observed) -> Decision {
+    let status = match &observed.rollout.status {
+        Known::Known(status) => status,
+        Known::Unknown(reason) => return Decision::waiting_for(observed, None, reason.clone()),
+    };
+    let (memory, requests) = Memory::parse(status);
+    if let Some(deleted_at) = observed.rollout.deleted_at {
+        return decide_deletion(observed, memory, &requests, deleted_at);
+    }
+    let checked = &observed.rollout.spec;
+    let Some(spec) = &checked.usable else {
+        return decide_unusable(observed, memory, &requests);
+    };
+    match &observed.replica_sets {
+        Known::Known(replica_sets) => {
+            let view = View::new(observed, spec, &memory, &requests, replica_sets);
+            decide_known(&view, checked.problems.is_empty())
+        }
+        Known::Unknown(reason) => {
+            let view = View::new(observed, spec, &memory, &requests, &[]);
+            decide_without_replica_sets(&view, reason)
+        }
+    }
+}
+
+fn decide_known(view: &View<'_>, is_valid: bool) -> Decision {
+    if let Some((memory, change)) = transition::next(view, is_valid) {
+        return changed(view, memory, Some(change));
+    }
+    if is_valid && let Some(memory) = git::next(view) {
+        return changed(view, memory, None);
+    }
+    let effects = effects::plan(view, !is_valid);
+    let mut memory = view.memory.clone();
+    note_progress(view, &mut memory);
+    note_names(view, &mut memory);
+    note_restart(view, &mut memory, &effects);
+    memory.was_invalid = !is_valid;
+    decision(view, memory, effects)
+}
+
+/// A pass that changes the memory reports what the new memory waits for, and acts on nothing.
+fn changed(view: &View<'_>, memory: Memory, change: Option<Change>) -> Decision {
+    let requests = Requests::default();
+    let next = View { memory: &memory, requests: &requests, ..view.clone() };
+    let effects = effects::plan(&next, !view.observed.rollout.spec.problems.is_empty());
+    let git_changed = change.is_none();
+    Decision {
+        change,
+        git_changed,
+        class: None,
+        actions: vec![],
+        wake_at: view.now(),
+        ..decision(view, memory.clone(), effects)
+    }
+}
+
+fn decision(view: &View<'_>, memory: Memory, mut effects: Effects) -> Decision {
+    wake_for_timers(view, &memory, &mut effects);
+    let latest = view.now() + LONGEST_WAIT;
+    let mut waiting = Vec::new();
+    for wait in effects.waits {
+        if !waiting.contains(&wait) {
+            waiting.push(wait);
+        }
+    }
+    Decision {
+        memory: Some(memory),
+        change: None,
+        git_changed: false,
+        class: effects.class,
+        actions: effects.actions,
+        waiting,
+        wake_at: effects.wake_at.map_or(latest, |at| at.clamp(view.now(), latest)),
+        problems: view.observed.rollout.spec.problems.clone(),
+    }
+}
+
+fn decide_unusable(observed: &Observed, mut memory: Memory, requests: &Requests) -> Decision {
+    memory.was_invalid = true;
+    // An abort that somebody asked for is not forgotten while the spec is unusable.
+    let is_updating =
+        matches!(memory.phase, Phase::Canary(_) | Phase::Promoting { .. } | Phase::BlueGreen(_));
+    let what = "a valid spec".to_owned();
+    let mut decision = Decision::waiting_for(observed, None, what);
+    if requests.abort && is_updating {
+        memory.phase = Phase::Aborted(memory::Aborted {
+            at: crate::api::Time(observed.now),
+            cause: String::new(),
+        });
+        decision.change = Some(Change::Aborted { cause: String::new(), run: None });
+    }
+    decision.memory = Some(memory);
+    decision
+}
+
+/// Without the ReplicaSets only requests and traffic can be dealt with.
+fn decide_without_replica_sets(view: &View<'_>, reason: &str) -> Decision {
+    if view.requests.abort
+        && let Some((memory, change)) = transition::next(view, false)
+    {
+        return changed(view, memory, Some(change));
+    }
+    let mut effects = effects::plan(view, true);
+    effects.waits.insert(0, reason.to_owned());
+    decision(view, view.memory.clone(), effects)
+}
+
+fn decide_deletion(
+    observed: &Observed,
+    memory: Memory,
+    requests: &Requests,
+    deleted_at: DateTime<Utc>,
+) -> Decision {
+    if !observed.rollout.has_finalizer {
+        return Decision::waiting_for(observed, None, "its deletion".to_owned());
+    }
+    let mut decision =
+        Decision::waiting_for(observed, Some(memory.clone()), "traffic to be safe".to_owned());
+    let is_due = observed.now >= deleted_at + DELETION_BOUND;
+    let replica_sets: &[_] = observed.replica_sets.known().map_or(&[], Vec::as_slice);
+    let is_safe = observed.rollout.spec.usable.as_ref().is_some_and(|spec| {
+        let view = View::new(observed, spec, &memory, requests, replica_sets);
+        serves_ready_pods(&view)
+    });
+    if is_safe || is_due {
+        decision.waiting.clear();
+        decision.class = Some(EffectClass::Finalize);
+        // The pods outlive the Rollout, so that traffic never ends on nothing.
+        decision.actions = replica_sets
+            .iter()
+            .filter(|set| set.desired > 0)
+            .map(|set| Action::OrphanReplicaSet { name: set.name.clone() })
+            .chain(std::iter::once(Action::RemoveFinalizer))
+            .collect();
+    } else {
+        decision.wake_at = observed.now + TimeDelta::seconds(2);
+    }
+    decision
+}
+
+fn serves_ready_pods(view: &View<'_>) -> bool {
+    let Some(routing) = view.routing() else { return true };
+    [&routing.stable_service, &routing.canary_service].into_iter().all(|service| {
+        let is_used =
+            *service == routing.stable_service || !view.traffic().is_confirmed_all_stable();
+        let selected = view.selected_by(service);
+        let ready = selected.known().and_then(Option::as_ref).is_some_and(|revision| {
+            view.ready_behind(service, revision).known().is_some_and(|ready| *ready > 0)
+        });
+        !is_used || ready || view.replicas() == 0
+    })
+}
+
+/// Only a rise of the available pods above the mark is progress.
+fn note_progress(view: &View<'_>, memory: &mut Memory) {
+    let now = crate::api::Time(view.now());
+    if memory.was_invalid {
+        // The time in which the spec was invalid does not count against the one that is valid now.
+        memory.last_progress_at = Some(now);
+    }
+    let is_updating = !matches!(memory.phase, Phase::Settled | Phase::Aborted(_));
+    let available = view.current().map_or(0, |current| current.available);
+    if is_updating && available > memory.progress_mark {
+        memory.progress_mark = available;
+        memory.last_progress_at = Some(now);
+        memory.deadline_exceeded = false;
+    }
+}
+
+/// Another template took the name of the ReplicaSet: the next name is salted.
+fn note_names(view: &View<'_>, memory: &mut Memory) {
+    let name = format!("{}-{}", view.observed.rollout.name, view.revision);
+    let is_taken = view.observed.failing.iter().any(|failing| {
+        failing.name_is_taken
+            && failing.key.object == name
+            && failing.key.verb == "create ReplicaSet"
+    });
+    if is_taken && view.current().is_none() {
+        memory.collisions = memory.collisions.saturating_add(1);
+    }
+}
+
+fn note_restart(view: &View<'_>, memory: &mut Memory, effects: &Effects) {
+    let Some(restart_at) = view.spec.restart_at else { return };
+    let is_over = memory.restarted_at != Some(restart_at)
+        && view.now() >= restart_at.0
+        && view.observed.pods_to_restart.known().is_some_and(Vec::is_empty)
+        && effects.class.is_none();
+    if is_over {
+        memory.restarted_at = Some(restart_at);
+    }
+}
+
+/// Timed pauses and the progress deadline.
+fn wake_for_timers(view: &View<'_>, memory: &Memory, effects: &mut Effects) {
+    let spec: &ValidRollout = view.spec;
+    if let Some(at) = pause_ends_at(view, memory) {
+        effects.wake(at);
+    }
+    if let Some(at) = memory.last_progress_at
+        && transition::deadline_counts(view)
+        && !memory.deadline_exceeded
+    {
+        effects.wake(at.0 + spec.progress_deadline);
+    }
+}
+
+/// When the pause that is under way ends by itself.
+fn pause_ends_at(view: &View<'_>, memory: &Memory) -> Option<DateTime<Utc>> {
+    use memory::Pause;
+    use validate::{Promotion, Step, ValidStrategy};
+    match (&memory.phase, &view.spec.strategy) {
+        (Phase::Canary(step), ValidStrategy::Canary(canary)) => {
+            let Some(Step::Pause(Some(duration))) = transition::step_at(canary, step.index) else {
+                return None;
+            };
+            match &step.pause {
+                Pause::Since { at, .. } => Some(at.0 + *duration),
+                Pause::None | Pause::Resumed => None,
+            }
+        }
+        (Phase::BlueGreen(state), ValidStrategy::BlueGreen(blue_green)) => {
+            match (&state.pause, blue_green.promotion) {
+                (Pause::Since { at, .. }, Promotion::AutomaticAfter(time)) => Some(at.0 + time),
+                (
+                    Pause::Since { .. } | Pause::None | Pause::Resumed,
+                    Promotion::Automatic | Promotion::Manual | Promotion::AutomaticAfter(_),
+                ) => None,
+            }
+        }
+        (
+            Phase::Initial
+            | Phase::Settled
+            | Phase::Promoting { .. }
+            | Phase::Aborted(_)
+            | Phase::Canary(_)
+            | Phase::BlueGreen(_),
+            _,
+        ) => None,
+    }
+}

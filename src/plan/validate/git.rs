@@ -1,0 +1,86 @@
+//! `spec.gitRevert`.
+
+use chrono::TimeDelta;
+
+use super::Problems;
+use super::types::ValidGit;
+use crate::api::IntOrString;
+use crate::api::git_revert::{GitRevert, GitRevertCause, GitRevertMode};
+use crate::git::source::{BranchName, GitUrl, RepoPath};
+
+const FIELD: &str = "spec.gitRevert";
+
+/// Checks the wish to revert; `None` when it is off or cannot be used.
+pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit> {
+    match git.mode {
+        GitRevertMode::Off => return None,
+        GitRevertMode::PullRequest => problems
+            .unbuilt(format!("{FIELD}.mode"), ": PullRequest comes later; use Suggest or Push"),
+        GitRevertMode::Suggest | GitRevertMode::Push => {}
+    }
+    refuse_unbuilt(git, problems);
+    let Some(source) = &git.source else {
+        problems.add(
+            format!("{FIELD}.source"),
+            "is required: set url, branch and path (finding it through Argo CD or Flux comes later)",
+        );
+        return None;
+    };
+    problems.take(&format!("{FIELD}.source.url"), GitUrl::parse(&source.url));
+    problems.take(&format!("{FIELD}.source.branch"), BranchName::parse(&source.branch));
+    problems.take(&format!("{FIELD}.source.path"), RepoPath::parse(&source.path));
+    if let Some(file) = &source.file {
+        problems.take(&format!("{FIELD}.source.file"), RepoPath::parse(file));
+    }
+    let duration =
+        |given: &Option<IntOrString>, name: &str, default: i64, problems: &mut Problems| {
+            given
+                .as_ref()
+                .and_then(|value| problems.take(&format!("{FIELD}.{name}"), value.as_duration()))
+                .unwrap_or(TimeDelta::seconds(default))
+        };
+    let verify_timeout = duration(&git.verify_timeout, "verifyTimeout", 15 * 60, problems);
+    let cooldown = duration(&git.cooldown, "cooldown", 24 * 3600, problems);
+    Some(ValidGit {
+        mode: git.mode,
+        approval: git.approval.unwrap_or_default(),
+        on: if git.on.is_empty() { vec![GitRevertCause::AnalysisFailed] } else { git.on.clone() },
+        url: source.url.clone(),
+        branch: source.branch.clone(),
+        path: source.path.clone(),
+        file: source.file.clone(),
+        secret: source.secret_ref.as_ref().map(|secret| secret.name.clone()),
+        max_per_day: git.max_per_day.unwrap_or(2),
+        verify_timeout,
+        cooldown,
+        commit: git.commit.clone().unwrap_or_default(),
+    })
+}
+
+fn refuse_unbuilt(git: &GitRevert, problems: &mut Problems) {
+    if git.scope.as_deref().is_some_and(|scope| scope != "Rollout") {
+        problems.unbuilt(format!("{FIELD}.scope"), ": only Rollout is");
+    }
+    if !git.also.is_empty() {
+        problems.unbuilt(format!("{FIELD}.also"), "");
+    }
+    if git.pull_request.is_some() {
+        problems.unbuilt(format!("{FIELD}.pullRequest"), "");
+    }
+    for (idx, cause) in git.on.iter().enumerate() {
+        match cause {
+            GitRevertCause::AnalysisFailed => {}
+            GitRevertCause::ProgressDeadlineExceeded | GitRevertCause::PodsUnhealthy => {
+                problems.unbuilt(format!("{FIELD}.on[{idx}]"), ": only AnalysisFailed is");
+            }
+        }
+    }
+    if let Some(commit) = &git.commit {
+        if commit.subject_template.is_some() {
+            problems.unbuilt(format!("{FIELD}.commit.subjectTemplate"), "");
+        }
+        if commit.signing_secret_ref.is_some() {
+            problems.unbuilt(format!("{FIELD}.commit.signingSecretRef"), "");
+        }
+    }
+}

@@ -1,0 +1,671 @@
+//! A small world of facts in which the plan is carried out pass by pass: pods come up after a
+//! while, routes are accepted after a while, people and analyses do what the test says. It knows
+//! nothing of Kubernetes; it exists so that the plan can be judged by what comes of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use sluice::analysis::Verdict;
+use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
+use sluice::api::rollout::RolloutSpec;
+use sluice::api::status::{RolloutPhase, RolloutStatus};
+use sluice::api::{ApiNames, Time};
+use sluice::plan::action::{Action, EffectClass, Outcome};
+use sluice::plan::facts::{
+    FailingAction, GitFact, Known, LedgerAnswer, Observed, PodFact, ReplicaSetFact,
+    RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot,
+    ServiceFact, ServiceState,
+};
+use sluice::plan::validate::validate;
+use sluice::plan::{Decision, decide, status};
+use sluice::revision::{Commit, Revision, TemplateDigest};
+use sluice::traffic::Acceptance;
+use sluice::weight::Split;
+
+/// One ReplicaSet of the world, with the time at which its ordered pods are available.
+#[derive(Clone, Debug)]
+pub struct Set {
+    pub fact: ReplicaSetFact,
+    pub ready_at: DateTime<Utc>,
+    /// The revision's pods never become ready.
+    pub is_broken: bool,
+}
+
+pub struct World {
+    pub now: DateTime<Utc>,
+    pub spec: Value,
+    pub status: Option<RolloutStatus>,
+    pub generation: i64,
+    pub sets: BTreeMap<String, Set>,
+    pub services: BTreeMap<String, ServiceFact>,
+    pub missing_services: Vec<String>,
+    /// The actual split of each route, and when it was written.
+    pub routes: BTreeMap<String, (Split, DateTime<Utc>)>,
+    pub unknown_routes: bool,
+    pub missing_route: bool,
+    pub unknown_sets: bool,
+    pub unknown_endpoints: bool,
+    pub runs: Vec<RunFact>,
+    /// Verdicts that runs get a while after they started, by slot label.
+    pub verdicts: BTreeMap<&'static str, Verdict>,
+    pub templates: TemplateLibrary,
+    pub git: GitFact,
+    /// What the Git worker answers.
+    pub git_answer: Option<RevertResult>,
+    pub ledger_answer: Option<Commit>,
+    pub broken_images: Vec<String>,
+    /// At most so many pods of an image are ready at once.
+    pub most_ready: BTreeMap<String, u32>,
+    pub has_finalizer: bool,
+    pub deleted_at: Option<DateTime<Utc>>,
+    pub is_gone: bool,
+    pub failing: Vec<FailingAction>,
+    pub old_pods: Vec<PodFact>,
+    pub annotations: BTreeMap<String, String>,
+    pub timeline: String,
+    pub violations: Vec<String>,
+    pub writes: usize,
+    last_line: String,
+}
+
+pub const POD_START: i64 = 5;
+pub const ROUTE_LAG: i64 = 1;
+pub const RUN_TIME: i64 = 10;
+
+impl World {
+    pub fn new(yaml: &str) -> Self {
+        let spec: Value = serde_norway::from_str(yaml).unwrap();
+        let names = ["stable", "canary", "active", "preview"];
+        let services = names
+            .iter()
+            .map(|name| {
+                let selector = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+                ((*name).to_owned(), ServiceFact { selector, managed_by: None })
+            })
+            .collect();
+        let template = serde_json::from_value(json!({"metrics": [{
+            "name": "success", "interval": "5s", "count": 1, "successCondition": "result > 0.9",
+            "provider": {"prometheus": {"address": "http://prometheus:9090", "query": "up"}}}]}))
+        .unwrap();
+        let key = TemplateKey { is_cluster_scope: false, name: "success".to_owned() };
+        let mut world = Self {
+            now: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+            spec,
+            status: None,
+            generation: 1,
+            sets: BTreeMap::new(),
+            services,
+            missing_services: vec![],
+            routes: BTreeMap::new(),
+            unknown_routes: false,
+            missing_route: false,
+            unknown_sets: false,
+            unknown_endpoints: false,
+            runs: vec![],
+            verdicts: BTreeMap::new(),
+            templates: BTreeMap::from([(key, template)]),
+            git: GitFact::default(),
+            git_answer: None,
+            ledger_answer: None,
+            broken_images: vec![],
+            most_ready: BTreeMap::new(),
+            has_finalizer: false,
+            deleted_at: None,
+            is_gone: false,
+            failing: vec![],
+            old_pods: vec![],
+            annotations: BTreeMap::new(),
+            timeline: String::new(),
+            violations: vec![],
+            writes: 0,
+            last_line: String::new(),
+        };
+        if world.spec.pointer("/strategy/canary/trafficRouting").is_some() {
+            let total = world
+                .spec
+                .pointer("/strategy/canary/trafficRouting/maxTrafficWeight")
+                .and_then(Value::as_u64)
+                .map_or(100, |total| u32::try_from(total).unwrap());
+            let split = (Split::all_stable(total), world.now - TimeDelta::hours(1));
+            world.routes.insert("HTTPRoute `web`".to_owned(), split);
+        }
+        world
+    }
+
+    /// Declares another image, as a Git commit would.
+    pub fn push(&mut self, image: &str) {
+        self.spec["template"]["spec"]["containers"][0]["image"] = json!(image);
+        self.generation += 1;
+        self.note(&format!("push {image}"));
+    }
+
+    pub fn edit(&mut self, pointer: &str, value: Value) {
+        *self.spec.pointer_mut(pointer).unwrap() = value;
+        self.generation += 1;
+    }
+
+    pub fn note(&mut self, text: &str) {
+        let at = self.seconds();
+        writeln!(self.timeline, "t={at}s -- {text}").unwrap();
+        self.last_line.clear();
+    }
+
+    pub fn seconds(&self) -> i64 {
+        self.now.timestamp() - 1_800_000_000
+    }
+
+    pub fn status(&mut self) -> &mut RolloutStatus {
+        self.status.as_mut().expect("no status yet")
+    }
+
+    pub fn abort(&mut self) {
+        self.note("abort");
+        self.status().abort = true;
+    }
+
+    pub fn retry(&mut self) {
+        self.note("retry");
+        self.status().abort = false;
+    }
+
+    /// What `promote` of the plugin writes.
+    pub fn promote(&mut self) {
+        self.note("promote");
+        let status = self.status();
+        if status.pause_conditions.is_empty() {
+            status.current_step_index = status.current_step_index.map(|index| index + 1);
+        } else {
+            status.pause_conditions.clear();
+        }
+    }
+
+    pub fn promote_full(&mut self) {
+        self.note("promote --full");
+        self.status().promote_full = true;
+    }
+
+    pub fn phase(&self) -> Option<RolloutPhase> {
+        self.status.as_ref().and_then(|status| status.phase)
+    }
+
+    pub fn actual(&self) -> u32 {
+        self.routes.values().map(|(split, _)| split.canary()).max().unwrap_or(0)
+    }
+
+    pub fn image_of(&self, revision: &str) -> String {
+        self.sets
+            .values()
+            .find(|set| set.fact.revision.as_str() == revision)
+            .map_or_else(|| "?".to_owned(), |set| image(&set.fact.template))
+    }
+
+    /// Image that the stable revision runs.
+    pub fn stable_image(&self) -> String {
+        self.image_of(&self.status.as_ref().unwrap().stable_rs)
+    }
+
+    pub fn available(&self, wanted: &str) -> u32 {
+        self.sets
+            .values()
+            .filter(|set| image(&set.fact.template) == wanted)
+            .map(|set| set.fact.available)
+            .sum()
+    }
+
+    /// Passes until nothing happens any more for `quiet` seconds, or `limit` seconds are over.
+    pub fn run(&mut self, limit: i64) -> &mut Self {
+        let end = self.now + TimeDelta::seconds(limit);
+        while self.now < end {
+            self.settle();
+            self.now += TimeDelta::seconds(1);
+        }
+        self.settle();
+        self
+    }
+
+    /// Passes until the phase is `phase`; fails the test when it is not within `limit` seconds.
+    pub fn run_until(&mut self, phase: RolloutPhase, limit: i64) -> &mut Self {
+        let end = self.now + TimeDelta::seconds(limit);
+        while self.now < end {
+            self.settle();
+            if self.phase() == Some(phase) {
+                return self;
+            }
+            self.now += TimeDelta::seconds(1);
+        }
+        panic!("not {phase:?} within {limit} s:\n{}\n{:#?}", self.timeline, self.status);
+    }
+
+    /// Passes at one instant until a pass changes nothing.
+    pub fn settle(&mut self) {
+        self.live();
+        for _ in 0..50 {
+            if !self.pass() {
+                return;
+            }
+        }
+        panic!("the plan never comes to rest:\n{}", self.timeline);
+    }
+
+    /// The world without us: pods become ready, analyses end.
+    fn live(&mut self) {
+        let now = self.now;
+        for set in self.sets.values_mut() {
+            let fact = &mut set.fact;
+            fact.replicas = fact.desired;
+            fact.available = fact.available.min(fact.desired);
+            let is_broken = set.is_broken || self.broken_images.contains(&image(&fact.template));
+            if is_broken {
+                fact.available = 0;
+            } else if now >= set.ready_at {
+                let most = self.most_ready.get(&image(&fact.template));
+                fact.available = most.map_or(fact.desired, |most| fact.desired.min(*most));
+            }
+            fact.ready = fact.available;
+        }
+        for run in &mut self.runs {
+            let is_over = now >= run.created_at + TimeDelta::seconds(RUN_TIME);
+            if matches!(run.verdict, Verdict::Running { .. }) {
+                if run.terminate {
+                    run.verdict = Verdict::Terminated;
+                } else if is_over && let Some(slot) = run.slot {
+                    run.verdict = match self.verdicts.get(slot.label()) {
+                        Some(verdict) => verdict.clone(),
+                        None if slot == RunSlot::Background => Verdict::Running { waiting_on: None },
+                        None => Verdict::Successful,
+                    };
+                }
+            }
+        }
+        self.failing.retain(|failing| failing.retry_at > now);
+    }
+
+    pub fn observe(&self) -> Observed {
+        let spec: RolloutSpec = serde_json::from_value(self.spec.clone()).unwrap();
+        let names = ApiNames::SLUICE;
+        let checked = validate("web", &spec);
+        Observed {
+            now: self.now,
+            names,
+            rollout: RolloutFact {
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+                uid: "uid-1".to_owned(),
+                generation: self.generation,
+                annotations: self.annotations.clone(),
+                labels: BTreeMap::new(),
+                has_finalizer: self.has_finalizer,
+                deleted_at: self.deleted_at,
+                spec: checked,
+                status: Known::Known(self.status.clone().unwrap_or_default()),
+                raw: json!({"metadata": {"name": "web"}, "spec": self.spec}),
+            },
+            replica_sets: if self.unknown_sets {
+                Known::Unknown("the ReplicaSets to be read".to_owned())
+            } else {
+                Known::Known(self.sets.values().map(|set| set.fact.clone()).collect())
+            },
+            services: self
+                .services
+                .iter()
+                .map(|(name, fact)| {
+                    let state = if self.missing_services.contains(name) {
+                        ServiceState::Missing
+                    } else {
+                        ServiceState::Present(fact.clone())
+                    };
+                    (name.clone(), Known::Known(state))
+                })
+                .collect(),
+            endpoints: self
+                .services
+                .iter()
+                .map(|(name, fact)| (name.clone(), self.endpoints(fact)))
+                .collect(),
+            routes: self.route_facts(),
+            runs: Known::Known(self.runs.clone()),
+            templates: Known::Known(self.templates.clone()),
+            git: self.git.clone(),
+            pods_to_restart: Known::Known(self.old_pods.clone()),
+            failing: self.failing.clone(),
+        }
+    }
+
+    fn endpoints(&self, service: &ServiceFact) -> Known<BTreeMap<Revision, u32>> {
+        if self.unknown_endpoints {
+            return Known::Unknown("the endpoints to be read".to_owned());
+        }
+        let label = ApiNames::SLUICE.revision_label();
+        let selected = service.selector.get(label);
+        let sets = self.sets.values().filter(|set| {
+            selected.is_none_or(|revision| set.fact.revision.as_str() == revision)
+        });
+        let ready = sets.map(|set| (set.fact.revision.clone(), set.fact.ready));
+        Known::Known(ready.filter(|(_, ready)| *ready > 0).collect())
+    }
+
+    fn route_facts(&self) -> Vec<RouteFact> {
+        self.routes
+            .iter()
+            .map(|(id, (split, written))| {
+                let state = if self.unknown_routes {
+                    Known::Unknown("the API server does not answer".to_owned())
+                } else if self.missing_route {
+                    Known::Known(RouteState::Unusable {
+                        reason: format!("{id} does not exist"),
+                        canary_at_most: Some(Split::all_stable(split.total())),
+                    })
+                } else {
+                    let is_accepted = self.now >= *written + TimeDelta::seconds(ROUTE_LAG);
+                    let acceptance = if is_accepted {
+                        Acceptance::Confirmed
+                    } else {
+                        Acceptance::Waiting { what: "parent `gateway` to accept".to_owned() }
+                    };
+                    Known::Known(RouteState::Present { split: *split, acceptance })
+                };
+                RouteFact { id: id.clone(), state }
+            })
+            .collect()
+    }
+
+    /// One pass; whether it changed anything.
+    fn pass(&mut self) -> bool {
+        if self.is_gone {
+            return false;
+        }
+        let observed = self.observe();
+        let decision = decide(&observed);
+        assert_eq!(decision, decide(&observed), "deciding is deterministic");
+        assert!(decision.wake_at <= self.now + TimeDelta::seconds(60));
+        self.line(&decision);
+        if !decision.changes_memory() {
+            for action in &decision.actions {
+                self.check(&observed, &decision, action);
+                self.apply(action);
+                self.writes += 1;
+            }
+        }
+        let outcomes: Vec<Outcome> = decision
+            .actions
+            .iter()
+            .map(|action| Outcome { key: action.key(), result: Ok(()) })
+            .collect();
+        let next = status::project(&observed, &decision, &outcomes);
+        let is_changed = next.is_some() && next != self.status;
+        if is_changed {
+            self.status = next;
+            self.writes += 1;
+        }
+        decision.changes_memory() || !decision.actions.is_empty()
+    }
+
+    fn line(&mut self, decision: &Decision) {
+        let desired = self
+            .status
+            .as_ref()
+            .and_then(|status| status.canary.desired_weights.as_ref())
+            .map_or("-".to_owned(), |weights| weights.canary.weight.to_string());
+        let actual = if self.routes.is_empty() { "-".into() } else { self.actual().to_string() };
+        let phase = self.phase().map_or("-", RolloutPhase::as_str);
+        let step = self
+            .status
+            .as_ref()
+            .and_then(|status| status.current_step_index)
+            .map_or("-".to_owned(), |index| index.to_string());
+        let change = decision.change.as_ref().map_or_else(String::new, |change| {
+            let text = format!("{change:?}");
+            format!(" change={}", text.split([' ', '(']).next().unwrap_or_default())
+        });
+        let git = if decision.git_changed { " change=Git" } else { "" };
+        let actions: Vec<String> =
+            decision.actions.iter().map(|action| self.describe(action)).collect();
+        let waiting: Vec<String> =
+            decision.waiting.iter().map(|wait| self.redact(wait)).collect();
+        let line = format!(
+            "phase={phase} step={step} desired={desired} actual={actual}{change}{git} \
+             actions=[{}] waiting=[{}]",
+            actions.join(", "),
+            waiting.join("; ")
+        );
+        if line != self.last_line {
+            let at = self.seconds();
+            writeln!(self.timeline, "t={at}s {line}").unwrap();
+            self.last_line = line;
+        }
+    }
+
+    /// Revisions by the image that they run: stable over changes of the hash.
+    fn redact(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for set in self.sets.values() {
+            let image = image(&set.fact.template);
+            text = text.replace(set.fact.revision.as_str(), &format!("<{image}>"));
+        }
+        let current = image(&self.spec["template"]);
+        let revision = Revision::name_for(&TemplateDigest::of(&self.spec["template"]), 0);
+        text.replace(revision.as_str(), &format!("<{current}>"))
+    }
+
+    fn describe(&self, action: &Action) -> String {
+        let text = match action {
+            Action::CreateReplicaSet { revision, replicas, .. } => {
+                format!("create {revision} x{replicas}")
+            }
+            Action::ScaleReplicaSet { name, from, to } => format!("scale {name} {from}->{to}"),
+            Action::SetScaleDownTime { name, at } => match at {
+                Some(at) => format!("scale-down of {name} at {}s", at.timestamp() - 1_800_000_000),
+                None => format!("no scale-down of {name}"),
+            },
+            Action::PointService { name, revision } => format!("point {name} to {revision}"),
+            Action::SetWeight { split, .. } => format!("weight {split}"),
+            Action::CreateRun { name, .. } => format!("analyse {name}"),
+            Action::TerminateRun { name } => format!("stop {name}"),
+            Action::RevertInGit(order) => {
+                format!("revert {} to {}", order.failed.0, order.stable.0)
+            }
+            Action::LookUpCommit { revision } => format!("look up {revision}"),
+            Action::AddFinalizer
+            | Action::RemoveFinalizer
+            | Action::SetRevisionNumber { .. }
+            | Action::OrphanReplicaSet { .. }
+            | Action::DeleteReplicaSet { .. }
+            | Action::DeleteRun { .. }
+            | Action::EvictPod { .. } => {
+                let key = action.key();
+                format!("{} {}", key.verb, key.object).trim().to_owned()
+            }
+        };
+        self.redact(&text)
+    }
+
+    /// The safety rules that can be judged from one action.
+    fn check(&mut self, observed: &Observed, decision: &Decision, action: &Action) {
+        let mut violations = Vec::new();
+        match action {
+            Action::SetWeight { split, .. } => {
+                let actual = self.actual();
+                if split.canary() > actual {
+                    if decision.class != Some(EffectClass::RaiseWeight) {
+                        violations.push(format!("S2: raises the weight in {:?}", decision.class));
+                    }
+                    let canary = &self.services["canary"];
+                    let ready = self.endpoints(canary);
+                    let total = ready.known().map_or(0, |counts| counts.values().sum::<u32>());
+                    if total == 0 {
+                        violations.push(format!("S2: weight {split} with no ready endpoint"));
+                    }
+                    if self.unknown_routes || self.unknown_endpoints || self.unknown_sets {
+                        violations.push("an unknown fact raised the weight".to_owned());
+                    }
+                    if self.status.as_ref().is_some_and(|status| status.abort) {
+                        violations.push(format!("S10: weight {split} after an abort"));
+                    }
+                    if observed.rollout.spec.usable.as_ref().is_some_and(|spec| spec.paused) {
+                        // A person's pause holds the step, not the weight of the step it is at.
+                    }
+                }
+            }
+            Action::ScaleReplicaSet { name, to, from } if to < from => {
+                let set = &self.sets[name];
+                let label = ApiNames::SLUICE.revision_label();
+                let serves = |service: &str| {
+                    self.services[service].selector.get(label).map(String::as_str)
+                        == Some(set.fact.revision.as_str())
+                };
+                let replicas = self.spec["replicas"].as_u64().unwrap_or(1);
+                let replicas = u32::try_from(replicas).unwrap();
+                for (split, _) in self.routes.values() {
+                    if serves("canary") && *to < split.canary_need(replicas) {
+                        violations.push(format!("S3: {name} to {to} while it has {split}"));
+                    }
+                    if serves("stable") && *to < split.stable_need(replicas) {
+                        violations.push(format!("S3: {name} to {to} while stable has {split}"));
+                    }
+                }
+                let is_blue_green = self.spec.pointer("/strategy/blueGreen").is_some();
+                if is_blue_green && serves("active") && *to < replicas {
+                    violations.push(format!("S31: the active set {name} to {to}"));
+                }
+            }
+            Action::PointService { name, revision } => {
+                let available = self
+                    .sets
+                    .values()
+                    .find(|set| set.fact.revision == *revision)
+                    .map_or(0, |set| set.fact.available);
+                if available == 0 && self.spec["replicas"] != json!(0) {
+                    violations.push(format!("S5: {name} to {revision} with nothing available"));
+                }
+                if name == "canary" && self.actual() > 0 {
+                    violations.push(format!("S16: {name} moves at weight {}", self.actual()));
+                }
+            }
+            _ => {}
+        }
+        for violation in violations {
+            let line = format!("t={}s {}", self.seconds(), self.redact(&violation));
+            self.violations.push(line);
+        }
+    }
+
+    fn apply(&mut self, action: &Action) {
+        match action {
+            Action::AddFinalizer => self.has_finalizer = true,
+            Action::RemoveFinalizer => {
+                self.has_finalizer = false;
+                self.is_gone = true;
+            }
+            Action::CreateReplicaSet { name, revision, digest, number, replicas, .. } => {
+                let fact = ReplicaSetFact {
+                    name: name.clone(),
+                    revision: revision.clone(),
+                    digest: Some(digest.clone()),
+                    template: self.spec["template"].clone(),
+                    number: *number,
+                    desired: *replicas,
+                    replicas: 0,
+                    ready: 0,
+                    available: 0,
+                    created_at: self.now,
+                    scale_down_at: None,
+                };
+                let ready_at = self.now + TimeDelta::seconds(POD_START);
+                let old = self.sets.insert(name.clone(), Set { fact, ready_at, is_broken: false });
+                assert!(old.is_none(), "{name} was created twice");
+            }
+            Action::ScaleReplicaSet { name, from, to } => {
+                let ready_at = self.now + TimeDelta::seconds(POD_START);
+                let set = self.sets.get_mut(name).unwrap();
+                assert_eq!(set.fact.desired, *from);
+                if to > from {
+                    set.ready_at = ready_at;
+                    set.fact.scale_down_at = None;
+                }
+                set.fact.desired = *to;
+                set.fact.replicas = *to;
+                set.fact.available = set.fact.available.min(*to);
+                set.fact.ready = set.fact.available;
+                if *to == 0 {
+                    set.fact.scale_down_at = None;
+                }
+            }
+            Action::SetScaleDownTime { name, at } => {
+                self.sets.get_mut(name).unwrap().fact.scale_down_at = *at;
+            }
+            Action::SetRevisionNumber { name, number } => {
+                self.sets.get_mut(name).unwrap().fact.number = *number;
+            }
+            Action::OrphanReplicaSet { .. } => {}
+            Action::DeleteReplicaSet { name } => {
+                let set = self.sets.remove(name).unwrap();
+                assert_eq!(set.fact.desired, 0, "{name} was deleted with pods");
+            }
+            Action::PointService { name, revision } => {
+                let service = self.services.get_mut(name).unwrap();
+                let label = ApiNames::SLUICE.revision_label();
+                service.selector.insert(label.to_owned(), revision.to_string());
+                service.managed_by = Some("web".to_owned());
+            }
+            Action::SetWeight { split, routes } => {
+                for route in routes {
+                    self.routes.insert(route.clone(), (*split, self.now));
+                }
+            }
+            Action::CreateRun { name, slot, .. } => {
+                assert!(!self.runs.iter().any(|run| run.name == *name), "{name} was made twice");
+                let status = self.status.as_ref().unwrap();
+                self.runs.push(RunFact {
+                    name: name.clone(),
+                    slot: Some(*slot),
+                    attempt: status.attempt,
+                    revision: Some(Revision::from_label(status.current_pod_hash.clone())),
+                    verdict: Verdict::Running { waiting_on: None },
+                    terminate: false,
+                    created_at: self.now,
+                });
+            }
+            Action::TerminateRun { name } => {
+                let run = self.runs.iter_mut().find(|run| run.name == *name).unwrap();
+                run.terminate = true;
+            }
+            Action::DeleteRun { name } => self.runs.retain(|run| run.name != *name),
+            Action::EvictPod { name } => self.old_pods.retain(|pod| pod.name != *name),
+            Action::LookUpCommit { revision } => {
+                let answer = match &self.ledger_answer {
+                    Some(commit) => LedgerAnswer::Declared(commit.clone()),
+                    None => LedgerAnswer::Running,
+                };
+                self.git.ledger.insert(revision.clone(), answer);
+            }
+            Action::RevertInGit(order) => {
+                self.git.revert = Some(RevertProgress {
+                    id: order.id.clone(),
+                    tries: order.tries,
+                    result: self.git_answer.clone(),
+                });
+            }
+        }
+    }
+
+    /// Fails the test when a safety rule was broken.
+    pub fn assert_safe(&self) {
+        assert!(
+            self.violations.is_empty(),
+            "violations: {:#?}\n{}",
+            self.violations,
+            self.timeline
+        );
+    }
+}
+
+fn image(template: &Value) -> String {
+    template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A time of the world.
+pub fn at(seconds: i64) -> Time {
+    Time(DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap())
+}
