@@ -63,9 +63,9 @@ fn number<T: std::str::FromStr>(
 ) -> Result<T, String> {
     match get(name) {
         None => Ok(default),
-        Some(text) => text
-            .parse()
-            .map_err(|_ignored| format!("{name}={text} is not a whole number in range")),
+        Some(text) => {
+            text.parse().map_err(|_ignored| format!("{name}={text} is not a whole number in range"))
+        }
     }
 }
 
@@ -85,10 +85,7 @@ mod tests {
 
     fn config(variables: &[(&str, &str)]) -> Result<Config, String> {
         Config::from_variables(|name| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
     }
 

@@ -16,11 +16,7 @@ use crate::config::Config;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let called_as_pause = std::env::args().any(|argument| argument.ends_with("pause"));
-    let result = if called_as_pause {
-        pause().await
-    } else {
-        serve().await
-    };
+    let result = if called_as_pause { pause().await } else { serve().await };
     match result {
         Ok(code) => code,
         Err(error) => {
@@ -45,10 +41,7 @@ async fn pause() -> std::io::Result<ExitCode> {
 async fn serve() -> std::io::Result<ExitCode> {
     let config = Config::from_environment()
         .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error))?;
-    say(&format!(
-        "version {} starts on port {}",
-        config.version, config.port
-    ));
+    say(&format!("version {} starts on port {}", config.version, config.port));
     let mut terminated = signal(SignalKind::terminate())?;
     let crash_after = config.crash_after;
     let drain = config.drain;
@@ -61,9 +54,7 @@ async fn serve() -> std::io::Result<ExitCode> {
             return Ok(ExitCode::from(13));
         }
     }
-    say(&format!(
-        "terminating: serving for {drain:?} more, not ready any longer"
-    ));
+    say(&format!("terminating: serving for {drain:?} more, not ready any longer"));
     server.drain(drain).await;
     Ok(ExitCode::SUCCESS)
 }

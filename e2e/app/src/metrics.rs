@@ -28,10 +28,7 @@ impl Metrics {
         let mut inner = self.inner.borrow_mut();
         *inner.requests.entry(code).or_insert(0) += 1;
         let seconds = took.as_secs_f64();
-        let bucket = BOUNDS
-            .iter()
-            .position(|bound| seconds <= *bound)
-            .unwrap_or(BOUNDS.len());
+        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
         if let Some(count) = inner.buckets.get_mut(bucket) {
             *count += 1;
         }
@@ -55,10 +52,7 @@ impl Metrics {
             "# HELP http_request_duration_seconds Time to answer.\n# TYPE http_request_duration_seconds histogram\n",
         );
         let mut cumulative = 0;
-        let bounds = BOUNDS
-            .iter()
-            .map(ToString::to_string)
-            .chain(["+Inf".to_owned()]);
+        let bounds = BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
         for (bound, count) in bounds.zip(inner.buckets) {
             cumulative += count;
             let _infallible = writeln!(
@@ -66,11 +60,7 @@ impl Metrics {
                 "http_request_duration_seconds_bucket{{le=\"{bound}\"}} {cumulative}"
             );
         }
-        let _infallible = writeln!(
-            text,
-            "http_request_duration_seconds_sum {}",
-            inner.sum_seconds
-        );
+        let _infallible = writeln!(text, "http_request_duration_seconds_sum {}", inner.sum_seconds);
         let _infallible = writeln!(text, "http_request_duration_seconds_count {cumulative}");
         text
     }
@@ -99,9 +89,6 @@ mod tests {
         assert!(text.contains("_bucket{le=\"5\"} 2\n"), "{text}");
         assert!(text.contains("_bucket{le=\"+Inf\"} 3\n"), "{text}");
         assert!(text.contains("_count 3\n"), "{text}");
-        assert!(
-            text.contains("http_requests_total{code=\"500\"} 1\n"),
-            "{text}"
-        );
+        assert!(text.contains("http_requests_total{code=\"500\"} 1\n"), "{text}");
     }
 }

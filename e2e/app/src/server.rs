@@ -47,12 +47,7 @@ impl Server {
             open_connections: Cell::new(0),
         };
         let (closing, _) = watch::channel(false);
-        Ok(Self {
-            listener,
-            shared: Rc::new(shared),
-            connections: LocalSet::new(),
-            closing,
-        })
+        Ok(Self { listener, shared: Rc::new(shared), connections: LocalSet::new(), closing })
     }
 
     /// Accepts and serves for ever.
@@ -87,9 +82,7 @@ impl Server {
         let shared = Rc::clone(&self.shared);
         let mut closing = self.closing.subscribe();
         let _best_effort = stream.set_nodelay(true);
-        shared
-            .open_connections
-            .set(shared.open_connections.get() + 1);
+        shared.open_connections.set(shared.open_connections.get() + 1);
         tokio::task::spawn_local(async move {
             let for_requests = Rc::clone(&shared);
             let service = service_fn(move |request| answer(Rc::clone(&for_requests), request));
@@ -109,9 +102,7 @@ impl Server {
                     let _broken_or_done = connection.await;
                 }
             }
-            shared
-                .open_connections
-                .set(shared.open_connections.get().saturating_sub(1));
+            shared.open_connections.set(shared.open_connections.get().saturating_sub(1));
         });
     }
 }
@@ -153,11 +144,7 @@ impl Shared {
             tokio::time::sleep(latency).await;
         }
         let fails = self.config.error_rate > 0.0 && fastrand::f64() < self.config.error_rate;
-        let status = if fails {
-            StatusCode::INTERNAL_SERVER_ERROR
-        } else {
-            StatusCode::OK
-        };
+        let status = if fails { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
         self.metrics.record(status.as_u16(), from.elapsed());
         // Both values come from a manifest and hold no characters that JSON would have to escape.
         let body = format!(

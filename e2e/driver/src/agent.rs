@@ -95,10 +95,7 @@ pub(crate) async fn apply_directory(
     let mut files: Vec<_> = std::fs::read_dir(directory)
         .with_context(|| format!("failed to list {}", directory.display()))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|file| {
-            file.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
+        .filter(|file| file.extension().is_some_and(|extension| extension == "yaml"))
         .collect();
     files.sort();
     for file in files {

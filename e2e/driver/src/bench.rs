@@ -46,9 +46,7 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<()> {
     let deadline = Duration::from_secs(arguments.deadline);
     cluster.fresh_namespace(NAMESPACE, deadline).await?;
     say("bench", format!("making {} Rollouts", arguments.rollouts));
-    let names: Vec<String> = (0..arguments.rollouts)
-        .map(|idx| format!("app-{idx:04}"))
-        .collect();
+    let names: Vec<String> = (0..arguments.rollouts).map(|idx| format!("app-{idx:04}")).collect();
     futures::stream::iter(&names)
         .map(|name| create(&cluster, name))
         .buffer_unordered(AT_ONCE)
@@ -102,16 +100,9 @@ async fn create(cluster: &Cluster, name: &str) -> Result<()> {
                 {"path": "/", "pathType": "Prefix", "backend": backend}]}}],
         },
     });
-    let objects = [
-        service(&stable),
-        service(&canary),
-        ingress,
-        rollout(name, "v1"),
-    ];
+    let objects = [service(&stable), service(&canary), ingress, rollout(name, "v1")];
     for object in objects {
-        cluster
-            .apply(NAMESPACE, &object.to_string(), "bench")
-            .await?;
+        cluster.apply(NAMESPACE, &object.to_string(), "bench").await?;
     }
     Ok(())
 }
@@ -140,9 +131,7 @@ fn rollout(name: &str, version: &str) -> Value {
 }
 
 async fn update(cluster: &Cluster, name: &str) -> Result<()> {
-    cluster
-        .apply(NAMESPACE, &rollout(name, "v2").to_string(), "bench")
-        .await
+    cluster.apply(NAMESPACE, &rollout(name, "v2").to_string(), "bench").await
 }
 
 /// The seconds after which each Rollout was Healthy on `version`, in the order of their end. The version is known by the
@@ -157,9 +146,7 @@ async fn until_healthy(
     let mut missing: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let api = cluster.api(ROLLOUT.0, ROLLOUT.1, NAMESPACE).await?;
     let mut events = std::pin::pin!(
-        watcher(api, watcher::Config::default())
-            .default_backoff()
-            .touched_objects()
+        watcher(api, watcher::Config::default()).default_backoff().touched_objects()
     );
     let mut times = Vec::new();
     while !missing.is_empty() {
@@ -208,13 +195,11 @@ fn process(pid: u32) -> Result<Process> {
     };
     let stat = read("stat")?;
     // Fields after the name, which may hold blanks: state is the first, utime the 12th, stime the 13th, in ticks of 10 ms.
-    let fields: Vec<&str> = stat
-        .rsplit_once(") ")
-        .map_or_else(Vec::new, |(_, rest)| rest.split(' ').collect());
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").map_or_else(Vec::new, |(_, rest)| rest.split(' ').collect());
     let ticks = |idx: usize| fields.get(idx).and_then(|field| field.parse::<u64>().ok());
-    let ticks = ticks(11)
-        .zip(ticks(12))
-        .context("/proc/PID/stat has fewer fields than it should")?;
+    let ticks =
+        ticks(11).zip(ticks(12)).context("/proc/PID/stat has fewer fields than it should")?;
     let status = read("status")?;
     let mib = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
@@ -252,10 +237,7 @@ fn request_of(event: &Value, user: &str) -> Option<String> {
     let subresource = text(event, "/objectRef/subresource");
     let slash = if subresource.is_empty() { "" } else { "/" };
     let resource = text(event, "/objectRef/resource");
-    Some(format!(
-        "{} {resource}{slash}{subresource}",
-        text(event, "/verb")
-    ))
+    Some(format!("{} {resource}{slash}{subresource}", text(event, "/verb")))
 }
 
 fn print_figures(
@@ -272,26 +254,17 @@ fn print_figures(
         healthy.first().copied().unwrap_or(0.0),
         longest(healthy)
     ));
-    print(format!(
-        "  controller CPU      {:.2} s",
-        after.cpu_seconds - before.cpu_seconds
-    ));
+    print(format!("  controller CPU      {:.2} s", after.cpu_seconds - before.cpu_seconds));
     print(format!(
         "  controller memory   {:.1} MiB now, {:.1} MiB at most",
         after.rss_mib, after.peak_mib
     ));
     let total: u64 = requests.values().sum();
-    print(format!(
-        "  API requests        {total}, {:.1} a Rollout",
-        real(total) / rollouts
-    ));
+    print(format!("  API requests        {total}, {:.1} a Rollout", real(total) / rollouts));
     let mut sorted: Vec<(&String, &u64)> = requests.iter().collect();
     sorted.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     for (request, count) in sorted {
-        print(format!(
-            "    {:7.2} a Rollout  {count:7}  {request}",
-            real(*count) / rollouts
-        ));
+        print(format!("    {:7.2} a Rollout  {count:7}  {request}", real(*count) / rollouts));
     }
 }
 
@@ -309,14 +282,8 @@ mod tests {
         };
         let ours = request_of(&event("sluice", "ResponseComplete"), "sluice");
         assert_eq!(ours.as_deref(), Some("patch rollouts/status"));
-        assert_eq!(
-            request_of(&event("other", "ResponseComplete"), "sluice"),
-            None
-        );
-        assert_eq!(
-            request_of(&event("sluice", "ResponseStarted"), "sluice"),
-            None
-        );
+        assert_eq!(request_of(&event("other", "ResponseComplete"), "sluice"), None);
+        assert_eq!(request_of(&event("sluice", "ResponseStarted"), "sluice"), None);
     }
 
     #[test]

@@ -48,20 +48,12 @@ impl Cluster {
     pub(crate) async fn connect() -> Result<Self> {
         // Fails only when a provider is installed already, which is what we want.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let mut config = Config::infer()
-            .await
-            .context("no usable kubeconfig; is KUBECONFIG set?")?;
+        let mut config =
+            Config::infer().await.context("no usable kubeconfig; is KUBECONFIG set?")?;
         "default".clone_into(&mut config.default_namespace);
         let client = Client::try_from(config).context("failed to make a Kubernetes client")?;
-        let cluster = Self {
-            client,
-            kinds: Arc::default(),
-        };
-        cluster
-            .client
-            .apiserver_version()
-            .await
-            .context("the API server does not answer")?;
+        let cluster = Self { client, kinds: Arc::default() };
+        cluster.client.apiserver_version().await.context("the API server does not answer")?;
         Ok(cluster)
     }
 
@@ -74,12 +66,7 @@ impl Cluster {
     ) -> Result<Api<DynamicObject>> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let key = GroupVersionKind::gvk(group, version, kind);
-        let known = self
-            .kinds
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .cloned();
+        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let (resource, scope) = if let Some(known) = known {
             known
         } else {
@@ -88,10 +75,7 @@ impl Cluster {
                     .await
                     .with_context(|| format!("the cluster does not serve {api_version} {kind}"))?;
             let found = (resource, capabilities.scope);
-            self.kinds
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(key, found.clone());
+            self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
             found
         };
         Ok(match scope {
@@ -112,9 +96,7 @@ impl Cluster {
             .get_opt(name)
             .await
             .with_context(|| format!("failed to read {} {namespace}/{name}", kind.1))?;
-        found
-            .map(|object| Ok(serde_json::to_value(object)?))
-            .transpose()
+        found.map(|object| Ok(serde_json::to_value(object)?)).transpose()
     }
 
     /// All objects of a kind in a namespace that carry the labels of `selector`.
@@ -129,11 +111,7 @@ impl Cluster {
             .list(&ListParams::default().labels(selector))
             .await
             .with_context(|| format!("failed to list {} in {namespace}", kind.1))?;
-        listed
-            .items
-            .into_iter()
-            .map(|object| Ok(serde_json::to_value(object)?))
-            .collect()
+        listed.items.into_iter().map(|object| Ok(serde_json::to_value(object)?)).collect()
     }
 
     /// Server-side apply of every document of `yaml` into `namespace`, as a GitOps tool does it: forced, and objects
@@ -154,19 +132,12 @@ impl Cluster {
         if create_only && api.get_opt(&name).await?.is_some() {
             return Ok(());
         }
-        if let Some(metadata) = object
-            .pointer_mut("/metadata")
-            .and_then(Value::as_object_mut)
-        {
+        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             metadata.remove("namespace");
         }
-        api.patch(
-            &name,
-            &PatchParams::apply(manager).force(),
-            &Patch::Apply(&object),
-        )
-        .await
-        .with_context(|| format!("failed to apply {kind} {namespace}/{name}"))?;
+        api.patch(&name, &PatchParams::apply(manager).force(), &Patch::Apply(&object))
+            .await
+            .with_context(|| format!("failed to apply {kind} {namespace}/{name}"))?;
         Ok(())
     }
 
@@ -196,8 +167,20 @@ impl Cluster {
         }
     }
 
-    /// An empty namespace of that name, made anew when there is one.
+    /// An empty namespace of that name, made anew when there is one. What an earlier, broken run left there is removed by
+    /// force: without a controller nobody takes the finalizers off.
     pub(crate) async fn fresh_namespace(&self, name: &str, deadline: Duration) -> Result<()> {
+        if self.get(NAMESPACE, "", name).await?.is_some() {
+            self.delete(NAMESPACE, "", name).await?;
+            if self.api(ROLLOUT.0, ROLLOUT.1, name).await.is_ok() {
+                for rollout in self.list(ROLLOUT, name, "").await? {
+                    let free = json!({"metadata": {"finalizers": null}});
+                    let rollout = text(&rollout, "/metadata/name");
+                    // It may be gone by now, which is what we want.
+                    let _gone = self.patch(ROLLOUT, name, &rollout, &free).await;
+                }
+            }
+        }
         self.remove_namespace(name, deadline).await?;
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace",
@@ -242,11 +225,7 @@ impl Cluster {
             }
             let status = seen.as_ref().map_or_else(
                 || "it does not exist".to_owned(),
-                |value| {
-                    value
-                        .pointer("/status")
-                        .map_or_else(|| "no status".to_owned(), short)
-                },
+                |value| value.pointer("/status").map_or_else(|| "no status".to_owned(), short),
             );
             if from.elapsed() > deadline {
                 bail!(

@@ -13,10 +13,7 @@ use crate::scene::Scene;
 /// Names of the controller's pods that run.
 pub(crate) async fn controller_pods(scene: &Scene) -> Result<Vec<String>> {
     let namespace = &scene.settings.controller_namespace;
-    let pods = scene
-        .cluster
-        .list(POD, namespace, "app.kubernetes.io/name=sluice")
-        .await?;
+    let pods = scene.cluster.list(POD, namespace, "app.kubernetes.io/name=sluice").await?;
     let running = pods.iter().filter(|pod| {
         text(pod, "/status/phase") == "Running"
             && text(pod, "/metadata/deletionTimestamp").is_empty()

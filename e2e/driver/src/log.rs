@@ -12,11 +12,8 @@ static STARTED: OnceLock<Instant> = OnceLock::new();
 pub(crate) fn say(scope: &str, text: impl Display) {
     let started = *STARTED.get_or_init(Instant::now);
     // A closed stderr is no reason to stop a test.
-    let _ignored = writeln!(
-        std::io::stderr(),
-        "[{:7.1}s] {scope}: {text}",
-        started.elapsed().as_secs_f64()
-    );
+    let _ignored =
+        writeln!(std::io::stderr(), "[{:7.1}s] {scope}: {text}", started.elapsed().as_secs_f64());
 }
 
 /// A line of the result on stdout.

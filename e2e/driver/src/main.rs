@@ -5,6 +5,7 @@ mod agent;
 mod bench;
 mod binomial;
 mod cluster;
+mod diagnose;
 mod faults;
 mod log;
 mod manifests;
@@ -86,16 +87,10 @@ fn select(names: &[String]) -> Result<Vec<&'static Scenario>> {
     names
         .iter()
         .map(|name| {
-            SCENARIOS
-                .iter()
-                .find(|scenario| scenario.name == name)
-                .with_context(|| {
-                    let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-                    format!(
-                        "there is no scenario `{name}`; there are: {}",
-                        known.join(", ")
-                    )
-                })
+            SCENARIOS.iter().find(|scenario| scenario.name == name).with_context(|| {
+                let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+                format!("there is no scenario `{name}`; there are: {}", known.join(", "))
+            })
         })
         .collect()
 }
@@ -109,15 +104,8 @@ fn list(names: &[String]) -> ExitCode {
         }
     };
     for scenario in selected {
-        let needs = if scenario.needs_controller {
-            "controller"
-        } else {
-            "-"
-        };
-        print(format!(
-            "{:20} {:12} {}",
-            scenario.name, needs, scenario.about
-        ));
+        let needs = if scenario.needs_controller { "controller" } else { "-" };
+        print(format!("{:20} {:12} {}", scenario.name, needs, scenario.about));
     }
     ExitCode::SUCCESS
 }
@@ -137,11 +125,7 @@ async fn run(names: &[String], keep: bool) -> Result<ExitCode> {
         results.push(one(scenario, &settings, &cluster, keep).await);
     }
     let all_passed = report(&results, &settings.state)?;
-    Ok(if all_passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn one(
@@ -158,12 +142,10 @@ async fn one(
             let outcome = (scenario.run)(&scene).await;
             if let Err(error) = &outcome {
                 say(scenario.name, format!("FAILED: {error:#}"));
+                diagnose::keep(&scene).await;
             }
             let outcome = if outcome.is_err() && keep {
-                say(
-                    scenario.name,
-                    format!("namespace {} is left for a look", scene.namespace),
-                );
+                say(scenario.name, format!("namespace {} is left for a look", scene.namespace));
                 outcome
             } else {
                 let finished = scene.finish().await;

@@ -164,10 +164,7 @@ pub(crate) const ANALYSIS_STEP: &str = "      - analysis:
 /// The templates: `quality` judges error rate and latency of one revision in about 17 s; `preview-is-scraped` only wants
 /// the pods of a revision to be there.
 pub(crate) fn analysis_templates(scene: &Scene) -> String {
-    let pods = format!(
-        "namespace=\"{}\",revision=\"{{{{args.revision}}}}\"",
-        scene.namespace
-    );
+    let pods = format!("namespace=\"{}\",revision=\"{{{{args.revision}}}}\"", scene.namespace);
     format!(
         "apiVersion: sluice.dev/v1alpha1
 kind: AnalysisTemplate

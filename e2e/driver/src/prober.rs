@@ -86,10 +86,7 @@ impl Prober {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        say(
-            "prober",
-            format!("{host} answers; sending {rate} requests a second"),
-        );
+        say("prober", format!("{host} answers; sending {rate} requests a second"));
         prober.spawn_sender(client, url.to_owned(), host.to_owned(), rate);
         Ok(prober)
     }
@@ -117,15 +114,8 @@ impl Prober {
                 requests.spawn(async move {
                     let sent = Instant::now();
                     let outcome = request(&client, &url, &host).await;
-                    let answer = Answer {
-                        sent,
-                        done: Instant::now(),
-                        outcome,
-                    };
-                    records
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(answer);
+                    let answer = Answer { sent, done: Instant::now(), outcome };
+                    records.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
                     drop(permit);
                 });
             }
@@ -135,11 +125,7 @@ impl Prober {
     /// What was answered so far.
     pub(crate) fn traffic(&self) -> Traffic {
         Traffic {
-            answers: self
-                .records
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            answers: self.records.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             dropped: *self.dropped.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -168,11 +154,7 @@ async fn request(client: &reqwest::Client, url: &str, host: &str) -> Outcome {
     match response.bytes().await {
         Ok(body) => match serde_json::from_slice::<Value>(&body) {
             Ok(page) => Outcome::Answered {
-                version: page
-                    .get("version")
-                    .and_then(Value::as_str)
-                    .unwrap_or("?")
-                    .to_owned(),
+                version: page.get("version").and_then(Value::as_str).unwrap_or("?").to_owned(),
                 code,
             },
             Err(_not_the_application) => Outcome::Failed(format!("status {code} from the gateway")),
@@ -225,11 +207,7 @@ impl Traffic {
     /// Answers by version of requests sent in `from..to`.
     pub(crate) fn by_version(&self, from: Instant, to: Instant) -> BTreeMap<String, u64> {
         let mut versions = BTreeMap::new();
-        for answer in self
-            .answers
-            .iter()
-            .filter(|answer| (from..to).contains(&answer.sent))
-        {
+        for answer in self.answers.iter().filter(|answer| (from..to).contains(&answer.sent)) {
             match &answer.outcome {
                 Outcome::Answered { version, .. } => {
                     *versions.entry(version.clone()).or_insert(0) += 1;
@@ -266,11 +244,8 @@ impl Traffic {
 
     /// The latency below which `share` of the answers came, in milliseconds.
     pub(crate) fn latency_ms(&self, share: f64) -> f64 {
-        let mut took: Vec<f64> = self
-            .answers
-            .iter()
-            .map(|a| (a.done - a.sent).as_secs_f64() * 1000.0)
-            .collect();
+        let mut took: Vec<f64> =
+            self.answers.iter().map(|a| (a.done - a.sent).as_secs_f64() * 1000.0).collect();
         took.sort_by(f64::total_cmp);
         let wanted = share * real(u64::try_from(took.len()).unwrap_or(u64::MAX));
         let mut counted = 0.0;
@@ -283,11 +258,7 @@ impl Traffic {
     }
 
     fn count(&self, test: impl Fn(&Outcome) -> bool) -> u64 {
-        let counted = self
-            .answers
-            .iter()
-            .filter(|answer| test(&answer.outcome))
-            .count();
+        let counted = self.answers.iter().filter(|answer| test(&answer.outcome)).count();
         u64::try_from(counted).unwrap_or(u64::MAX)
     }
 }
@@ -307,10 +278,7 @@ mod tests {
         Answer {
             sent,
             done: sent + Duration::from_millis(5),
-            outcome: Outcome::Answered {
-                version: version.to_owned(),
-                code,
-            },
+            outcome: Outcome::Answered { version: version.to_owned(), code },
         }
     }
 
@@ -333,10 +301,7 @@ mod tests {
 
     #[test]
     fn a_request_that_could_not_be_sent_counts_as_failed() {
-        let traffic = Traffic {
-            answers: vec![],
-            dropped: 2,
-        };
+        let traffic = Traffic { answers: vec![], dropped: 2 };
         assert_eq!(traffic.failures().values().sum::<u64>(), 2);
     }
 
@@ -348,25 +313,16 @@ mod tests {
             answers: vec![answered("v1", 200, now), answered("v2", 200, later)],
             dropped: 0,
         };
-        assert_eq!(
-            traffic.by_version(now, later),
-            BTreeMap::from([("v1".to_owned(), 1)])
-        );
+        assert_eq!(traffic.by_version(now, later), BTreeMap::from([("v1".to_owned(), 1)]));
         assert_eq!(traffic.sent_after("v2", later), 1);
         assert_eq!(traffic.sent_after("v1", later), 0);
-        assert_eq!(
-            traffic.last_of("v2"),
-            Some((later + Duration::from_millis(5), later))
-        );
+        assert_eq!(traffic.last_of("v2"), Some((later + Duration::from_millis(5), later)));
     }
 
     #[test]
     fn latency_is_a_quantile_of_what_was_measured() {
         let now = Instant::now();
-        let traffic = Traffic {
-            answers: vec![answered("v1", 200, now); 4],
-            dropped: 0,
-        };
+        let traffic = Traffic { answers: vec![answered("v1", 200, now); 4], dropped: 0 };
         assert!((traffic.latency_ms(0.5) - 5.0).abs() < 0.001);
     }
 }

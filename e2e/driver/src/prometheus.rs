@@ -27,10 +27,6 @@ pub(crate) async fn query(address: &str, query: &str) -> Result<Vec<f64>> {
         .with_context(|| format!("Prometheus refused `{query}`: {}", text(&answer, "/error")))?;
     series
         .iter()
-        .map(|one| {
-            text(one, "/value/1")
-                .parse()
-                .context("a value of Prometheus is no number")
-        })
+        .map(|one| text(one, "/value/1").parse().context("a value of Prometheus is no number"))
         .collect()
 }

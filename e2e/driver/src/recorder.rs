@@ -78,10 +78,7 @@ impl Recorder {
     /// Remembers that `key` has the value `now`, and prints it, when that is news.
     pub(crate) fn record(&self, key: &str, now: &str) {
         let at = Instant::now();
-        let mut histories = self
-            .histories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
         let history = histories.entry(key.to_owned()).or_default();
         let unchanged = match history.last() {
             Some((_, last)) => last == now,
@@ -97,18 +94,13 @@ impl Recorder {
 
     /// Every value of `key` with the moment at which it was first seen.
     pub(crate) fn history(&self, key: &str) -> Vec<(Instant, String)> {
-        let histories = self
-            .histories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
         histories.get(key).cloned().unwrap_or_default()
     }
 
     /// The value of `key` now; empty when it was never seen.
     pub(crate) fn now(&self, key: &str) -> String {
-        self.history(key)
-            .pop()
-            .map_or_else(String::new, |(_, value)| value)
+        self.history(key).pop().map_or_else(String::new, |(_, value)| value)
     }
 
     /// The first moment at or after `from` at which a value that passes `test` was there, if it was seen already.
@@ -125,10 +117,7 @@ impl Recorder {
         {
             return Some((from, value.clone()));
         }
-        history
-            .into_iter()
-            .filter(|(at, _)| *at >= from)
-            .find(|(_, value)| test(value))
+        history.into_iter().filter(|(at, _)| *at >= from).find(|(_, value)| test(value))
     }
 
     /// Waits until `key` has a value that passes `test`, now or at any moment since `from`.
@@ -147,25 +136,15 @@ impl Recorder {
             }
             let next = tokio::time::timeout_at(end, changes.changed()).await;
             if next.is_err() {
-                bail!(
-                    "{what}: not within {deadline:?}; `{key}` is `{}`",
-                    self.now(key)
-                );
+                bail!("{what}: not within {deadline:?}; `{key}` is `{}`", self.now(key));
             }
         }
     }
 
     /// Keys that begin with `prefix`.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
-        let histories = self
-            .histories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        histories
-            .keys()
-            .filter(|key| key.starts_with(prefix))
-            .cloned()
-            .collect()
+        let histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        histories.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
     }
 
     /// Ends all watches.
@@ -179,18 +158,12 @@ fn facts(kind: Kind, value: &Value) -> Vec<(&'static str, String)> {
     if kind == ROLLOUT {
         rollout_facts(value)
     } else if kind == ANALYSIS_RUN {
-        vec![
-            ("phase", text(value, "/status/phase")),
-            ("message", text(value, "/status/message")),
-        ]
+        vec![("phase", text(value, "/status/phase")), ("message", text(value, "/status/message"))]
     } else if kind == HTTP_ROUTE {
         vec![("weights", route_weights(value))]
     } else if kind == SERVICE {
         let selector = value.pointer("/spec/selector");
-        vec![(
-            "selector",
-            selector.map_or_else(String::new, Value::to_string),
-        )]
+        vec![("selector", selector.map_or_else(String::new, Value::to_string))]
     } else if kind == REPLICA_SET {
         vec![(
             "size",
@@ -207,12 +180,8 @@ fn facts(kind: Kind, value: &Value) -> Vec<(&'static str, String)> {
 
 fn rollout_facts(value: &Value) -> Vec<(&'static str, String)> {
     let waiting = value.pointer("/status/waitingOn").and_then(Value::as_array);
-    let waiting = waiting.map(|list| {
-        list.iter()
-            .map(|entry| text(entry, "/what"))
-            .collect::<Vec<_>>()
-            .join("; ")
-    });
+    let waiting = waiting
+        .map(|list| list.iter().map(|entry| text(entry, "/what")).collect::<Vec<_>>().join("; "));
     vec![
         ("phase", text(value, "/status/phase")),
         ("message", text(value, "/status/message")),
@@ -220,10 +189,7 @@ fn rollout_facts(value: &Value) -> Vec<(&'static str, String)> {
         ("aborted", text(value, "/status/abort")),
         ("stable", text(value, "/status/stableRS")),
         ("current", text(value, "/status/currentPodHash")),
-        (
-            "actual weight",
-            text(value, "/status/canary/weights/canary/weight"),
-        ),
+        ("actual weight", text(value, "/status/canary/weights/canary/weight")),
         ("git revert", text(value, "/status/gitRevert/state")),
         ("git commit", text(value, "/status/gitRevert/commit")),
         ("waiting on", waiting.unwrap_or_default()),
@@ -232,9 +198,7 @@ fn rollout_facts(value: &Value) -> Vec<(&'static str, String)> {
 
 /// `web-stable=95 web-canary=5` of the first rule.
 fn route_weights(route: &Value) -> String {
-    let backends = route
-        .pointer("/spec/rules/0/backendRefs")
-        .and_then(Value::as_array);
+    let backends = route.pointer("/spec/rules/0/backendRefs").and_then(Value::as_array);
     let weights = backends.into_iter().flatten().map(|backend| {
         let weight = backend.get("weight").and_then(Value::as_i64).unwrap_or(1);
         format!("{}={weight}", text(backend, "/name"))
@@ -278,11 +242,7 @@ mod tests {
         for value in ["", "a", "a", "b"] {
             recorder.record("key", value);
         }
-        let values: Vec<String> = recorder
-            .history("key")
-            .into_iter()
-            .map(|(_, v)| v)
-            .collect();
+        let values: Vec<String> = recorder.history("key").into_iter().map(|(_, v)| v).collect();
         assert_eq!(values, ["a", "b"]);
         assert_eq!(recorder.now("key"), "b");
     }
@@ -292,16 +252,9 @@ mod tests {
         let recorder = Recorder::new("test");
         recorder.record("key", "old");
         let from = Instant::now();
-        assert_eq!(
-            recorder.seen("key", from, |v| v == "old").map(|(at, _)| at),
-            Some(from)
-        );
+        assert_eq!(recorder.seen("key", from, |v| v == "old").map(|(at, _)| at), Some(from));
         recorder.record("key", "new");
         assert!(recorder.seen("key", from, |v| v == "new").is_some());
-        assert!(
-            recorder
-                .seen("key", Instant::now(), |v| v == "old")
-                .is_none()
-        );
+        assert!(recorder.seen("key", Instant::now(), |v| v == "old").is_none());
     }
 }

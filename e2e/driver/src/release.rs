@@ -33,10 +33,7 @@ pub(crate) async fn deploy(
     backends: &[(&str, u32)],
 ) -> Result<Release> {
     let manager = "platform-team";
-    scene
-        .cluster
-        .apply(&scene.namespace, &platform(scene)?, manager)
-        .await?;
+    scene.cluster.apply(&scene.namespace, &platform(scene)?, manager).await?;
     let services: Vec<String> = ["web-stable", "web-canary", "web-active", "web-preview"]
         .into_iter()
         .filter(|name| options.strategy.contains(name))
@@ -51,15 +48,9 @@ pub(crate) async fn deploy(
         ])
         .await?;
     let agent = scene.agent(&repository).await?;
-    wait_phase(scene, "Healthy", Instant::now(), 90)
-        .await
-        .context("first deployment of v1")?;
+    wait_phase(scene, "Healthy", Instant::now(), 90).await.context("first deployment of v1")?;
     let prober = scene.prober().await?;
-    Ok(Release {
-        repository,
-        agent,
-        prober,
-    })
+    Ok(Release { repository, agent, prober })
 }
 
 /// Deploys with the canary's two Services behind the route.
@@ -75,22 +66,14 @@ impl Release {
         old: &str,
         new: &str,
     ) -> Result<(String, Instant)> {
-        let (old, new) = (
-            format!("sluice-e2e-app:{old}"),
-            format!("sluice-e2e-app:{new}"),
-        );
+        let (old, new) = (format!("sluice-e2e-app:{old}"), format!("sluice-e2e-app:{new}"));
         let pushed = Instant::now();
         let commit = self.repository.change(ROLLOUT_FILE, &old, &new).await?;
         let deadline = scene.settings.deadline(30);
         let applied = |seen: &str| seen == commit;
         scene
             .recorder
-            .wait(
-                "the agent applies the commit",
-                deadline,
-                ("agent applied", pushed),
-                applied,
-            )
+            .wait("the agent applies the commit", deadline, ("agent applied", pushed), applied)
             .await?;
         Ok((commit, pushed))
     }
@@ -111,12 +94,8 @@ pub(crate) async fn wait_phase(
 ) -> Result<Instant> {
     let what = format!("the Rollout is {phase}");
     let deadline = scene.settings.deadline(seconds);
-    let seen = scene
-        .recorder
-        .wait(&what, deadline, ("rollout/web phase", from), |now| {
-            now == phase
-        })
-        .await;
+    let seen =
+        scene.recorder.wait(&what, deadline, ("rollout/web phase", from), |now| now == phase).await;
     Ok(seen.with_context(|| describe(scene))?.0)
 }
 
@@ -148,9 +127,8 @@ pub(crate) async fn wait_run(
     let end = Instant::now() + scene.settings.deadline(seconds);
     loop {
         for key in scene.recorder.keys("analysisrun/") {
-            let Some(name) = key
-                .strip_prefix("analysisrun/")
-                .and_then(|k| k.strip_suffix(" phase"))
+            let Some(name) =
+                key.strip_prefix("analysisrun/").and_then(|k| k.strip_suffix(" phase"))
             else {
                 continue;
             };
@@ -160,10 +138,7 @@ pub(crate) async fn wait_run(
             }
         }
         if Instant::now() > end {
-            bail!(
-                "no AnalysisRun is {phase} within {seconds} s; {}",
-                describe(scene)
-            );
+            bail!("no AnalysisRun is {phase} within {seconds} s; {}", describe(scene));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -51,10 +51,7 @@ pub(crate) fn report(results: &[ScenarioResult], directory: &Path) -> Result<boo
         .unwrap_or(0);
     for result in results {
         let verdict = if result.passed { "passed" } else { "FAILED" };
-        print(format!(
-            "{verdict}  {}  ({:.1} s)",
-            result.scenario, result.seconds
-        ));
+        print(format!("{verdict}  {}  ({:.1} s)", result.scenario, result.seconds));
         for (name, value) in &result.figures {
             print(format!("        {name:width$}  {value}"));
         }
@@ -63,10 +60,7 @@ pub(crate) fn report(results: &[ScenarioResult], directory: &Path) -> Result<boo
         }
     }
     let passed = results.iter().filter(|result| result.passed).count();
-    print(format!(
-        "\n{passed} passed, {} failed",
-        results.len() - passed
-    ));
+    print(format!("\n{passed} passed, {} failed", results.len() - passed));
     let file = directory.join("results.json");
     std::fs::write(&file, serde_json::to_string_pretty(results)?)
         .with_context(|| format!("failed to write {}", file.display()))?;

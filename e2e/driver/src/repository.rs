@@ -26,24 +26,16 @@ impl Repository {
         branch: &str,
     ) -> Result<Self> {
         let repository = Self::at(settings, directory, branch).await?;
-        repository
-            .git(&["init", "--quiet", "--initial-branch", branch])
-            .await?;
-        repository
-            .git(&["remote", "add", "origin", &settings.url])
-            .await?;
+        repository.git(&["init", "--quiet", "--initial-branch", branch]).await?;
+        repository.git(&["remote", "add", "origin", &settings.url]).await?;
         Ok(repository)
     }
 
     /// A second, independent clone of the branch, as a GitOps agent has it.
     pub(crate) async fn clone_of(&self, directory: &Path) -> Result<Self> {
         let clone = Self::at(&self.settings, directory, &self.branch).await?;
-        clone
-            .git(&["init", "--quiet", "--initial-branch", &self.branch])
-            .await?;
-        clone
-            .git(&["remote", "add", "origin", &self.settings.url])
-            .await?;
+        clone.git(&["init", "--quiet", "--initial-branch", &self.branch]).await?;
+        clone.git(&["remote", "add", "origin", &self.settings.url]).await?;
         Ok(clone)
     }
 
@@ -88,8 +80,7 @@ impl Repository {
     /// Commits everything and pushes it; gives the commit.
     pub(crate) async fn commit(&self, message: &str) -> Result<String> {
         self.git(&["add", "--all"]).await?;
-        self.git(&["commit", "--quiet", "--message", message])
-            .await?;
+        self.git(&["commit", "--quiet", "--message", message]).await?;
         let refspec = format!("HEAD:refs/heads/{}", self.branch);
         // Only the first push of a scenario may find an older branch in its way.
         let first = self.git(&["rev-list", "--count", "HEAD"]).await? == "1";
@@ -109,29 +100,14 @@ impl Repository {
         if places != 1 {
             bail!("`{old}` stands {places} times in {path}, and not once");
         }
-        self.write(&[(path.to_owned(), content.replace(old, new))])
-            .await?;
+        self.write(&[(path.to_owned(), content.replace(old, new))]).await?;
         self.commit(&format!("Change {old} to {new}")).await
     }
 
     /// Brings the work tree to the branch as the server has it; gives its tip.
     pub(crate) async fn pull(&self) -> Result<String> {
-        self.git(&[
-            "fetch",
-            "--quiet",
-            "origin",
-            &format!("refs/heads/{}", self.branch),
-        ])
-        .await?;
-        self.git(&[
-            "checkout",
-            "--quiet",
-            "--force",
-            "-B",
-            &self.branch,
-            "FETCH_HEAD",
-        ])
-        .await?;
+        self.git(&["fetch", "--quiet", "origin", &format!("refs/heads/{}", self.branch)]).await?;
+        self.git(&["checkout", "--quiet", "--force", "-B", &self.branch, "FETCH_HEAD"]).await?;
         self.git(&["rev-parse", "HEAD"]).await
     }
 

@@ -42,9 +42,7 @@ impl Scene {
     ) -> Result<Self> {
         let namespace = format!("e2e-{name}");
         say(&namespace, "making the namespace anew");
-        cluster
-            .fresh_namespace(&namespace, settings.deadline(120))
-            .await?;
+        cluster.fresh_namespace(&namespace, settings.deadline(120)).await?;
         let recorder = Recorder::new(&namespace);
         for kind in [HTTP_ROUTE, SERVICE, REPLICA_SET] {
             recorder.watch(cluster, kind, &namespace).await?;
@@ -73,18 +71,12 @@ impl Scene {
     pub(crate) fn figure(&self, what: impl Into<String>, value: impl Into<String>) {
         let (what, value) = (what.into(), value.into());
         say(&self.namespace, format!("figure: {what} = {value}"));
-        self.figures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((what, value));
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).push((what, value));
     }
 
     /// All figures so far.
     pub(crate) fn figures(&self) -> Vec<(String, String)> {
-        self.figures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A branch of the repository with these files under `apps/web`, pushed.
@@ -96,10 +88,7 @@ impl Scene {
             .map(|(file, content)| (format!("apps/web/{file}"), content.clone()))
             .collect();
         // Somebody else's application: no scenario may ever change it.
-        all.push((
-            "apps/other/config.yaml".to_owned(),
-            "replicas: 3 # not ours\n".to_owned(),
-        ));
+        all.push(("apps/other/config.yaml".to_owned(), "replicas: 3 # not ours\n".to_owned()));
         repository.write(&all).await?;
         repository.commit("Begin").await?;
         Ok(repository)
@@ -120,13 +109,7 @@ impl Scene {
     /// A prober of this namespace's host.
     pub(crate) async fn prober(&self) -> Result<Prober> {
         let deadline = self.settings.deadline(60);
-        Prober::start(
-            &self.settings.gateway_url,
-            &self.host(),
-            self.settings.rate,
-            deadline,
-        )
-        .await
+        Prober::start(&self.settings.gateway_url, &self.host(), self.settings.rate, deadline).await
     }
 
     /// A directory for work trees of this scenario.
@@ -156,17 +139,10 @@ impl Scene {
         self.figure("failed requests", failed.to_string());
         self.figure(
             "p50 / p99 ms",
-            format!(
-                "{:.1} / {:.1}",
-                traffic.latency_ms(0.5),
-                traffic.latency_ms(0.99)
-            ),
+            format!("{:.1} / {:.1}", traffic.latency_ms(0.5), traffic.latency_ms(0.99)),
         );
         if failed > 0 {
-            bail!(
-                "{failed} of {} requests failed: {failures:?}",
-                traffic.sent()
-            );
+            bail!("{failed} of {} requests failed: {failures:?}", traffic.sent());
         }
         Ok(())
     }
@@ -207,10 +183,7 @@ impl Scene {
 
     /// Runs the plugin in this namespace and gives what it printed; fails with its output when it fails.
     pub(crate) async fn plugin(&self, arguments: &[&str]) -> Result<String> {
-        say(
-            &self.namespace,
-            format!("kubectl sluice {}", arguments.join(" ")),
-        );
+        say(&self.namespace, format!("kubectl sluice {}", arguments.join(" ")));
         let output = Command::new(&self.settings.plugin)
             .args(arguments)
             .args(["--namespace", &self.namespace])
@@ -223,12 +196,7 @@ impl Scene {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             let error = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "kubectl sluice {} failed: {}{}",
-                arguments.join(" "),
-                said,
-                error.trim()
-            );
+            bail!("kubectl sluice {} failed: {}{}", arguments.join(" "), said, error.trim());
         }
         Ok(said)
     }
@@ -236,11 +204,10 @@ impl Scene {
     /// Calls the program that stops and starts what stands around the cluster.
     pub(crate) async fn service(&self, verb: &str, name: &str) -> Result<()> {
         say(&self.namespace, format!("{verb} {name}"));
-        let status = Command::new(&self.settings.service)
-            .args([verb, name])
-            .status()
-            .await
-            .with_context(|| format!("{} cannot be started", self.settings.service.display()))?;
+        let status =
+            Command::new(&self.settings.service).args([verb, name]).status().await.with_context(
+                || format!("{} cannot be started", self.settings.service.display()),
+            )?;
         if !status.success() {
             bail!("{} {verb} {name} failed", self.settings.service.display());
         }
@@ -251,17 +218,13 @@ impl Scene {
     pub(crate) async fn pods_of(&self, version: &str) -> Result<Vec<String>> {
         let pods = self.cluster.list(POD, &self.namespace, "app=web").await?;
         let image = format!("sluice-e2e-app:{version}");
-        let ours = pods
-            .iter()
-            .filter(|pod| text(pod, "/spec/containers/0/image") == image);
+        let ours = pods.iter().filter(|pod| text(pod, "/spec/containers/0/image") == image);
         Ok(ours.map(|pod| text(pod, "/metadata/name")).collect())
     }
 
     /// Ends the watches and removes the namespace.
     pub(crate) async fn finish(&self) -> Result<()> {
         self.recorder.stop();
-        self.cluster
-            .remove_namespace(&self.namespace, self.settings.deadline(120))
-            .await
+        self.cluster.remove_namespace(&self.namespace, self.settings.deadline(120)).await
     }
 }

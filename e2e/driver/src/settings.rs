@@ -47,10 +47,7 @@ pub(crate) struct GitSettings {
 
 impl std::fmt::Debug for GitSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("GitSettings")
-            .field("url", &self.url)
-            .finish_non_exhaustive()
+        formatter.debug_struct("GitSettings").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -58,9 +55,8 @@ impl Settings {
     /// Reads the environment; the error names the missing variable.
     pub(crate) fn from_environment() -> Result<Self> {
         let gateway = required("SLUICE_E2E_GATEWAY")?;
-        let (namespace, name) = gateway
-            .split_once('/')
-            .context("SLUICE_E2E_GATEWAY must be namespace/name")?;
+        let (namespace, name) =
+            gateway.split_once('/').context("SLUICE_E2E_GATEWAY must be namespace/name")?;
         Ok(Self {
             state: PathBuf::from(or("SLUICE_E2E_STATE", "/var/lib/sluice-e2e")),
             gateway: (namespace.to_owned(), name.to_owned()),

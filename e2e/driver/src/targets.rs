@@ -42,9 +42,7 @@ fn key(pod: &DynamicObject) -> String {
 }
 
 fn insert(targets: &mut BTreeMap<String, Value>, pod: &DynamicObject) {
-    let found = serde_json::to_value(pod)
-        .ok()
-        .and_then(|value| target(&value));
+    let found = serde_json::to_value(pod).ok().and_then(|value| target(&value));
     match found {
         Some(target) => targets.insert(key(pod), target),
         None => targets.remove(&key(pod)),

@@ -45,13 +45,8 @@ pub(crate) async fn fail_and_revert(
     let (run, verdict) = wait_run(scene, "Failed", pushed, 120).await?;
     scene.figure("judged after", seconds(verdict - first));
     let at_zero = scene.wait_route_weight(0, verdict, 30).await?;
-    scene.figure(
-        "verdict to weight 0",
-        seconds(at_zero.saturating_duration_since(verdict)),
-    );
-    assert_reverted(scene, release, &bad, verdict)
-        .await
-        .with_context(|| format!("after {run}"))?;
+    scene.figure("verdict to weight 0", seconds(at_zero.saturating_duration_since(verdict)));
+    assert_reverted(scene, release, &bad, verdict).await.with_context(|| format!("after {run}"))?;
     Ok(Failure { verdict, at_zero })
 }
 
@@ -66,28 +61,17 @@ pub(crate) async fn assert_reverted(
     let key = ("rollout/web git revert", verdict);
     let reverted = scene
         .recorder
-        .wait(
-            "the revert is seen in the cluster",
-            deadline,
-            key,
-            |state| state == "Reverted",
-        )
+        .wait("the revert is seen in the cluster", deadline, key, |state| state == "Reverted")
         .await
         .with_context(|| describe(scene))?;
     let healthy = wait_phase(scene, "Healthy", reverted.0, 60).await?;
-    scene.figure(
-        "verdict to Healthy, Git put right",
-        seconds(healthy - verdict),
-    );
+    scene.figure("verdict to Healthy, Git put right", seconds(healthy - verdict));
     let tip = release.repository.pull().await?;
     let commits = release.repository.commits_since(bad).await?;
     if commits.len() != 1 {
         bail!("{} commits follow the bad one, and not one", commits.len());
     }
-    let changed = release
-        .repository
-        .show(&["diff", "--numstat", bad, &tip])
-        .await?;
+    let changed = release.repository.show(&["diff", "--numstat", bad, &tip]).await?;
     if changed != format!("1\t1\t{ROLLOUT_FILE}") {
         bail!("the revert changes more than one line of {ROLLOUT_FILE}: {changed}");
     }
@@ -95,10 +79,7 @@ pub(crate) async fn assert_reverted(
     if !content.contains("image: sluice-e2e-app:v1\n") {
         bail!("the revert did not put v1 back");
     }
-    let message = release
-        .repository
-        .show(&["log", "-1", "--format=%B"])
-        .await?;
+    let message = release.repository.show(&["log", "-1", "--format=%B"]).await?;
     for wanted in ["Sluice-Revert-Id:", "Sluice-Failed-Revision:"] {
         if !message.contains(wanted) {
             bail!("the commit lacks `{wanted}`: {message}");
@@ -115,12 +96,9 @@ pub(crate) async fn assert_reverted(
 async fn assert_no_further_steps(scene: &Scene, since: Instant) -> Result<()> {
     let runs = scene.recorder.keys("analysisrun/").len();
     tokio::time::sleep(Duration::from_secs(10)).await;
-    if let Some((_, weights)) = scene
-        .recorder
-        .seen("httproute/web weights", since, |weights| {
-            weight_of(weights, "web-canary").unwrap_or(0) > 0
-        })
-    {
+    if let Some((_, weights)) = scene.recorder.seen("httproute/web weights", since, |weights| {
+        weight_of(weights, "web-canary").unwrap_or(0) > 0
+    }) {
         bail!("the canary got traffic after the abort: {weights}");
     }
     if scene.recorder.keys("analysisrun/").len() != runs {
@@ -134,22 +112,14 @@ async fn fresh_namespace_gets(scene: &Scene, release: &Release, version: &str) -
     let fresh = format!("{}-fresh", scene.namespace);
     let deadline = scene.settings.deadline(120);
     scene.cluster.fresh_namespace(&fresh, deadline).await?;
-    scene
-        .cluster
-        .apply(&fresh, &platform(scene)?, "platform-team")
-        .await?;
+    scene.cluster.apply(&fresh, &platform(scene)?, "platform-team").await?;
     for file in ["analysis", "rollout", "services", "route"] {
-        let yaml = release
-            .repository
-            .read(&format!("apps/web/{file}.yaml"))
-            .await?;
+        let yaml = release.repository.read(&format!("apps/web/{file}.yaml")).await?;
         // Hosts and queries carry the namespace's name; the branch of the repository stays what it is.
-        let moved = yaml
-            .replace(&scene.host(), &format!("{fresh}.example.test"))
-            .replace(
-                &format!("namespace=\"{}\"", scene.namespace),
-                &format!("namespace=\"{fresh}\""),
-            );
+        let moved = yaml.replace(&scene.host(), &format!("{fresh}.example.test")).replace(
+            &format!("namespace=\"{}\"", scene.namespace),
+            &format!("namespace=\"{fresh}\""),
+        );
         scene.cluster.apply(&fresh, &moved, "gitops-agent").await?;
     }
     let healthy = |value: &serde_json::Value| {
@@ -158,10 +128,7 @@ async fn fresh_namespace_gets(scene: &Scene, release: &Release, version: &str) -
             .then_some(())
     };
     let object = (ROLLOUT, fresh.as_str(), "web");
-    scene
-        .cluster
-        .wait("the fresh namespace is Healthy", deadline, object, healthy)
-        .await?;
+    scene.cluster.wait("the fresh namespace is Healthy", deadline, object, healthy).await?;
     for pod in scene.cluster.list(POD, &fresh, "app=web").await? {
         let image = text(&pod, "/spec/containers/0/image");
         if image != format!("sluice-e2e-app:{version}") {
@@ -186,10 +153,7 @@ pub(crate) fn assert_users_left(
     let after = |moment: Instant| seconds(moment.saturating_duration_since(failure.verdict));
     scene.figure("verdict to last request to the canary", after(sent));
     scene.figure("verdict to last answer of the canary", after(done));
-    scene.figure(
-        "errors that users saw",
-        traffic.application_errors().to_string(),
-    );
+    scene.figure("errors that users saw", traffic.application_errors().to_string());
     let late = traffic.sent_after(version, failure.at_zero + SETTLED);
     if late > 0 {
         bail!("{late} requests reached {version} after its weight was 0");

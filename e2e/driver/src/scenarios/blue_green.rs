@@ -14,11 +14,7 @@ use crate::scene::Scene;
 const ACTIVE: &str = "service/web-active selector";
 
 async fn deployed(scene: &Scene, revert: bool) -> Result<Release> {
-    let options = RolloutOptions {
-        spec: "  replicas: 3\n",
-        strategy: blue_green(),
-        revert,
-    };
+    let options = RolloutOptions { spec: "  replicas: 3\n", strategy: blue_green(), revert };
     deploy(scene, &options, &[("web-active", 1)]).await
 }
 
@@ -51,50 +47,30 @@ pub(crate) async fn return_to_old(scene: &Scene) -> Result<()> {
     let deadline = scene.settings.deadline(30);
     let back = scene
         .recorder
-        .wait(
-            "the active Service selects v1 again",
-            deadline,
-            (ACTIVE, verdict),
-            |now| now == before,
-        )
+        .wait("the active Service selects v1 again", deadline, (ACTIVE, verdict), |now| {
+            now == before
+        })
         .await?;
-    scene.figure(
-        "verdict to switch back",
-        seconds(back.0.saturating_duration_since(verdict)),
-    );
+    scene.figure("verdict to switch back", seconds(back.0.saturating_duration_since(verdict)));
     assert_reverted(scene, &release, &bad, verdict).await?;
     let traffic = release.stop().await;
     let late = traffic.sent_after("errors", back.0 + SETTLED);
     if late > 0 {
-        bail!(
-            "{late} requests reached the bad version after the return; {}",
-            describe(scene)
-        );
+        bail!("{late} requests reached the bad version after the return; {}", describe(scene));
     }
-    scene.figure(
-        "errors that users saw",
-        traffic.application_errors().to_string(),
-    );
+    scene.figure("errors that users saw", traffic.application_errors().to_string());
     scene.assert_no_failed_requests(&traffic)
 }
 
 /// Waits until the active Service selects something else than it did at `from`.
 async fn switch(scene: &Scene, from: Instant, seconds: u64) -> Result<Instant> {
     let history = scene.recorder.history(ACTIVE);
-    let before = history
-        .iter()
-        .rfind(|(at, _)| *at < from)
-        .map(|(_, selector)| selector.clone());
+    let before = history.iter().rfind(|(at, _)| *at < from).map(|(_, selector)| selector.clone());
     let deadline = scene.settings.deadline(seconds);
     let changed = |now: &str| before.as_deref() != Some(now);
     Ok(scene
         .recorder
-        .wait(
-            "the active Service is switched",
-            deadline,
-            (ACTIVE, from),
-            changed,
-        )
+        .wait("the active Service is switched", deadline, (ACTIVE, from), changed)
         .await?
         .0)
 }

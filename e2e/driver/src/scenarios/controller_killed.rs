@@ -23,10 +23,7 @@ pub(crate) async fn good(scene: &Scene) -> Result<()> {
     scene.figure("push to Healthy", seconds(healthy - pushed));
     let traffic = release.stop().await;
     if traffic.application_errors() > 0 {
-        bail!(
-            "a good release answered {} times with an error",
-            traffic.application_errors()
-        );
+        bail!("a good release answered {} times with an error", traffic.application_errors());
     }
     scene.assert_no_failed_requests(&traffic)?;
     enough(scene, kills)
@@ -46,10 +43,7 @@ pub(crate) async fn failover(scene: &Scene) -> Result<()> {
     let release = deploy_canary(scene, &options(scene, true)).await?;
     let pods = controller_pods(scene).await?;
     if pods.len() < 2 {
-        bail!(
-            "fail-over needs two replicas of the controller; there are {}",
-            pods.len()
-        );
+        bail!("fail-over needs two replicas of the controller; there are {}", pods.len());
     }
     let lose_the_leader = async {
         scene.wait_route_weight(25, Instant::now(), 120).await?;
@@ -91,9 +85,7 @@ async fn while_killing<T>(
                 () = stop.cancelled() => break kills,
                 () = tokio::time::sleep(pause) => {}
             }
-            let pods = controller_pods(scene)
-                .await
-                .unwrap_or_else(|_restarting| Vec::new());
+            let pods = controller_pods(scene).await.unwrap_or_else(|_restarting| Vec::new());
             let Some(pod) = fastrand::choice(&pods) else {
                 continue;
             };
@@ -121,10 +113,7 @@ fn enough(scene: &Scene, kills: u32) -> Result<()> {
 
 async fn holder(scene: &Scene) -> Result<String> {
     let namespace = &scene.settings.controller_namespace;
-    let lease = scene
-        .cluster
-        .get(LEASE, namespace, "sluice-controller")
-        .await?;
+    let lease = scene.cluster.get(LEASE, namespace, "sluice-controller").await?;
     let lease =
         lease.with_context(|| format!("there is no Lease {namespace}/sluice-controller"))?;
     Ok(text(&lease, "/spec/holderIdentity"))

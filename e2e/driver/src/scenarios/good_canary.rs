@@ -15,11 +15,7 @@ pub(crate) fn options(scene: &Scene, revert: bool) -> RolloutOptions {
     let steps = format!(
         "      - setWeight: 5\n{ANALYSIS_STEP}      - setWeight: 25\n{pause}      - setWeight: 50\n{pause}"
     );
-    RolloutOptions {
-        spec: "  replicas: 4\n",
-        strategy: canary(&steps),
-        revert,
-    }
+    RolloutOptions { spec: "  replicas: 4\n", strategy: canary(&steps), revert }
 }
 
 pub(crate) async fn run(scene: &Scene) -> Result<()> {
@@ -34,17 +30,12 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
     let finished = [(100, healthy)];
     let first_three_until = scene
         .recorder
-        .seen("httproute/web weights", last(&steps), |weights| {
-            !weights.contains("web-canary=50")
-        })
+        .seen("httproute/web weights", last(&steps), |weights| !weights.contains("web-canary=50"))
         .map_or(healthy, |(at, _)| at);
     assert_shares(scene, &traffic, "v2", &steps, first_three_until)?;
     assert_shares(scene, &traffic, "v2", &finished, end)?;
     if traffic.application_errors() > 0 {
-        bail!(
-            "a good release answered {} times with an error",
-            traffic.application_errors()
-        );
+        bail!("a good release answered {} times with an error", traffic.application_errors());
     }
     scene.assert_no_failed_requests(&traffic)
 }

@@ -14,11 +14,7 @@ use crate::scene::Scene;
 /// A canary that waits for a person at 25 %.
 fn waits_at_25(spec: &'static str) -> RolloutOptions {
     let strategy = canary("      - setWeight: 25\n      - pause: {}\n");
-    RolloutOptions {
-        spec,
-        strategy,
-        revert: false,
-    }
+    RolloutOptions { spec, strategy, revert: false }
 }
 
 pub(crate) async fn crash_loop(scene: &Scene) -> Result<()> {
@@ -32,17 +28,11 @@ pub(crate) async fn crash_loop(scene: &Scene) -> Result<()> {
     scene.figure("push to deadline abort", seconds(aborted - pushed));
     let key = ("rollout/web aborted", pushed);
     let deadline = scene.settings.deadline(30);
-    scene
-        .recorder
-        .wait("the Rollout is aborted", deadline, key, |now| now == "true")
-        .await?;
+    scene.recorder.wait("the Rollout is aborted", deadline, key, |now| now == "true").await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let traffic = release.stop().await;
     if let Some((_, sent)) = traffic.last_of("crash") {
-        bail!(
-            "a user reached the crashing canary {} after the push",
-            seconds(sent - pushed)
-        );
+        bail!("a user reached the crashing canary {} after the push", seconds(sent - pushed));
     }
     scene.assert_no_failed_requests(&traffic)
 }
@@ -79,10 +69,7 @@ async fn autoscaler(scene: &Scene, replicas: u32) -> Result<()> {
             "minReplicas": replicas, "maxReplicas": 10,
         },
     });
-    scene
-        .cluster
-        .apply(&scene.namespace, &object.to_string(), "platform-team")
-        .await
+    scene.cluster.apply(&scene.namespace, &object.to_string(), "platform-team").await
 }
 
 async fn wait_pods(scene: &Scene, version: &str, wanted: usize) -> Result<()> {
@@ -93,10 +80,7 @@ async fn wait_pods(scene: &Scene, version: &str, wanted: usize) -> Result<()> {
             return Ok(());
         }
         if from.elapsed() > scene.settings.deadline(60) {
-            bail!(
-                "{pods} pods run {version}, and not {wanted}; {}",
-                describe(scene)
-            );
+            bail!("{pods} pods run {version}, and not {wanted}; {}", describe(scene));
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
@@ -110,10 +94,7 @@ pub(crate) async fn route_deleted(scene: &Scene) -> Result<()> {
     // Without the agent, which would make the route again at once.
     release.agent.stop().await;
     let deleted = Instant::now();
-    scene
-        .cluster
-        .delete(HTTP_ROUTE, &scene.namespace, "web")
-        .await?;
+    scene.cluster.delete(HTTP_ROUTE, &scene.namespace, "web").await?;
     let said = says_that_the_route_is_missing(scene, deleted).await?;
     scene.figure("said without the route", said);
 
@@ -131,10 +112,7 @@ pub(crate) async fn route_deleted(scene: &Scene) -> Result<()> {
     if versions.keys().any(|version| version != "v1") || versions.is_empty() {
         bail!("after the abort and the return of the route users get {versions:?}");
     }
-    scene.figure(
-        "requests without a route",
-        traffic.failures().values().sum::<u64>().to_string(),
-    );
+    scene.figure("requests without a route", traffic.failures().values().sum::<u64>().to_string());
     Ok(())
 }
 

@@ -34,12 +34,7 @@ const fn scenario(
     about: &'static str,
     run: for<'a> fn(&'a Scene) -> Outcome<'a>,
 ) -> Scenario {
-    Scenario {
-        name,
-        about,
-        needs_controller: true,
-        run,
-    }
+    Scenario { name, about, needs_controller: true, run }
 }
 
 /// Every scenario.

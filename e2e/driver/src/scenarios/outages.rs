@@ -23,10 +23,7 @@ pub(crate) async fn prometheus(scene: &Scene) -> Result<()> {
     outcome?;
     let returned = Instant::now();
     let healthy = wait_phase(scene, "Healthy", returned, 180).await?;
-    scene.figure(
-        "return of Prometheus to Healthy",
-        seconds(healthy - returned),
-    );
+    scene.figure("return of Prometheus to Healthy", seconds(healthy - returned));
     release.repository.pull().await?;
     if !release.repository.commits_since(&good).await?.is_empty() {
         bail!("an outage of Prometheus was reverted in Git");
@@ -44,10 +41,7 @@ async fn during_outage(scene: &Scene, stopped: Instant) -> Result<()> {
             bail!("the weight moved without Prometheus: {weights}");
         }
         if scene.recorder.now("rollout/web aborted") == "true" {
-            bail!(
-                "an unreachable Prometheus aborted the Rollout; {}",
-                describe(scene)
-            );
+            bail!("an unreachable Prometheus aborted the Rollout; {}", describe(scene));
         }
         let now = describe(scene);
         if now.to_lowercase().contains("prometheus") || now.contains("unreachable") {
@@ -56,10 +50,7 @@ async fn during_outage(scene: &Scene, stopped: Instant) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     if said.is_empty() {
-        bail!(
-            "nothing says that Prometheus cannot be reached; {}",
-            describe(scene)
-        );
+        bail!("nothing says that Prometheus cannot be reached; {}", describe(scene));
     }
     scene.figure("said during the outage", said);
     Ok(())
@@ -83,10 +74,7 @@ pub(crate) async fn git(scene: &Scene) -> Result<()> {
 async fn abort_without_git(scene: &Scene, pushed: Instant) -> Result<Failure> {
     let (_run, verdict) = wait_run(scene, "Failed", pushed, 120).await?;
     let at_zero = scene.wait_route_weight(0, verdict, 30).await?;
-    scene.figure(
-        "verdict to weight 0",
-        seconds(at_zero.saturating_duration_since(verdict)),
-    );
+    scene.figure("verdict to weight 0", seconds(at_zero.saturating_duration_since(verdict)));
     wait_phase(scene, "Degraded", verdict, 30).await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
     if scene.recorder.now("rollout/web git revert") == "Reverted" {

@@ -16,22 +16,13 @@ use crate::scene::Scene;
 const SETTLED: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(scene: &Scene) -> Result<()> {
-    let services = [
-        service("web-stable", ", track: v1"),
-        service("web-canary", ", track: v2"),
-    ]
-    .concat();
+    let services =
+        [service("web-stable", ", track: v1"), service("web-canary", ", track: v2")].concat();
     let repository = scene
         .repository(&[
-            (
-                "deployments.yaml",
-                format!("{}---\n{}", deployment("v1"), deployment("v2")),
-            ),
+            ("deployments.yaml", format!("{}---\n{}", deployment("v1"), deployment("v2"))),
             ("services.yaml", services),
-            (
-                "route.yaml",
-                route(scene, &[("web-stable", 95), ("web-canary", 5)]),
-            ),
+            ("route.yaml", route(scene, &[("web-stable", 95), ("web-canary", 5)])),
         ])
         .await?;
     let agent = scene.agent(&repository).await?;
@@ -43,10 +34,7 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
     for weight in [50, 5] {
         tokio::time::sleep(enough(scene)).await;
         set_weight(scene, weight).await?;
-        moments.push((
-            weight,
-            scene.wait_route_weight(weight, Instant::now(), 10).await?,
-        ));
+        moments.push((weight, scene.wait_route_weight(weight, Instant::now(), 10).await?));
     }
     tokio::time::sleep(enough(scene)).await;
     let end = Instant::now();
@@ -56,9 +44,7 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
         scene.assert_share(&traffic, "v2", *weight, (*from + SETTLED, to))?;
     }
 
-    let commit = repository
-        .change("apps/web/deployments.yaml", "app:v2", "app:errors")
-        .await?;
+    let commit = repository.change("apps/web/deployments.yaml", "app:v2", "app:errors").await?;
     let pushed = Instant::now();
     let applied = scene
         .recorder
@@ -69,10 +55,7 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
             |seen| seen == commit,
         )
         .await?;
-    scene.figure(
-        "push to applied",
-        format!("{:.1} s", (applied.0 - pushed).as_secs_f64()),
-    );
+    scene.figure("push to applied", format!("{:.1} s", (applied.0 - pushed).as_secs_f64()));
     set_weight(scene, 100).await?;
     expect_error_rate(scene, &commit).await?;
     agent.stop().await;
@@ -93,10 +76,7 @@ async fn wait_available(scene: &Scene, name: &str) -> Result<()> {
     let what = format!("{name} is available");
     let ready =
         |value: &serde_json::Value| (number(value, "/status/availableReplicas") == 2).then_some(());
-    scene
-        .cluster
-        .wait(&what, scene.settings.deadline(90), object, ready)
-        .await
+    scene.cluster.wait(&what, scene.settings.deadline(90), object, ready).await
 }
 
 async fn set_weight(scene: &Scene, weight: i64) -> Result<()> {
@@ -105,10 +85,7 @@ async fn set_weight(scene: &Scene, weight: i64) -> Result<()> {
         {"name": "web-canary", "port": 80, "weight": weight},
     ]}]);
     let patch = json!({"spec": {"rules": rules}});
-    scene
-        .cluster
-        .patch(HTTP_ROUTE, &scene.namespace, "web", &patch)
-        .await
+    scene.cluster.patch(HTTP_ROUTE, &scene.namespace, "web", &patch).await
 }
 
 /// Prometheus sees the 5 % errors of the bad release, under the pods' labels.
