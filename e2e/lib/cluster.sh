@@ -93,6 +93,7 @@ control_plane_up() {
 		--etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --advertise-address=$NODE_IP \
 		--tls-cert-file="$PKI/apiserver.crt" --tls-private-key-file="$PKI/apiserver.key" --client-ca-file="$PKI/ca.crt" \
 		--service-account-key-file="$PKI/service-account.pub" --service-account-signing-key-file="$PKI/service-account.key" \
+		--kubelet-preferred-address-types=InternalIP \
 		--service-account-issuer=https://kubernetes.default.svc --service-cluster-ip-range=$SERVICE_CIDR \
 		--authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged \
 		--kubelet-client-certificate="$PKI/apiserver-kubelet-client.crt" \

@@ -30,18 +30,24 @@ import_image() {
 	say "image $name imported ($(du -h "$tar" | cut -f1))"
 }
 
-# copy_with_libraries ROOT FILE...: copies programs of this machine with the shared libraries that they load.
+# copy_libraries ROOT PROGRAM: copies the shared libraries that a program of this machine loads.
+copy_libraries() {
+	local root=$1 library
+	for library in $(ldd "$2" 2>/dev/null | grep -o '/[^ ]*'); do
+		[[ -e $root$library ]] && continue
+		mkdir -p "$root$(dirname "$library")"
+		cp -L "$library" "$root$library"
+	done
+}
+
+# copy_with_libraries ROOT FILE...: copies programs of this machine to the same place below ROOT, with what they load.
 copy_with_libraries() {
-	local root=$1 file library
+	local root=$1 file
 	shift
 	for file in "$@"; do
 		mkdir -p "$root$(dirname "$file")"
 		cp -L "$file" "$root$file"
-		for library in $(ldd "$file" 2>/dev/null | grep -o '/[^ ]*'); do
-			[[ -e $root$library ]] && continue
-			mkdir -p "$root$(dirname "$library")"
-			cp -L "$library" "$root$library"
-		done
+		copy_libraries "$root" "$file"
 	done
 }
 
@@ -53,39 +59,47 @@ APP_RELEASES=(
 	"crash CRASH_AFTER_MS=1000"
 )
 
-# build_app_images BINARY: the releases of the test application and, from the same static binary, the pause container that
-# each pod has. Skipped when the binary is the one that the node's images were made from.
-build_app_images() {
-	local binary=$1 root release name variables
-	mkdir -p "$STATE/images"
-	if [[ -f $STATE/images/app.stamp && $(<"$STATE/images/app.stamp") == "$(sha256sum <"$binary") ${APP_RELEASES[*]}" ]]; then
-		return
-	fi
+# write_app_images BINARY DIRECTORY: the releases of the test application and, from the same static binary, the pause
+# container that each pod of our own cluster has.
+write_app_images() {
+	local binary=$1 directory=$2 root release name variables
 	root=$(mktemp -d)
+	mkdir -p "$directory"
 	cp "$binary" "$root/pause"
-	write_image sluice-e2e-pause:dev "$root" /pause 65535:65535 "$STATE/images/pause.tar"
-	import_image sluice-e2e-pause:dev "$STATE/images/pause.tar"
+	write_image sluice-e2e-pause:dev "$root" /pause 65535:65535 "$directory/pause.tar"
 	mv "$root/pause" "$root/sluice-e2e-app"
 	for release in "${APP_RELEASES[@]}"; do
 		read -r name variables <<<"$release"
 		# shellcheck disable=SC2086 # the variables are words
-		write_image "sluice-e2e-app:$name" "$root" /sluice-e2e-app 65532:65532 "$STATE/images/app.tar" "VERSION=$name" $variables
-		import_image "sluice-e2e-app:$name" "$STATE/images/app.tar"
+		write_image "sluice-e2e-app:$name" "$root" /sluice-e2e-app 65532:65532 "$directory/app-$name.tar" "VERSION=$name" $variables
 	done
 	rm -rf "$root"
-	echo "$(sha256sum <"$binary") ${APP_RELEASES[*]}" >"$STATE/images/app.stamp"
 }
 
-# build_controller_image BINARY: the controller with git, ssh and CA certificates, all taken from this machine, so that
+# import_app_images BINARY: gives them to the node, unless it has those of exactly this binary.
+import_app_images() {
+	local stamp release name
+	stamp="$(sha256sum <"$1") ${APP_RELEASES[*]}"
+	[[ -f $STATE/images/app.stamp && $(<"$STATE/images/app.stamp") == "$stamp" ]] && return
+	write_app_images "$1" "$STATE/images"
+	import_image sluice-e2e-pause:dev "$STATE/images/pause.tar"
+	for release in "${APP_RELEASES[@]}"; do
+		name=${release%% *}
+		import_image "sluice-e2e-app:$name" "$STATE/images/app-$name.tar"
+	done
+	echo "$stamp" >"$STATE/images/app.stamp"
+}
+
+# write_controller_image BINARY DIRECTORY: the controller with git, ssh and CA certificates, all taken from this machine, so that
 # the dynamically linked binary finds the libc it was built for.
-build_controller_image() {
-	local binary=$1 root name
+write_controller_image() {
+	local binary=$1 directory=$2 root name
 	root=$(mktemp -d)
 	mkdir -p "$root"/{tmp,etc/ssl/certs,usr/lib/git-core,usr/bin,lib64,home/sluice,usr/share/git-core/templates}
 	chmod 1777 "$root/tmp"
 	cp "$binary" "$root/usr/bin/sluice"
-	copy_with_libraries "$root" "$binary" /usr/bin/git /usr/bin/ssh /bin/sh
-	rm -rf "${root:?}$(dirname "$binary")"
+	copy_libraries "$root" "$binary"
+	copy_with_libraries "$root" /usr/bin/git /usr/bin/ssh /bin/sh
 	# Of git's helpers only those that speak to remotes and those that plumbing calls.
 	for name in git git-remote-http git-http-backend; do copy_with_libraries "$root" "/usr/lib/git-core/$name"; done
 	ln -sf git-remote-http "$root/usr/lib/git-core/git-remote-https"
@@ -98,8 +112,12 @@ build_controller_image() {
 	echo 'sluice:x:65532:65532::/home/sluice:/bin/false' >"$root/etc/passwd"
 	echo 'sluice:x:65532:' >"$root/etc/group"
 	echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
-	mkdir -p "$STATE/images"
-	write_image sluice:dev "$root" /usr/bin/sluice 65532:65532 "$STATE/images/sluice.tar"
+	mkdir -p "$directory"
+	write_image sluice:dev "$root" /usr/bin/sluice 65532:65532 "$directory/sluice.tar"
 	rm -rf "$root"
+}
+
+import_controller_image() {
+	write_controller_image "$1" "$STATE/images"
 	import_image sluice:dev "$STATE/images/sluice.tar"
 }

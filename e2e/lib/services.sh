@@ -11,15 +11,19 @@ GIT_PASSWORD=not-a-secret-$NETNS
 traefik_up() {
 	k apply --server-side --force-conflicts -f "$CACHE/gateway-api-$GATEWAY_API_VERSION" >/dev/null
 	wait_for 30 "the Gateway API is served" k get --raw /apis/gateway.networking.k8s.io/v1
-	k apply --server-side --force-conflicts -f "$E2E_DIR/manifests/gateway.yaml" >/dev/null
+	k apply --server-side --force-conflicts -f "$E2E_DIR/manifests/gateway-class.yaml" >/dev/null
+	gateway_manifest traefik "$GATEWAY_PORT" | k apply --server-side --force-conflicts -f - >/dev/null
 	# providersthrottleduration: a change of weights reaches the data plane at once instead of after two seconds.
 	define_process traefik KUBECONFIG="$ADMIN_KUBECONFIG" "$BIN/traefik" \
-		--providers.kubernetesgateway=true --providers.kubernetesgateway.endpoint=$API \
+		--providers.kubernetesgateway=true --providers.kubernetesgateway.endpoint="$API" \
 		--providers.kubernetesgateway.statusaddress.ip=$NODE_IP --providers.providersthrottleduration=100ms \
 		--entrypoints.web.address=:$GATEWAY_PORT --entrypoints.traefik.address=:8080 --api.insecure=true \
 		--metrics.prometheus=true --global.checknewversion=false --global.sendanonymoususage=false --log.level=INFO
 	start_process traefik
 }
+
+# gateway_manifest CLASS PORT: our Gateway for that class.
+gateway_manifest() { sed -e "s|@CLASS@|$1|" -e "s|@PORT@|$2|" "$E2E_DIR/manifests/gateway.yaml"; }
 
 gateway_ready() {
 	[[ $(k get gateway e2e -n sluice-e2e-gateway -o 'jsonpath={.status.conditions[?(@.type=="Programmed")].status}') == True ]]

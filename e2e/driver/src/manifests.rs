@@ -51,7 +51,8 @@ spec:
 }
 
 /// The pod template of the application, indented for `spec.template`. `labels` (`, key: value`) are added to `app: web`.
-pub(crate) fn template(version: &str, labels: &str) -> String {
+pub(crate) fn template(scene: &Scene, version: &str, labels: &str) -> String {
+    let image = scene.image(version);
     format!(
         "  template:
     metadata:
@@ -61,8 +62,8 @@ pub(crate) fn template(version: &str, labels: &str) -> String {
       terminationGracePeriodSeconds: 15
       containers:
         - name: web
-          image: sluice-e2e-app:{version}
-          imagePullPolicy: Never
+          image: {image}
+          imagePullPolicy: IfNotPresent
           ports: [{{containerPort: 8080}}]
           env:
             - name: POD_NAME
@@ -77,7 +78,7 @@ pub(crate) fn template(version: &str, labels: &str) -> String {
 }
 
 /// A plain Deployment of one version, for the self-test.
-pub(crate) fn deployment(version: &str) -> String {
+pub(crate) fn deployment(scene: &Scene, version: &str) -> String {
     format!(
         "apiVersion: apps/v1
 kind: Deployment
@@ -86,7 +87,7 @@ spec:
   replicas: 2
   selector: {{matchLabels: {{app: web, track: {version}}}}}
 {}",
-        template(version, &format!(", track: {version}"))
+        template(scene, version, &format!(", track: {version}"))
     )
 }
 
@@ -123,7 +124,7 @@ spec:
 {}{revert}{}",
         options.spec,
         options.strategy,
-        template("v1", "")
+        template(scene, "v1", "")
     )
 }
 

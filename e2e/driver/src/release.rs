@@ -66,7 +66,7 @@ impl Release {
         old: &str,
         new: &str,
     ) -> Result<(String, Instant)> {
-        let (old, new) = (format!("sluice-e2e-app:{old}"), format!("sluice-e2e-app:{new}"));
+        let (old, new) = (scene.image(old), scene.image(new));
         let pushed = Instant::now();
         let commit = self.repository.change(ROLLOUT_FILE, &old, &new).await?;
         let deadline = scene.settings.deadline(30);

@@ -203,21 +203,31 @@ impl Scene {
 
     /// Calls the program that stops and starts what stands around the cluster.
     pub(crate) async fn service(&self, verb: &str, name: &str) -> Result<()> {
+        let program = &self.settings.service;
+        let program = program.as_ref().with_context(|| {
+            format!("SLUICE_E2E_SERVICE is not set, so nobody can {verb} {name}")
+        })?;
         say(&self.namespace, format!("{verb} {name}"));
-        let status =
-            Command::new(&self.settings.service).args([verb, name]).status().await.with_context(
-                || format!("{} cannot be started", self.settings.service.display()),
-            )?;
+        let status = Command::new(program)
+            .args([verb, name])
+            .status()
+            .await
+            .with_context(|| format!("{} cannot be started", program.display()))?;
         if !status.success() {
-            bail!("{} {verb} {name} failed", self.settings.service.display());
+            bail!("{} {verb} {name} failed", program.display());
         }
         Ok(())
+    }
+
+    /// The test application's image of a version.
+    pub(crate) fn image(&self, version: &str) -> String {
+        format!("{}:{version}", self.settings.app_image)
     }
 
     /// Names of this scenario's pods that run `version`, by the tag of their image.
     pub(crate) async fn pods_of(&self, version: &str) -> Result<Vec<String>> {
         let pods = self.cluster.list(POD, &self.namespace, "app=web").await?;
-        let image = format!("sluice-e2e-app:{version}");
+        let image = self.image(version);
         let ours = pods.iter().filter(|pod| text(pod, "/spec/containers/0/image") == image);
         Ok(ours.map(|pod| text(pod, "/metadata/name")).collect())
     }

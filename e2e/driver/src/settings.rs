@@ -18,8 +18,11 @@ pub(crate) struct Settings {
     pub(crate) prometheus_url: String,
     /// The repository that scenarios push to.
     pub(crate) git: GitSettings,
-    /// `SLUICE_E2E_SERVICE`: a program called as `PROGRAM stop|start NAME` to make outages.
-    pub(crate) service: PathBuf,
+    /// `SLUICE_E2E_SERVICE`: a program called as `PROGRAM stop|start prometheus|nginx` to make outages of Prometheus and
+    /// of the Git server; without it the scenarios about outages fail.
+    pub(crate) service: Option<PathBuf>,
+    /// `SLUICE_E2E_APP_IMAGE`: the test application's image without a tag. Default `sluice-e2e-app`.
+    pub(crate) app_image: String,
     /// `SLUICE_E2E_CONTAINERD`: socket of the node's containerd, to kill processes with; unset on a foreign cluster.
     pub(crate) containerd: Option<String>,
     /// `SLUICE_E2E_PLUGIN`: the `kubectl-sluice` program.
@@ -68,7 +71,8 @@ impl Settings {
                 user: required("SLUICE_E2E_GIT_USER")?,
                 password: required("SLUICE_E2E_GIT_PASSWORD")?,
             },
-            service: PathBuf::from(required("SLUICE_E2E_SERVICE")?),
+            service: std::env::var("SLUICE_E2E_SERVICE").ok().map(PathBuf::from),
+            app_image: or("SLUICE_E2E_APP_IMAGE", "sluice-e2e-app"),
             containerd: std::env::var("SLUICE_E2E_CONTAINERD").ok(),
             plugin: PathBuf::from(or("SLUICE_E2E_PLUGIN", "kubectl-sluice")),
             rate: or("SLUICE_E2E_RATE", "400")

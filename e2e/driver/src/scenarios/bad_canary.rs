@@ -76,7 +76,7 @@ pub(crate) async fn assert_reverted(
         bail!("the revert changes more than one line of {ROLLOUT_FILE}: {changed}");
     }
     let content = release.repository.read(ROLLOUT_FILE).await?;
-    if !content.contains("image: sluice-e2e-app:v1\n") {
+    if !content.contains(&format!("image: {}\n", scene.image("v1"))) {
         bail!("the revert did not put v1 back");
     }
     let message = release.repository.show(&["log", "-1", "--format=%B"]).await?;
@@ -131,7 +131,7 @@ async fn fresh_namespace_gets(scene: &Scene, release: &Release, version: &str) -
     scene.cluster.wait("the fresh namespace is Healthy", deadline, object, healthy).await?;
     for pod in scene.cluster.list(POD, &fresh, "app=web").await? {
         let image = text(&pod, "/spec/containers/0/image");
-        if image != format!("sluice-e2e-app:{version}") {
+        if image != scene.image(version) {
             bail!("a namespace built from the branch runs {image}");
         }
     }

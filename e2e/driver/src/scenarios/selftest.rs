@@ -20,7 +20,10 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
         [service("web-stable", ", track: v1"), service("web-canary", ", track: v2")].concat();
     let repository = scene
         .repository(&[
-            ("deployments.yaml", format!("{}---\n{}", deployment("v1"), deployment("v2"))),
+            (
+                "deployments.yaml",
+                format!("{}---\n{}", deployment(scene, "v1"), deployment(scene, "v2")),
+            ),
             ("services.yaml", services),
             ("route.yaml", route(scene, &[("web-stable", 95), ("web-canary", 5)])),
         ])
