@@ -16,9 +16,11 @@ traefik_up() {
 	# providersthrottleduration: a change of weights reaches the data plane at once instead of after two seconds.
 	define_process traefik KUBECONFIG="$ADMIN_KUBECONFIG" "$BIN/traefik" \
 		--providers.kubernetesgateway=true --providers.kubernetesgateway.endpoint="$API" \
-		--providers.kubernetesgateway.statusaddress.ip=$NODE_IP --providers.providersthrottleduration=100ms \
+		--providers.kubernetesgateway.statusaddress.ip="$NODE_IP" --providers.providersthrottleduration=100ms \
 		--entrypoints.web.address=:$GATEWAY_PORT --entrypoints.traefik.address=:8080 --api.insecure=true \
-		--metrics.prometheus=true --global.checknewversion=false --global.sendanonymoususage=false --log.level=INFO
+		--metrics.prometheus=true --global.checknewversion=false --global.sendanonymoususage=false --log.level=INFO \
+		--accesslog=true --accesslog.format=json --accesslog.filepath="$STATE/gateway-errors.log" \
+		--accesslog.filters.statuscodes=502-504
 	start_process traefik
 }
 

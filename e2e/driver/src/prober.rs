@@ -2,6 +2,7 @@
 //! kept-alive connections, and remembers every answer with its version. It never retries and never hides a failure.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ use crate::log::say;
 const MOST_IN_FLIGHT: usize = 2000;
 /// A request without an answer after this has failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So many good answers in a row mean that the gateway knows the endpoints of every backend, be its share 5 %.
+const FIRST_ANSWERS: u32 = 50;
+/// So many failures are printed as they happen; all are counted.
+const FAILURES_SAID: u32 = 20;
 
 /// What became of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,12 +81,14 @@ impl Prober {
             requests: TaskTracker::new(),
         };
         let from = Instant::now();
-        loop {
+        let mut in_a_row = 0;
+        while in_a_row < FIRST_ANSWERS {
             let outcome = request(&client, url, host).await;
-            match outcome {
-                Outcome::Answered { code: 200, .. } => break,
-                Outcome::Answered { .. } | Outcome::Failed(_) => {}
+            if matches!(outcome, Outcome::Answered { code: 200, .. }) {
+                in_a_row += 1;
+                continue;
             }
+            in_a_row = 0;
             if from.elapsed() > deadline {
                 bail!("{host} does not answer through {url} within {deadline:?}: {outcome:?}");
             }
@@ -94,6 +102,7 @@ impl Prober {
     fn spawn_sender(&self, client: reqwest::Client, url: String, host: String, rate: u32) {
         let (records, dropped) = (Arc::clone(&self.records), Arc::clone(&self.dropped));
         let (stop, requests) = (self.stop.clone(), self.requests.clone());
+        let said = Arc::new(AtomicU32::new(0));
         let permits = Arc::new(Semaphore::new(MOST_IN_FLIGHT));
         self.requests.spawn(async move {
             let mut tick =
@@ -110,11 +119,17 @@ impl Prober {
                     continue;
                 };
                 let (client, url, host) = (client.clone(), url.clone(), host.clone());
-                let records = Arc::clone(&records);
+                let (records, said) = (Arc::clone(&records), Arc::clone(&said));
                 requests.spawn(async move {
                     let sent = Instant::now();
                     let outcome = request(&client, &url, &host).await;
                     let answer = Answer { sent, done: Instant::now(), outcome };
+                    if let Outcome::Failed(cause) = &answer.outcome
+                        && said.fetch_add(1, Ordering::Relaxed) < FAILURES_SAID
+                    {
+                        let took = answer.done - answer.sent;
+                        say("prober", format!("a request failed after {took:?}: {cause}"));
+                    }
                     records.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
                     drop(permit);
                 });
