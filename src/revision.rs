@@ -113,9 +113,7 @@ impl Commit {
     /// # Errors
     /// [`InvalidCommit`] for anything but 40 or 64 lower-case hex digits.
     pub fn parse(text: &str) -> Result<Self, InvalidCommit> {
-        let is_hex = text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let is_hex = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if is_hex && matches!(text.len(), 40 | 64) {
             Ok(Self(text.to_owned()))
         } else {
@@ -233,14 +231,7 @@ mod tests {
     fn a_commit_is_a_full_object_id_and_nothing_else() {
         assert!(Commit::parse(&"a".repeat(40)).is_ok());
         assert!(Commit::parse(&"0".repeat(64)).is_ok());
-        for bad in [
-            "",
-            "main",
-            "abc123",
-            &"A".repeat(40),
-            &"g".repeat(40),
-            &"a".repeat(41),
-        ] {
+        for bad in ["", "main", "abc123", &"A".repeat(40), &"g".repeat(40), &"a".repeat(41)] {
             assert!(Commit::parse(bad).is_err(), "{bad:?}");
         }
     }

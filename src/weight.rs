@@ -71,10 +71,7 @@ impl Split {
     /// `canary` parts of `total`, each forced into range: for values that were validated before.
     pub fn saturating(canary: u32, total: u32) -> Self {
         let total = total.clamp(1, MAX_TOTAL);
-        Self {
-            canary: canary.min(total),
-            total,
-        }
+        Self { canary: canary.min(total), total }
     }
 
     /// Everything to stable.
@@ -157,17 +154,8 @@ mod tests {
     #[test]
     fn a_total_of_zero_or_beyond_the_maximum_is_refused() {
         assert_eq!(Split::new(0, 0), Err(InvalidSplit::Total(0)));
-        assert_eq!(
-            Split::new(0, MAX_TOTAL + 1),
-            Err(InvalidSplit::Total(MAX_TOTAL + 1))
-        );
-        assert_eq!(
-            Split::new(101, 100),
-            Err(InvalidSplit::Canary {
-                canary: 101,
-                total: 100
-            })
-        );
+        assert_eq!(Split::new(0, MAX_TOTAL + 1), Err(InvalidSplit::Total(MAX_TOTAL + 1)));
+        assert_eq!(Split::new(101, 100), Err(InvalidSplit::Canary { canary: 101, total: 100 }));
     }
 
     #[test]

@@ -27,19 +27,13 @@ use sluice::weight::Split;
 
 fn examples() -> Vec<(&'static str, Example<Providers>)> {
     let of_entry = |entry: sluice::traffic::Registered| {
-        entry
-            .examples
-            .into_iter()
-            .map(move |example| (entry.field, example))
+        entry.examples.into_iter().map(move |example| (entry.field, example))
     };
     registry().into_iter().flat_map(of_entry).collect()
 }
 
 fn backends(total: u32) -> Backends {
-    Backends {
-        total,
-        ..example_backends()
-    }
+    Backends { total, ..example_backends() }
 }
 
 fn first_lens(example: &Example<Providers>, to: &Backends) -> Box<dyn RouteLens> {
@@ -59,50 +53,31 @@ fn changed_paths(before: &Value, after: &Value) -> Vec<String> {
 /// Checks all laws for one object, which must be readable.
 fn check_laws(lens: &dyn RouteLens, object: &Value, to: &Backends, a: Split, b: Split) {
     let now = lens.read(object, to).unwrap();
-    let is_too_fine = |split| {
-        matches!(
-            lens.write(object, to, split),
-            Err(WriteError::TooFine { .. })
-        )
-    };
+    let is_too_fine =
+        |split| matches!(lens.write(object, to, split), Err(WriteError::TooFine { .. }));
     if is_too_fine(a) || is_too_fine(b) {
         return;
     }
-    assert_eq!(
-        &lens.write(object, to, now).unwrap(),
-        object,
-        "write what was read"
-    );
+    assert_eq!(&lens.write(object, to, now).unwrap(), object, "write what was read");
     let with_a = lens.write(object, to, a).unwrap();
     let with_b = lens.write(object, to, b).unwrap();
     assert_eq!(lens.read(&with_a, to), Ok(a), "read what was written");
     let twice = lens.write(&with_a, to, b).unwrap();
     assert_eq!(lens.read(&twice, to), Ok(b), "the last write counts");
-    assert_eq!(
-        lens.write(&with_a, to, a).unwrap(),
-        with_a,
-        "a write again changes nothing"
-    );
+    assert_eq!(lens.write(&with_a, to, a).unwrap(), with_a, "a write again changes nothing");
     for written in [&with_a, &with_b, &twice] {
         for path in changed_paths(object, written) {
             assert!(lens.is_weight_path(&path), "{path} is no weight");
         }
     }
     // From an object in parts of the total, what came before leaves no trace.
-    assert_eq!(
-        lens.write(&with_a, to, b),
-        lens.write(&twice, to, b),
-        "no trace"
-    );
+    assert_eq!(lens.write(&with_a, to, b), lens.write(&twice, to, b), "no trace");
     check_change(lens, object, to, a);
 }
 
 /// The generic writer's patch makes exactly what the lens wrote.
 fn check_change(lens: &dyn RouteLens, object: &Value, to: &Backends, split: Split) {
-    let seen = RouteObjects {
-        live: Some(object),
-        source: None,
-    };
+    let seen = RouteObjects { live: Some(object), source: None };
     if lens.derivation().is_some() {
         return;
     }
@@ -200,10 +175,7 @@ fn survives(lens: &dyn RouteLens, live: &Value, source: Option<&Value>, to: &Bac
             let mut patched = live.unwrap().clone();
             json_patch::patch(&mut patched, &patch).unwrap();
             // A second pass finds nothing left to do.
-            let seen = RouteObjects {
-                live: Some(&patched),
-                source,
-            };
+            let seen = RouteObjects { live: Some(&patched), source };
             assert_eq!(change_to(lens, seen, to, s), Ok(Change::Nothing));
         }
     }
@@ -311,10 +283,7 @@ fn any_rule() -> impl Strategy<Value = Value> {
             }
             backend
         };
-        let mut backends = vec![
-            backend("shop-stable", stable),
-            backend("shop-canary", canary),
-        ];
+        let mut backends = vec![backend("shop-stable", stable), backend("shop-canary", canary)];
         if is_swapped {
             backends.reverse();
         }
@@ -337,20 +306,11 @@ fn any_route() -> impl Strategy<Value = Value> {
 fn weights(route: &Value) -> Vec<Vec<(String, u64)>> {
     let of_rule = |rule: &Value| {
         let backends = rule["backendRefs"].as_array().unwrap().iter();
-        let pair = |b: &Value| {
-            (
-                b["name"].as_str().unwrap().to_owned(),
-                b["weight"].as_u64().unwrap_or(1),
-            )
-        };
+        let pair =
+            |b: &Value| (b["name"].as_str().unwrap().to_owned(), b["weight"].as_u64().unwrap_or(1));
         backends.map(pair).collect()
     };
-    route["spec"]["rules"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(of_rule)
-        .collect()
+    route["spec"]["rules"].as_array().unwrap().iter().map(of_rule).collect()
 }
 
 fn gateway_lens() -> Box<dyn RouteLens> {

@@ -19,17 +19,8 @@ const OPERATOR_SYMBOLS: &[&str] = &[
     "+", "-", "*", "/", "%", "**", "^", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "??", "?",
     "!", ".", "?.", "[", "|",
 ];
-const OPERATOR_WORDS: &[&str] = &[
-    "and",
-    "or",
-    "in",
-    "not",
-    "contains",
-    "startsWith",
-    "endsWith",
-    "matches",
-    "if",
-];
+const OPERATOR_WORDS: &[&str] =
+    &["and", "or", "in", "not", "contains", "startsWith", "endsWith", "matches", "if"];
 /// Deepest nesting of brackets of all kinds.
 const MAX_DEPTH: usize = 12;
 /// Deepest nesting of square brackets: the crate's grammar tries each one twice.
@@ -76,18 +67,8 @@ const BUILTINS: &[&str] = &[
     "reverse",
 ];
 /// Builtins that run a closure for each element.
-const CLOSURES: &[&str] = &[
-    "all",
-    "any",
-    "none",
-    "one",
-    "count",
-    "filter",
-    "map",
-    "find",
-    "findIndex",
-    "findLast",
-];
+const CLOSURES: &[&str] =
+    &["all", "any", "none", "one", "count", "filter", "map", "find", "findIndex", "findLast"];
 /// Builtins whose answer can be larger than their arguments, or that look outside. They are also
 /// disabled in the environment, should a scan ever miss one.
 pub const REFUSED_FUNCTIONS: &[&str] = &[
@@ -172,15 +153,11 @@ pub fn admit(source: &str) -> Result<Handles, ConditionProblem> {
         return Err(refuse("it is empty"));
     }
     if source.len() > MAX_SOURCE_BYTES {
-        return Err(refuse(format!(
-            "it is longer than {MAX_SOURCE_BYTES} bytes"
-        )));
+        return Err(refuse(format!("it is longer than {MAX_SOURCE_BYTES} bytes")));
     }
     let tokens = scan(source)?;
     if tokens.len() > MAX_TOKENS {
-        return Err(refuse(format!(
-            "it has more than {MAX_TOKENS} words and symbols"
-        )));
+        return Err(refuse(format!("it has more than {MAX_TOKENS} words and symbols")));
     }
     check_nesting(&tokens)?;
     check_symbols(&tokens)?;
@@ -190,9 +167,7 @@ pub fn admit(source: &str) -> Result<Handles, ConditionProblem> {
 
 fn handles(tokens: &[Token<'_>]) -> Handles {
     let names = |wanted: &[&str]| {
-        tokens
-            .iter()
-            .any(|token| matches!(token, Token::Word(word) if wanted.contains(word)))
+        tokens.iter().any(|token| matches!(token, Token::Word(word) if wanted.contains(word)))
     };
     Handles {
         asks_empty: names(&["len", "isNil", "nil"]),
@@ -211,9 +186,7 @@ fn scan(source: &str) -> Result<Vec<Token<'_>>, ConditionProblem> {
         } else if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
         } else if rest.starts_with("/*") {
-            rest.find("*/")
-                .map(|at| at + 2)
-                .ok_or_else(|| refuse("a comment is not closed"))?
+            rest.find("*/").map(|at| at + 2).ok_or_else(|| refuse("a comment is not closed"))?
         } else if matches!(first, '"' | '\'' | '`') {
             let text = quoted(rest, first)?;
             tokens.push(Token::Text(text));
@@ -229,11 +202,7 @@ fn scan(source: &str) -> Result<Vec<Token<'_>>, ConditionProblem> {
             tokens.push(Token::Word(rest.get(..len).unwrap_or(rest)));
             len
         } else if first.is_ascii() {
-            let len = if SYMBOLS.iter().any(|symbol| rest.starts_with(symbol)) {
-                2
-            } else {
-                1
-            };
+            let len = if SYMBOLS.iter().any(|symbol| rest.starts_with(symbol)) { 2 } else { 1 };
             tokens.push(Token::Symbol(rest.get(..len).unwrap_or(rest)));
             len
         } else {
@@ -289,9 +258,7 @@ fn check_nesting(tokens: &[Token<'_>]) -> Result<(), ConditionProblem> {
                 return Err(refuse(format!("it nests brackets deeper than {MAX_DEPTH}")));
             }
             if squares > MAX_SQUARE_DEPTH {
-                return Err(refuse(format!(
-                    "it nests [] deeper than {MAX_SQUARE_DEPTH}"
-                )));
+                return Err(refuse(format!("it nests [] deeper than {MAX_SQUARE_DEPTH}")));
             }
             if closures > MAX_CLOSURE_DEPTH {
                 return Err(refuse(format!(
@@ -316,18 +283,11 @@ fn check_symbols(tokens: &[Token<'_>]) -> Result<(), ConditionProblem> {
         Token::Number | Token::Text(_) => false,
     };
     if tokens.iter().filter(is_operator).count() > MAX_OPERATORS {
-        return Err(refuse(format!(
-            "it has more than {MAX_OPERATORS} operators"
-        )));
+        return Err(refuse(format!("it has more than {MAX_OPERATORS} operators")));
     }
-    let ternaries = tokens
-        .iter()
-        .filter(|token| **token == Token::Symbol("?"))
-        .count();
+    let ternaries = tokens.iter().filter(|token| **token == Token::Symbol("?")).count();
     if ternaries > MAX_TERNARIES {
-        return Err(refuse(format!(
-            "it has more than {MAX_TERNARIES} choices (?:)"
-        )));
+        return Err(refuse(format!("it has more than {MAX_TERNARIES} choices (?:)")));
     }
     for window in tokens.windows(2) {
         if let [Token::Symbol("{"), Token::Symbol("}")] = window {
@@ -341,12 +301,7 @@ fn check_symbols(tokens: &[Token<'_>]) -> Result<(), ConditionProblem> {
         }
     }
     for window in tokens.windows(3) {
-        if let [
-            Token::Symbol("{"),
-            Token::Word(_) | Token::Text(_),
-            Token::Symbol(":"),
-        ] = window
-        {
+        if let [Token::Symbol("{"), Token::Word(_) | Token::Text(_), Token::Symbol(":")] = window {
             return Err(refuse("maps ({key: value}) are not available"));
         }
     }
@@ -355,9 +310,7 @@ fn check_symbols(tokens: &[Token<'_>]) -> Result<(), ConditionProblem> {
 
 fn check_pattern(pattern: &str) -> Result<(), ConditionProblem> {
     if pattern.len() > MAX_PATTERN_BYTES {
-        return Err(refuse(format!(
-            "a pattern is longer than {MAX_PATTERN_BYTES} bytes"
-        )));
+        return Err(refuse(format!("a pattern is longer than {MAX_PATTERN_BYTES} bytes")));
     }
     regex::RegexBuilder::new(pattern)
         .size_limit(MAX_COMPILED_PATTERN_BYTES)
@@ -380,9 +333,7 @@ fn check_words(tokens: &[Token<'_>]) -> Result<(), ConditionProblem> {
             Token::Word("let") => return Err(refuse("let is not available")),
             Token::Word("$env") => return Err(refuse("$env is not available")),
             Token::Word(word) if is_member && is_call => {
-                return Err(refuse(format!(
-                    "methods such as .{word}() are not available"
-                )));
+                return Err(refuse(format!("methods such as .{word}() are not available")));
             }
             Token::Word(word) if is_call => {
                 check_function(word)?;
@@ -405,21 +356,10 @@ fn check_words(tokens: &[Token<'_>]) -> Result<(), ConditionProblem> {
 }
 
 fn check_function(name: &str) -> Result<(), ConditionProblem> {
-    let is_word = [
-        "not",
-        "and",
-        "or",
-        "in",
-        "contains",
-        "startsWith",
-        "endsWith",
-        "if",
-        "else",
-    ]
-    .contains(&name);
-    let is_known = [ARGO_FUNCTIONS, BUILTINS, CLOSURES]
-        .iter()
-        .any(|functions| functions.contains(&name));
+    let is_word = ["not", "and", "or", "in", "contains", "startsWith", "endsWith", "if", "else"]
+        .contains(&name);
+    let is_known =
+        [ARGO_FUNCTIONS, BUILTINS, CLOSURES].iter().any(|functions| functions.contains(&name));
     if is_known || is_word {
         Ok(())
     } else {
@@ -469,16 +409,10 @@ mod tests {
             ("{\"a\": result} == nil", "maps"),
             ("len({}) == 0", "maps"),
             ("result matches result", "matches"),
-            (
-                "result matches '((a{100}){100}){100}'",
-                "regular expression",
-            ),
+            ("result matches '((a{100}){100}){100}'", "regular expression"),
             ("results[0] > 1", "\"results\""),
             ("system('rm') == 0", "system()"),
-            (
-                "all([1], {all([1], {all([1], {true})})})",
-                "nests functions",
-            ),
+            ("all([1], {all([1], {all([1], {true})})})", "nests functions"),
             ("", "empty"),
             ("result == 'x", "not closed"),
         ] {
@@ -492,19 +426,12 @@ mod tests {
 
     #[test]
     fn a_range_cannot_hide_from_the_scan() {
-        for source in [
-            "len(1 .. 9)",
-            "len(1../**/9)",
-            "len(0x1..9)",
-            "len(result..9)",
-            "len(1e1..9)",
-        ] {
+        for source in
+            ["len(1 .. 9)", "len(1../**/9)", "len(0x1..9)", "len(result..9)", "len(1e1..9)"]
+        {
             assert!(admit(&format!("{source} > 0")).is_err(), "{source}");
         }
-        assert!(
-            admit("result == '1..9'").is_ok(),
-            "inside a text it is harmless"
-        );
+        assert!(admit("result == '1..9'").is_ok(), "inside a text it is harmless");
     }
 
     #[test]

@@ -73,11 +73,7 @@ impl Condition {
         let program = catch_unwind(|| expr::compile(source))
             .map_err(|_| ConditionProblem::NotAnExpression("it confuses the parser".to_owned()))?
             .map_err(|error| ConditionProblem::NotAnExpression(parse_error_text(&error)))?;
-        Ok(Self {
-            source: source.to_owned(),
-            handles,
-            program,
-        })
+        Ok(Self { source: source.to_owned(), handles, program })
     }
 
     /// The condition as written.
@@ -97,12 +93,8 @@ impl Condition {
     pub fn holds(&self, sample: &SampleValue) -> Result<bool, ConditionFailure> {
         let mut nodes = 0;
         let result = to_expr_value(sample, &mut nodes).ok_or(ConditionFailure::TooLarge)?;
-        let scope = Scope {
-            result,
-            nodes,
-            budget: Cell::new(COPY_BUDGET),
-            is_spent: Cell::new(false),
-        };
+        let scope =
+            Scope { result, nodes, budget: Cell::new(COPY_BUDGET), is_spent: Cell::new(false) };
         // The crate is free of panics as far as its authors and our fuzzing know; a template of one
         // team must not stop the controller for all if that is wrong (reliability: S33).
         let outcome = catch_unwind(AssertUnwindSafe(|| ENVIRONMENT.run(&self.program, &scope)))
@@ -157,9 +149,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
         let (value, fallback) = two(call.args, "default")?;
         Ok(if value.is_nil() { fallback } else { value })
     });
-    environment.add_function("isNil", |call| {
-        Ok(Value::Bool(one(call.args, "isNil")?.is_nil()))
-    });
+    environment.add_function("isNil", |call| Ok(Value::Bool(one(call.args, "isNil")?.is_nil())));
     environment.add_function("isNaN", |call| match one(call.args, "isNaN")? {
         Value::Float(number) => Ok(Value::Bool(number.is_nan())),
         Value::Integer(_) => Ok(Value::Bool(false)),
@@ -200,10 +190,7 @@ fn as_float(value: Value) -> expr::Result<Value> {
         Value::Float(_) => Ok(value),
         Value::Integer(number) => parsed(&number.to_string(), "asFloat").map(Value::Float),
         Value::String(text) => parsed(text.trim(), "asFloat").map(Value::Float),
-        other => fail(format!(
-            "asFloat() needs a number or a text, not {}",
-            type_name(&other)
-        )),
+        other => fail(format!("asFloat() needs a number or a text, not {}", type_name(&other))),
     }
 }
 
@@ -214,10 +201,7 @@ fn as_int(value: Value) -> expr::Result<Value> {
             parsed(&format!("{:.0}", number.trunc()), "asInt").map(Value::Integer)
         }
         Value::String(text) => parsed(text.trim(), "asInt").map(Value::Integer),
-        other => fail(format!(
-            "asInt() needs a number or a text, not {}",
-            type_name(&other)
-        )),
+        other => fail(format!("asInt() needs a number or a text, not {}", type_name(&other))),
     }
 }
 
@@ -248,19 +232,12 @@ fn type_name(value: &Value) -> &'static str {
 /// Position and expectation of a parse error, on one line.
 fn parse_error_text(error: &expr::Error) -> String {
     let text = error.to_string();
-    let position = text
-        .lines()
-        .next()
-        .and_then(|line| line.trim().strip_prefix("--> "));
-    let expectation = text
-        .lines()
-        .rev()
-        .find_map(|line| line.trim().strip_prefix("= "));
+    let position = text.lines().next().and_then(|line| line.trim().strip_prefix("--> "));
+    let expectation = text.lines().rev().find_map(|line| line.trim().strip_prefix("= "));
     match (position, expectation) {
-        (Some(position), Some(expectation)) => shortened(
-            &format!("at {position}: {expectation}"),
-            MAX_ERROR_CHARACTERS,
-        ),
+        (Some(position), Some(expectation)) => {
+            shortened(&format!("at {position}: {expectation}"), MAX_ERROR_CHARACTERS)
+        }
         _ => shortened(&text, MAX_ERROR_CHARACTERS),
     }
 }
@@ -295,12 +272,9 @@ fn json_to_expr(json: &serde_json::Value, nodes: &mut usize) -> Option<Value> {
             *nodes += text.len() / 32;
             Value::String(text.clone())
         }
-        serde_json::Value::Array(items) => Value::Array(
-            items
-                .iter()
-                .map(|item| json_to_expr(item, nodes))
-                .collect::<Option<_>>()?,
-        ),
+        serde_json::Value::Array(items) => {
+            Value::Array(items.iter().map(|item| json_to_expr(item, nodes)).collect::<Option<_>>()?)
+        }
         serde_json::Value::Object(fields) => {
             let fields: Option<Vec<(String, Value)>> = fields
                 .iter()
@@ -318,9 +292,7 @@ mod tests {
     use serde_json::json;
 
     fn holds(source: &str, sample: &SampleValue) -> Result<bool, ConditionFailure> {
-        Condition::parse(source)
-            .unwrap_or_else(|e| panic!("{source}: {e}"))
-            .holds(sample)
+        Condition::parse(source).unwrap_or_else(|e| panic!("{source}: {e}")).holds(sample)
     }
 
     fn numbers(values: &[f64]) -> SampleValue {
@@ -338,11 +310,7 @@ mod tests {
             ("len(result) == 0", &numbers(&[]), true),
             ("isNaN(result[0])", &numbers(&[f64::NAN]), true),
             ("isInf(result[0])", &numbers(&[f64::NEG_INFINITY]), true),
-            (
-                "isNaN(result[0]) || result[0] < 0.05",
-                &numbers(&[0.01]),
-                true,
-            ),
+            ("isNaN(result[0]) || result[0] < 0.05", &numbers(&[0.01]), true),
             ("all(result, # < 1)", &numbers(&[0.1, 0.2]), true),
             ("any(result, {# > 0.15})", &numbers(&[0.1, 0.2]), true),
             ("sum(result) < 0.31", &numbers(&[0.1, 0.2]), true),
@@ -350,11 +318,7 @@ mod tests {
             ("result.ok && result.successPercent >= 0.90", &web, true),
             ("count(result.items, {#.state == 'up'}) == 1", &web, true),
             ("any(result.items, {n > 3})", &web, true),
-            (
-                "asInt(result.text) == 7 && asFloat(result.text) == 7.0",
-                &web,
-                true,
-            ),
+            ("asInt(result.text) == 7 && asFloat(result.text) == 7.0", &web, true),
             ("asInt(result.successPercent) == 0", &web, true),
             ("isNil(result.missing)", &web, true),
             ("default(result.missing, 3) == 3", &web, true),
@@ -364,11 +328,7 @@ mod tests {
             ("'ok' in keys(result)", &web, true),
         ];
         for (source, sample, expected) in cases {
-            assert_eq!(
-                holds(source, sample),
-                Ok(*expected),
-                "{source} over {sample}"
-            );
+            assert_eq!(holds(source, sample), Ok(*expected), "{source} over {sample}");
         }
     }
 
@@ -391,18 +351,11 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_expression_is_refused_with_its_position() {
-        for source in [
-            "result[0] >",
-            "result[0] >= 0.95)",
-            "result ==== 1",
-            "&& result",
-            "result[0] >= 0,95",
-        ] {
+        for source in
+            ["result[0] >", "result[0] >= 0.95)", "result ==== 1", "&& result", "result[0] >= 0,95"]
+        {
             let error = Condition::parse(source).unwrap_err().to_string();
-            assert!(
-                error.starts_with("is not an expression: at 1:"),
-                "{source}: {error}"
-            );
+            assert!(error.starts_with("is not an expression: at 1:"), "{source}: {error}");
             assert!(!error.contains('\n'), "{error}");
         }
     }
@@ -416,23 +369,18 @@ mod tests {
             Err(ConditionFailure::TooCostly)
         );
         let huge = SampleValue::Numbers(vec![0.0; MAX_RESULT_NODES]);
-        assert_eq!(
-            holds("len(result) > 0", &huge),
-            Err(ConditionFailure::TooLarge)
-        );
+        assert_eq!(holds("len(result) > 0", &huge), Err(ConditionFailure::TooLarge));
     }
 
     #[test]
     fn the_deepest_condition_that_is_let_in_fits_the_stack_of_a_small_thread() {
         let chain = format!("result{} > 0", " + 1".repeat(39));
         let nested = format!("{}result > 0{}", "(".repeat(12), ")".repeat(12));
-        let worker = std::thread::Builder::new()
-            .stack_size(3 << 19)
-            .spawn(move || {
-                for source in [chain, nested] {
-                    assert_eq!(holds(&source, &SampleValue::Number(1.0)), Ok(true));
-                }
-            });
+        let worker = std::thread::Builder::new().stack_size(3 << 19).spawn(move || {
+            for source in [chain, nested] {
+                assert_eq!(holds(&source, &SampleValue::Number(1.0)), Ok(true));
+            }
+        });
         worker.unwrap().join().unwrap();
     }
 
@@ -496,10 +444,7 @@ mod tests {
                     inner.clone()
                 )
                     .prop_map(|(a, op, b)| format!("{a} {op} {b}")),
-                (
-                    prop::sample::select(functions),
-                    prop::collection::vec(inner.clone(), 0..3)
-                )
+                (prop::sample::select(functions), prop::collection::vec(inner.clone(), 0..3))
                     .prop_map(|(name, args)| format!("{name}({})", args.join(", "))),
                 (inner.clone(), inner.clone(), inner.clone())
                     .prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),

@@ -17,7 +17,7 @@ pub struct GitRevert {
     pub approval: Option<GitApproval>,
     /// Which failures are reverted. Default: `AnalysisFailed` alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub on: Vec<GitRevertCause>,
+    pub causes: Vec<GitRevertCause>,
     /// Where Git declares this Rollout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<GitSource>,

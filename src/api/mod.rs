@@ -3,10 +3,12 @@
 
 pub mod analysis;
 pub mod conditions;
+pub mod crd;
 pub mod git_revert;
 pub mod metrics_source;
 pub mod names;
 pub mod objects;
+pub mod rbac;
 pub mod rollout;
 pub mod status;
 pub mod traffic_routing;

@@ -3,7 +3,8 @@
 //! The rules: when to claim, renew, wait and step down. They are pure; `controller::elector` carries
 //! them out. Whether a holder is dead is judged by how long its record has looked the same *here*,
 //! never by its timestamps, which come from another clock (the rule of client-go's
-//! `leaderelection`). Every claim raises `leaseTransitions`, which thereby numbers the leaderships.
+//! `leaderelection`). Every claim raises `leaseTransitions`, which thereby numbers the leaderships,
+//! without being their count.
 
 use std::time::Duration;
 
@@ -177,7 +178,10 @@ pub enum LeaseAction {
     StepDown(LossReason),
 }
 
-/// What `me` does, knowing `seen`, at `now`. `fresh_term` is the term of a Lease that has to be created.
+/// What `me` does, knowing `seen`, at `now`.
+///
+/// A new term is above every term that was seen, and at least `fresh_term`, which comes from a clock:
+/// thus terms do not start over when somebody deletes the Lease.
 ///
 /// An absent Lease is never claimed at once: whoever held it before it was deleted does not know yet,
 /// and may write until its deadline. Nor is absence watched for a while, since it has no version by
@@ -208,8 +212,8 @@ pub fn decide(me: &Contender, seen: &Seen, now: Instant, fresh_term: u32) -> Lea
             let own = record.holder == me.identity && unsure_of == Some(record.term);
             let respected = record.respected_for(me.timings.lease);
             let until = seen.since + if own { Duration::ZERO } else { respected };
+            let term = record.term.saturating_add(1).max(me.lowest_term).max(fresh_term);
             // Terms that objects would not be believed start over; see `Epoch::MAX_TERM`.
-            let term = record.term.saturating_add(1).max(me.lowest_term);
             let term = if term > Epoch::MAX_TERM { fresh_term } else { term };
             if now >= until { LeaseAction::Claim { term } } else { LeaseAction::Wait { until } }
         }
@@ -272,7 +276,8 @@ mod tests {
             LeaseAction::Claim { term } => term,
             other => panic!("{other:?}"),
         };
-        assert_eq!(term(&me, held_by("other", 15, 3)), 4);
+        assert_eq!(term(&me, held_by("other", 15, 700)), 701);
+        assert_eq!(term(&me, held_by("other", 15, 3)), 500);
         assert_eq!(term(&me, held_by("other", 15, u32::MAX)), 500, "absurd, starts over");
         let absent = Seen { record: None, since };
         assert_eq!(decide(&me, &absent, later, 500), LeaseAction::Prepare { term: 500 });

@@ -4,3 +4,6 @@
 pub mod elector;
 pub mod http;
 pub mod lease;
+pub mod queue;
+mod report;
+pub mod rollouts;

@@ -55,17 +55,10 @@ impl Author {
     /// An author; characters that Git does not allow in names are dropped.
     pub fn new(name: &str, email: &str) -> Self {
         let strip = |text: &str| -> String {
-            clean(text, MAX_VALUE)
-                .chars()
-                .filter(|c| !"<>".contains(*c))
-                .collect()
+            clean(text, MAX_VALUE).chars().filter(|c| !"<>".contains(*c)).collect()
         };
         let or = |text: String, fallback: &str| {
-            if text.trim().is_empty() {
-                fallback.to_owned()
-            } else {
-                text.trim().to_owned()
-            }
+            if text.trim().is_empty() { fallback.to_owned() } else { text.trim().to_owned() }
         };
         Self {
             name: or(strip(name), "Sluice"),
@@ -107,11 +100,7 @@ pub struct CommitFacts<'a> {
 
 /// The whole message.
 pub fn commit_message(facts: &MessageFacts, commit: &CommitFacts<'_>, author: &Author) -> String {
-    let rollout = format!(
-        "{}/{}",
-        clean(&facts.namespace, 63),
-        clean(&facts.name, 253)
-    );
+    let rollout = format!("{}/{}", clean(&facts.namespace, 63), clean(&facts.name, 253));
     let mut message = subject(facts);
     message.push_str(&format!(
         "\n\nRollout {rollout} stopped at {} and went back to\nthe stable pods. This commit makes Git \
@@ -143,11 +132,7 @@ pub fn commit_message(facts: &MessageFacts, commit: &CommitFacts<'_>, author: &A
         message.push_str(&format!("{key}: {}\n", clean(&value, 300)));
     }
     if facts.sign_off {
-        message.push_str(&format!(
-            "Signed-off-by: {} <{}>\n",
-            author.name(),
-            author.email()
-        ));
+        message.push_str(&format!("Signed-off-by: {} <{}>\n", author.name(), author.email()));
     }
     message
 }
@@ -166,21 +151,13 @@ fn trailers(
         ("Sluice-Stable-Template", facts.stable_template.clone()),
     ];
     trailers.extend(facts.cluster.clone().map(|name| ("Sluice-Cluster", name)));
-    trailers.extend(
-        facts
-            .analysis_run
-            .clone()
-            .map(|name| ("Sluice-Analysis-Run", name)),
-    );
+    trailers.extend(facts.analysis_run.clone().map(|name| ("Sluice-Analysis-Run", name)));
     trailers
 }
 
 fn subject(facts: &MessageFacts) -> String {
     let (namespace, name) = (clean(&facts.namespace, 63), clean(&facts.name, 253));
-    let (stable, failed) = (
-        clean(&facts.stable_version, 60),
-        clean(&facts.failed_version, 60),
-    );
+    let (stable, failed) = (clean(&facts.stable_version, 60), clean(&facts.failed_version, 60));
     // The longest form that fits.
     let forms = [
         format!("revert({namespace}/{name}): restore {stable}, canary of {failed} failed"),
@@ -198,11 +175,7 @@ fn subject(facts: &MessageFacts) -> String {
 fn names(files: &[String]) -> String {
     let shown = files.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     let count = files.len();
-    if count > 3 {
-        format!("{shown} and {} more", count - 3)
-    } else {
-        shown
-    }
+    if count > 3 { format!("{shown} and {} more", count - 3) } else { shown }
 }
 
 /// A line of the body: cleaned, and never of the form `Word: ...` that a parser could take for a
@@ -210,11 +183,7 @@ fn names(files: &[String]) -> String {
 fn body_line(text: &str) -> String {
     let text = clean(text, MAX_VALUE);
     let text = text.trim_start_matches(['#', '>', '-', ' ']);
-    if text.starts_with("From ") {
-        format!(" {text}")
-    } else {
-        text.to_owned()
-    }
+    if text.starts_with("From ") { format!(" {text}") } else { text.to_owned() }
 }
 
 /// A value on one line: control characters and line separators become blanks; cut to `max`
@@ -228,19 +197,11 @@ pub fn clean(text: &str, max: usize) -> String {
         .filter(|c| !is_hidden(*c))
         .map(|c| if is_break(c) { ' ' } else { c })
         .collect();
-    let cleaned = blanked
-        .split(' ')
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let cleaned = blanked.split(' ').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     if cleaned.chars().count() <= max {
         cleaned
     } else {
-        cleaned
-            .chars()
-            .take(max.saturating_sub(3))
-            .chain("...".chars())
-            .collect()
+        cleaned.chars().take(max.saturating_sub(3)).chain("...".chars()).collect()
     }
 }
 
@@ -310,30 +271,19 @@ mod tests {
         bad.cluster = Some(evil.into());
         bad.analysis_run = Some(evil.into());
         let message = write(&bad);
-        let ids = message
-            .lines()
-            .filter(|line| line.starts_with("Sluice-Revert-Id:"))
-            .count();
+        let ids = message.lines().filter(|line| line.starts_with("Sluice-Revert-Id:")).count();
         // The forged measurement is a line of the body, outside of the last paragraph.
         assert!(ids <= 2);
         let real = RevertId::new("uid", &TemplateDigest::from_annotation("d"), &commit('b'));
         assert_eq!(trailer(&message, "Sluice-Revert-Id"), Some(real.as_str()));
-        let signed = message
-            .lines()
-            .filter(|line| line.starts_with("Signed-off-by:"));
-        assert_eq!(
-            signed.collect::<Vec<_>>(),
-            ["Signed-off-by: Sluice <sluice@localhost>"]
-        );
+        let signed = message.lines().filter(|line| line.starts_with("Signed-off-by:"));
+        assert_eq!(signed.collect::<Vec<_>>(), ["Signed-off-by: Sluice <sluice@localhost>"]);
     }
 
     #[test]
     fn a_trailer_is_read_from_the_last_paragraph_only() {
         assert_eq!(trailer("a\n\nKey: 1\n\nbody", "Key"), None);
-        assert_eq!(
-            trailer("a\n\nbody\n\nOther: 2\nkey:  1 \n", "Key"),
-            Some("1")
-        );
+        assert_eq!(trailer("a\n\nbody\n\nOther: 2\nkey:  1 \n", "Key"), Some("1"));
         assert_eq!(trailer("", "Key"), None);
     }
 

@@ -34,9 +34,7 @@ impl RevertId {
 
     /// An identity that was read from status or from a commit, if it has the right form.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_hex = text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let is_hex = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         (is_hex && text.len() == 32).then(|| Self(text.to_owned()))
     }
 

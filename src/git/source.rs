@@ -141,15 +141,11 @@ impl GitUrl {
             return match scheme.to_ascii_lowercase().as_str() {
                 "https" => Self::parse_authority(Transport::Https, rest),
                 "ssh" => Self::parse_authority(Transport::Ssh, rest),
-                other => Err(InvalidSource::Transport {
-                    scheme: other.to_owned(),
-                }),
+                other => Err(InvalidSource::Transport { scheme: other.to_owned() }),
             };
         }
         if let Some((helper, _)) = text.split_once("::") {
-            return Err(InvalidSource::Transport {
-                scheme: helper.to_owned(),
-            });
+            return Err(InvalidSource::Transport { scheme: helper.to_owned() });
         }
         Self::parse_scp(text)
     }
@@ -164,20 +160,10 @@ impl GitUrl {
             Transport::Https => "https",
             Transport::Ssh => "ssh",
         };
-        let at = user
-            .as_ref()
-            .map(|user| format!("{user}@"))
-            .unwrap_or_default();
+        let at = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         let colon = port.map(|port| format!(":{port}")).unwrap_or_default();
         let text = format!("{scheme}://{at}{}{colon}/{path}", bracketed(&host));
-        Ok(Self {
-            transport,
-            user,
-            host,
-            port,
-            path: path.to_owned(),
-            text,
-        })
+        Ok(Self { transport, user, host, port, path: path.to_owned(), text })
     }
 
     fn parse_scp(text: &str) -> Result<Self, InvalidSource> {
@@ -194,19 +180,9 @@ impl GitUrl {
         let host = host.to_ascii_lowercase();
         check_host(&host)?;
         check_repository_path(path)?;
-        let at = user
-            .as_ref()
-            .map(|user| format!("{user}@"))
-            .unwrap_or_default();
+        let at = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         let text = format!("{at}{host}:{path}");
-        Ok(Self {
-            transport: Transport::Ssh,
-            user,
-            host,
-            port: None,
-            path: path.to_owned(),
-            text,
-        })
+        Ok(Self { transport: Transport::Ssh, user, host, port: None, path: path.to_owned(), text })
     }
 
     /// How the repository is reached.
@@ -291,11 +267,7 @@ fn is_url_byte(byte: u8) -> bool {
 }
 
 fn bracketed(host: &str) -> String {
-    if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    }
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 fn split_user(
@@ -311,14 +283,8 @@ fn split_user(
     if user.starts_with('-') {
         return Err(InvalidSource::LeadingDash { part: "user" });
     }
-    if user.is_empty()
-        || !user
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-    {
-        return Err(malformed(
-            "the SSH user may hold only letters, digits, `-`, `.` and `_`",
-        ));
+    if user.is_empty() || !user.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
+        return Err(malformed("the SSH user may hold only letters, digits, `-`, `.` and `_`"));
     }
     Ok((Some(user.to_owned()), host))
 }
@@ -326,13 +292,8 @@ fn split_user(
 fn split_port(host_port: &str) -> Result<(String, Option<u16>), InvalidSource> {
     let (host, port) = if let Some(rest) = host_port.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or(malformed("`[` without `]`"))?;
-        host.parse::<Ipv6Addr>()
-            .map_err(|_| malformed("the IPv6 address cannot be read"))?;
-        (
-            host,
-            rest.strip_prefix(':')
-                .or(if rest.is_empty() { None } else { Some("x") }),
-        )
+        host.parse::<Ipv6Addr>().map_err(|_| malformed("the IPv6 address cannot be read"))?;
+        (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("x") }))
     } else {
         match host_port.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -359,9 +320,7 @@ fn check_host(host: &str) -> Result<(), InvalidSource> {
     let is_label = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if host.len() <= 253 && host.split('.').all(is_label) {
         Ok(())
@@ -400,10 +359,7 @@ impl BranchName {
         check_length("branch", text)?;
         match broken_branch_rule(text) {
             None => Ok(Self(text.to_owned())),
-            Some(reason) => Err(InvalidSource::Branch {
-                branch: cut(text),
-                reason,
-            }),
+            Some(reason) => Err(InvalidSource::Branch { branch: cut(text), reason }),
         }
     }
 
@@ -440,10 +396,7 @@ fn broken_branch_rule(text: &str) -> Option<&'static str> {
     if text.contains("..") || text.contains("@{") {
         return Some("it contains `..` or `@{`");
     }
-    if text
-        .chars()
-        .any(|c| c.is_control() || " ~^:?*[\\".contains(c))
-    {
+    if text.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c)) {
         return Some("it contains a blank, a control character or one of ~^:?*[\\");
     }
     let is_bad_part = |part: &str| {
@@ -479,10 +432,7 @@ impl RepoPath {
         let stripped = stripped.strip_suffix('/').unwrap_or(stripped);
         match broken_path_rule(stripped) {
             None => Ok(Self(stripped.to_owned())),
-            Some(reason) => Err(InvalidSource::Path {
-                path: cut(text),
-                reason,
-            }),
+            Some(reason) => Err(InvalidSource::Path { path: cut(text), reason }),
         }
     }
 
@@ -492,10 +442,7 @@ impl RepoPath {
     /// # Errors
     /// [`InvalidSource::Path`] if it leaves the repository or is not a relative path.
     pub fn resolve(&self, relative: &str) -> Result<Self, InvalidSource> {
-        let refuse = |reason| InvalidSource::Path {
-            path: cut(relative),
-            reason,
-        };
+        let refuse = |reason| InvalidSource::Path { path: cut(relative), reason };
         if relative.starts_with('/') {
             return Err(refuse("it is absolute"));
         }
@@ -504,9 +451,7 @@ impl RepoPath {
             match part {
                 "" | "." => {}
                 ".." => {
-                    parts
-                        .pop()
-                        .ok_or_else(|| refuse("it leaves the repository"))?;
+                    parts.pop().ok_or_else(|| refuse("it leaves the repository"))?;
                 }
                 name => parts.push(name),
             }
@@ -526,26 +471,19 @@ impl RepoPath {
 
     /// The last part; empty for the root.
     pub fn file_name(&self) -> &str {
-        self.0
-            .rsplit_once('/')
-            .map_or(self.0.as_str(), |(_, name)| name)
+        self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, name)| name)
     }
 
     /// The directory that holds this path; the root for the root.
     pub fn parent(&self) -> Self {
-        self.0
-            .rsplit_once('/')
-            .map_or_else(Self::root, |(parent, _)| Self(parent.to_owned()))
+        self.0.rsplit_once('/').map_or_else(Self::root, |(parent, _)| Self(parent.to_owned()))
     }
 
     /// Whether this path is `directory` or lies below it.
     pub fn is_within(&self, directory: &Self) -> bool {
         directory.is_root()
             || self == directory
-            || self
-                .0
-                .strip_prefix(&directory.0)
-                .is_some_and(|rest| rest.starts_with('/'))
+            || self.0.strip_prefix(&directory.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// This directory's child `name`.
@@ -553,11 +491,7 @@ impl RepoPath {
     /// # Errors
     /// As [`RepoPath::parse`].
     pub fn join(&self, name: &str) -> Result<Self, InvalidSource> {
-        if self.is_root() {
-            Self::parse(name)
-        } else {
-            Self::parse(&format!("{}/{name}", self.0))
-        }
+        if self.is_root() { Self::parse(name) } else { Self::parse(&format!("{}/{name}", self.0)) }
     }
 
     /// The parts between slashes.
@@ -596,8 +530,7 @@ fn broken_path_rule(path: &str) -> Option<&'static str> {
 
 /// `.git` in any case, and the short name that it has on FAT and NTFS.
 fn is_git_directory(part: &str) -> bool {
-    part.trim_end_matches(['.', ' '])
-        .eq_ignore_ascii_case(".git")
+    part.trim_end_matches(['.', ' ']).eq_ignore_ascii_case(".git")
         || part.eq_ignore_ascii_case("git~1")
 }
 
@@ -621,9 +554,7 @@ impl AllowedHosts {
             .into_iter()
             .map(|pattern| {
                 if pattern.is_empty() || !pattern.bytes().all(is_pattern_byte) {
-                    return Err(InvalidSource::HostPattern {
-                        pattern: cut(pattern),
-                    });
+                    return Err(InvalidSource::HostPattern { pattern: cut(pattern) });
                 }
                 Ok(pattern.to_ascii_lowercase())
             })
@@ -642,24 +573,14 @@ impl AllowedHosts {
             .0
             .iter()
             .any(|pattern| matches_glob(pattern, &host) || matches_glob(pattern, &host_port));
-        if is_allowed {
-            Ok(())
-        } else {
-            Err(InvalidSource::HostNotAllowed { host })
-        }
+        if is_allowed { Ok(()) } else { Err(InvalidSource::HostNotAllowed { host }) }
     }
 }
 
 impl Default for AllowedHosts {
     /// The public forges.
     fn default() -> Self {
-        let hosts = [
-            "github.com",
-            "gitlab.com",
-            "bitbucket.org",
-            "dev.azure.com",
-            "codeberg.org",
-        ];
+        let hosts = ["github.com", "gitlab.com", "bitbucket.org", "dev.azure.com", "codeberg.org"];
         Self(hosts.map(str::to_owned).to_vec())
     }
 }
@@ -674,10 +595,11 @@ fn matches_glob(pattern: &str, text: &str) -> bool {
     while let Some(piece) = pieces.next() {
         let is_last = pieces.peek().is_none();
         // At least one character belongs to the star.
-        let Some(after_one) = rest.char_indices().nth(1).map_or_else(
-            || (!rest.is_empty()).then_some(""),
-            |(at, _)| rest.get(at..),
-        ) else {
+        let Some(after_one) = rest
+            .char_indices()
+            .nth(1)
+            .map_or_else(|| (!rest.is_empty()).then_some(""), |(at, _)| rest.get(at..))
+        else {
             return false;
         };
         if is_last {
@@ -738,26 +660,11 @@ mod tests {
     #[test]
     fn https_ssh_and_scp_addresses_are_accepted_and_normalised() {
         for (text, normal) in [
-            (
-                "https://github.com/acme/env.git",
-                "https://github.com/acme/env.git",
-            ),
-            (
-                "HTTPS://Git.Example.COM:8443/x",
-                "https://git.example.com:8443/x",
-            ),
-            (
-                "https://[2001:db8::1]:8443/x.git",
-                "https://[2001:db8::1]:8443/x.git",
-            ),
-            (
-                "ssh://git@github.com/acme/env.git",
-                "ssh://git@github.com/acme/env.git",
-            ),
-            (
-                "ssh://git@host.example:2222/x",
-                "ssh://git@host.example:2222/x",
-            ),
+            ("https://github.com/acme/env.git", "https://github.com/acme/env.git"),
+            ("HTTPS://Git.Example.COM:8443/x", "https://git.example.com:8443/x"),
+            ("https://[2001:db8::1]:8443/x.git", "https://[2001:db8::1]:8443/x.git"),
+            ("ssh://git@github.com/acme/env.git", "ssh://git@github.com/acme/env.git"),
+            ("ssh://git@host.example:2222/x", "ssh://git@host.example:2222/x"),
             ("git@github.com:acme/env.git", "git@github.com:acme/env.git"),
             ("host.example:env.git", "host.example:env.git"),
         ] {
@@ -809,11 +716,7 @@ mod tests {
             ("ssh://host/-x", "path"),
             ("--upload-pack=x", "host"),
         ] {
-            assert_eq!(
-                GitUrl::parse(text),
-                Err(InvalidSource::LeadingDash { part }),
-                "{text}"
-            );
+            assert_eq!(GitUrl::parse(text), Err(InvalidSource::LeadingDash { part }), "{text}");
         }
     }
 
@@ -898,9 +801,7 @@ mod tests {
         assert!(overlay.resolve("../../../..").is_err());
         assert!(overlay.resolve("/etc").is_err());
         assert!(
-            RepoPath::parse("apps/webshop")
-                .unwrap()
-                .is_within(&RepoPath::parse("apps").unwrap())
+            RepoPath::parse("apps/webshop").unwrap().is_within(&RepoPath::parse("apps").unwrap())
         );
         assert!(
             !RepoPath::parse("apps/webshop")
@@ -922,9 +823,7 @@ mod tests {
         assert!(!check("https://git.local/x"));
         assert!(AllowedHosts::parse(["a b"]).is_err());
         assert!(
-            AllowedHosts::default()
-                .check(&GitUrl::parse("git@github.com:a/b").unwrap())
-                .is_ok()
+            AllowedHosts::default().check(&GitUrl::parse("git@github.com:a/b").unwrap()).is_ok()
         );
     }
 
@@ -947,15 +846,9 @@ mod tests {
         for good in ["10.0.0.1", "140.82.121.4", "2001:db8::1", "fd00::1"] {
             assert!(rule.refusal(good.parse().unwrap()).is_none(), "{good}");
         }
-        let loopback = AddressRule {
-            permit_loopback: true,
-        };
+        let loopback = AddressRule { permit_loopback: true };
         assert!(loopback.refusal("127.0.0.1".parse().unwrap()).is_none());
-        assert!(
-            loopback
-                .refusal("169.254.169.254".parse().unwrap())
-                .is_some()
-        );
+        assert!(loopback.refusal("169.254.169.254".parse().unwrap()).is_some());
     }
 
     proptest! {

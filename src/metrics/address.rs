@@ -180,19 +180,18 @@ impl Range {
 /// The address that is really reached: IPv4 in its IPv6 disguises (mapped, NAT64, 6to4).
 fn effective(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
-    let [a, b, c, d, e, f, high, low] = v6.segments();
     let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        IpAddr::V4(Ipv4Addr::from_bits(
+            (u32::from(high) << 16) | u32::from(low),
+        ))
     };
     if let Some(v4) = v6.to_ipv4_mapped() {
         IpAddr::V4(v4)
-    } else if [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0] {
-        embedded(high, low)
-    } else if a == 0x2002 {
-        embedded(b, c)
     } else {
-        ip
+        match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => embedded(high, low),
+            _ => ip,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::api::values::IntOrString;
 /// Time limit of a source that names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit of an address in a template.
-const INLINE_TIMEOUT: Duration = Duration::from_secs(120);
+const INLINE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How requests identify themselves.
 #[derive(Clone)]

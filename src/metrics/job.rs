@@ -209,11 +209,8 @@ fn metadata(call: &JobCall) -> BTreeMap<String, String> {
 /// Name of the Job: the run's name, shortened, a digest of run and metric, the ordinal number.
 pub fn job_name(call: &JobCall) -> String {
     let digest = Sha256::digest(format!("{}/{}", call.owner.run_uid, call.metric));
-    let short: String = digest
-        .iter()
-        .take(5)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let [first, second, third, fourth, fifth, ..] = <[u8; 32]>::from(digest);
+    let short = format!("{first:02x}{second:02x}{third:02x}{fourth:02x}{fifth:02x}");
     let tail = format!("-{short}-{}", call.ordinal);
     let head: String = call
         .owner

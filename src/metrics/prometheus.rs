@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use prometheus_http_query::response::{Data, PromqlResult};
+use prometheus_http_query::response::{Data, PromqlResult, Sample as PointSample};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -90,13 +90,14 @@ async fn ask(
 ) -> Result<Answer, MeasureError> {
     let client = transport.client(endpoint)?;
     let headers = transport.headers(endpoint).await?;
-    let client =
-        prometheus_http_query::Client::from(client, endpoint.base.as_str()).map_err(|error| {
-            MeasureError::Unusable(format!(
-                "the address cannot be used: {}",
-                root_cause(&error)
-            ))
-        })?;
+    // The crate joins paths as texts, so a slash at the end would be doubled.
+    let base = endpoint.base.as_str().trim_end_matches('/');
+    let client = prometheus_http_query::Client::from(client, base).map_err(|error| {
+        MeasureError::Unusable(format!(
+            "the address cannot be used: {}",
+            root_cause(&error)
+        ))
+    })?;
     let answer = send(
         &client,
         &headers,
@@ -255,7 +256,7 @@ fn value_of(data: Value) -> Result<SampleValue, MeasureError> {
         Data::Matrix(series) => SampleValue::Numbers(
             series
                 .iter()
-                .flat_map(|one| one.samples().iter().map(|point| point.value()))
+                .flat_map(|one| one.samples().iter().map(PointSample::value))
                 .collect(),
         ),
     })

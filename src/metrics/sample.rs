@@ -37,10 +37,7 @@ pub struct Sample {
 
 impl From<SampleValue> for Sample {
     fn from(value: SampleValue) -> Self {
-        Self {
-            value,
-            metadata: BTreeMap::new(),
-        }
+        Self { value, metadata: BTreeMap::new() }
     }
 }
 

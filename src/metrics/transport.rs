@@ -33,7 +33,7 @@ const MAX_CACHED: usize = 64;
 /// A token is renewed this long before it ends.
 const TOKEN_MARGIN: Duration = Duration::from_secs(30);
 /// Life of a token whose server does not say.
-const DEFAULT_TOKEN_LIFE: Duration = Duration::from_secs(300);
+const DEFAULT_TOKEN_LIFE: Duration = Duration::from_mins(5);
 
 type CacheKey = [u8; 32];
 

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::watcher::{self, Event};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -189,7 +190,7 @@ impl Cache {
         Some(Change { plural: self.resource.plural.clone(), key, object, is_new })
     }
 
-    fn apply(&self, event: Event<DynamicObject>) -> Vec<Change> {
+    fn apply<K: ResourceExt + Serialize>(&self, event: Event<K>) -> Vec<Change> {
         match event {
             Event::Init => {
                 self.write().relist = Some(BTreeSet::new());
@@ -314,7 +315,7 @@ fn is_older(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn to_value(object: DynamicObject) -> Option<Value> {
+fn to_value(object: impl Serialize) -> Option<Value> {
     let mut value = serde_json::to_value(object).ok()?;
     trim(&mut value);
     Some(value)
@@ -327,7 +328,7 @@ fn trim(object: &mut Value) {
     }
 }
 
-/// Keeps a cache up to date until `stop`.
+/// Keeps a cache of whole objects up to date until `stop`.
 pub async fn run(
     cache: Arc<Cache>,
     client: Client,
@@ -336,14 +337,39 @@ pub async fn run(
     changes: mpsc::UnboundedSender<Change>,
     stop: CancellationToken,
 ) {
-    let api: Api<DynamicObject> = match &scope {
-        Scope::Cluster => Api::all_with(client, cache.resource()),
-        Scope::Namespace(namespace) => {
-            Api::namespaced_with(client, namespace, cache.resource())
-        }
-    };
+    let api: Api<DynamicObject> = api(client, &scope, cache.resource());
     let stream = watcher::watcher(api, config).default_backoff();
-    let mut stream = std::pin::pin!(stream.into_stream());
+    follow(&cache, stream, &changes, &stop).await;
+}
+
+/// Keeps a cache of metadata up to date until `stop`.
+pub async fn run_metadata(
+    cache: Arc<Cache>,
+    client: Client,
+    scope: Scope,
+    config: watcher::Config,
+    changes: mpsc::UnboundedSender<Change>,
+    stop: CancellationToken,
+) {
+    let api: Api<DynamicObject> = api(client, &scope, cache.resource());
+    let stream = watcher::metadata_watcher(api, config).default_backoff();
+    follow(&cache, stream, &changes, &stop).await;
+}
+
+fn api(client: Client, scope: &Scope, resource: &ApiResource) -> Api<DynamicObject> {
+    match scope {
+        Scope::Cluster => Api::all_with(client, resource),
+        Scope::Namespace(namespace) => Api::namespaced_with(client, namespace, resource),
+    }
+}
+
+async fn follow<K: ResourceExt + Serialize>(
+    cache: &Cache,
+    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    changes: &mpsc::UnboundedSender<Change>,
+    stop: &CancellationToken,
+) {
+    let mut stream = std::pin::pin!(stream);
     loop {
         let event = tokio::select! {
             biased;

@@ -341,7 +341,7 @@ fn clean_up(view: &View<'_>) -> Vec<Action> {
     let mut finished: Vec<_> = view
         .runs()
         .iter()
-        .filter(|run| runs::is_final(&run.verdict) && run.attempt != Some(view.memory.attempt))
+        .filter(|run| run.verdict.is_final() && run.attempt != Some(view.memory.attempt))
         .collect();
     finished.sort_by_key(|run| std::cmp::Reverse((run.created_at, run.name.clone())));
     let (good, bad): (Vec<_>, Vec<_>) =

@@ -299,8 +299,6 @@ pub struct PodFact {
     pub name: String,
     /// Its revision.
     pub revision: Revision,
-    /// Whether it is ready.
-    pub is_ready: bool,
     /// Whether it is being deleted.
     pub is_terminating: bool,
     /// When it was created.

@@ -109,7 +109,7 @@ pub(super) fn superfluous<'a>(view: &View<'a>) -> Vec<&'a RunFact> {
     let wanted = wanted(view);
     view.runs()
         .iter()
-        .filter(|run| !run.terminate && !is_final(&run.verdict))
+        .filter(|run| !run.terminate && !run.verdict.is_final())
         .filter(|run| {
             let is_of_attempt = run.attempt == Some(view.memory.attempt);
             let is_wanted = run.slot.is_some_and(|slot| wanted.contains(&slot));
@@ -207,18 +207,6 @@ pub(super) fn label_value(name: &str) -> String {
     let head: String = name.chars().take(52).collect();
     let tail: String = digest.as_str().chars().take(10).collect();
     format!("{head}-{tail}")
-}
-
-/// Whether a run has ended.
-pub(super) fn is_final(verdict: &Verdict) -> bool {
-    match verdict {
-        Verdict::Running { .. } => false,
-        Verdict::Successful
-        | Verdict::Failed { .. }
-        | Verdict::Error { .. }
-        | Verdict::Inconclusive { .. }
-        | Verdict::Terminated => true,
-    }
 }
 
 /// A run's phase and message, for status.

@@ -109,10 +109,7 @@ fn patch(lens: &dyn RouteLens, live: &Value, desired: &Value) -> Result<Change, 
     match guarded_patch(live, desired) {
         Ok(None) => Ok(Change::Nothing),
         Ok(Some(patch)) => Ok(Change::Patch(patch)),
-        Err(source) => Err(WriteError::Unguarded {
-            route: lens.route().to_string(),
-            source,
-        }),
+        Err(source) => Err(WriteError::Unguarded { route: lens.route().to_string(), source }),
     }
 }
 
@@ -154,9 +151,5 @@ pub(super) fn controller_of(live: &Value) -> Option<Controller<'_>> {
         .iter()
         .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?;
     let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or("");
-    Some(Controller {
-        kind: text("kind"),
-        name: text("name"),
-        uid: text("uid"),
-    })
+    Some(Controller { kind: text("kind"), name: text("name"), uid: text("uid") })
 }

@@ -38,9 +38,7 @@ impl ReadyEndpoints {
 
     /// Everything that answers behind the Service, of whatever revision.
     pub fn total(&self) -> u32 {
-        self.by_revision
-            .values()
-            .fold(self.unattributed, |sum, n| sum.saturating_add(*n))
+        self.by_revision.values().fold(self.unattributed, |sum, n| sum.saturating_add(*n))
     }
 
     /// Whether something answers and all of it is of `revision`.
@@ -75,24 +73,17 @@ pub fn ready_endpoints(
 ) -> Result<ReadyEndpoints, MalformedSlice> {
     let mut by_pod: BTreeMap<&str, Entry> = BTreeMap::new();
     let mut ready = ReadyEndpoints::default();
-    for slice in slices
-        .iter()
-        .filter(|slice| service_of(slice) == Some(service))
-    {
+    for slice in slices.iter().filter(|slice| service_of(slice) == Some(service)) {
         let slice = Slice { service, slice };
         let has_ports = !slice.list(slice.slice.get("ports"), "ports")?.is_empty();
-        for (idx, endpoint) in slice
-            .list(slice.slice.get("endpoints"), "endpoints")?
-            .iter()
-            .enumerate()
+        for (idx, endpoint) in
+            slice.list(slice.slice.get("endpoints"), "endpoints")?.iter().enumerate()
         {
             let is_ready = slice.is_ready(idx, endpoint)?;
             match pod_of(endpoint).filter(|name| pods.contains_key(*name)) {
                 Some(name) => {
-                    let entry = by_pod.entry(name).or_insert(Entry {
-                        is_ready: true,
-                        has_ports: false,
-                    });
+                    let entry =
+                        by_pod.entry(name).or_insert(Entry { is_ready: true, has_ports: false });
                     entry.is_ready &= is_ready;
                     entry.has_ports |= has_ports;
                 }
@@ -148,36 +139,20 @@ impl<'a> Slice<'a> {
     }
 
     fn malformed(&self, field: String, expected: &'static str) -> MalformedSlice {
-        let slice = self
-            .slice
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or("");
+        let slice = self.slice.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("");
         let (slice, service) = (slice.to_owned(), self.service.to_owned());
-        MalformedSlice {
-            slice,
-            service,
-            field,
-            expected,
-        }
+        MalformedSlice { slice, service, field, expected }
     }
 }
 
 fn service_of(slice: &Value) -> Option<&str> {
-    slice
-        .get("metadata")?
-        .get("labels")?
-        .get(SERVICE_LABEL)?
-        .as_str()
+    slice.get("metadata")?.get("labels")?.get(SERVICE_LABEL)?.as_str()
 }
 
 fn pod_of(endpoint: &Value) -> Option<&str> {
     let target = endpoint.get("targetRef")?;
     let is_pod = target.get("kind").and_then(Value::as_str) == Some("Pod");
-    target
-        .get("name")
-        .and_then(Value::as_str)
-        .filter(|_| is_pod)
+    target.get("name").and_then(Value::as_str).filter(|_| is_pod)
 }
 
 #[cfg(test)]
@@ -211,20 +186,8 @@ mod tests {
     #[test]
     fn ready_endpoints_are_counted_by_revision_and_absent_conditions_mean_ready() {
         let ready = count(&[
-            slice(
-                "web",
-                &[
-                    endpoint("a1", json!({})),
-                    endpoint("b1", json!({"ready": true})),
-                ],
-            ),
-            slice(
-                "web",
-                &[
-                    endpoint("a2", json!({"ready": false})),
-                    endpoint("zz", json!({})),
-                ],
-            ),
+            slice("web", &[endpoint("a1", json!({})), endpoint("b1", json!({"ready": true}))]),
+            slice("web", &[endpoint("a2", json!({"ready": false})), endpoint("zz", json!({}))]),
             slice("other", &[endpoint("a2", json!({}))]),
         ]);
         let (a, b) = (Revision::from_label("aaa"), Revision::from_label("bbb"));
@@ -240,14 +203,8 @@ mod tests {
             "web",
             &[
                 endpoint("a1", json!({"ready": true, "serving": false})),
-                endpoint(
-                    "a2",
-                    json!({"ready": true, "serving": true, "terminating": true}),
-                ),
-                endpoint(
-                    "b1",
-                    json!({"ready": true, "serving": null, "terminating": false}),
-                ),
+                endpoint("a2", json!({"ready": true, "serving": true, "terminating": true})),
+                endpoint("b1", json!({"ready": true, "serving": null, "terminating": false})),
             ],
         )]);
         assert!(ready.is_only(&Revision::from_label("bbb")));
@@ -256,17 +213,8 @@ mod tests {
     #[test]
     fn a_pod_in_two_slices_counts_once_and_only_if_ready_in_both() {
         let ready = count(&[
-            slice(
-                "web",
-                &[endpoint("a1", json!({})), endpoint("b1", json!({}))],
-            ),
-            slice(
-                "web",
-                &[
-                    endpoint("a1", json!({})),
-                    endpoint("b1", json!({"ready": false})),
-                ],
-            ),
+            slice("web", &[endpoint("a1", json!({})), endpoint("b1", json!({}))]),
+            slice("web", &[endpoint("a1", json!({})), endpoint("b1", json!({"ready": false}))]),
         ]);
         assert_eq!(ready.of(&Revision::from_label("aaa")), 1);
         assert_eq!(ready.of(&Revision::from_label("bbb")), 0);

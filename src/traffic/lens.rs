@@ -128,16 +128,12 @@ impl RouteRef {
 
     /// The API group; empty for the core group.
     pub fn group(&self) -> &str {
-        self.api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group)
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
     /// The version within the group.
     pub fn version(&self) -> &str {
-        self.api_version
-            .split_once('/')
-            .map_or(self.api_version.as_str(), |(_, version)| version)
+        self.api_version.split_once('/').map_or(self.api_version.as_str(), |(_, version)| version)
     }
 }
 
@@ -290,17 +286,11 @@ impl ReadError {
         match self {
             Self::NotFound { .. } => Some(Split::all_stable(total)),
             Self::Disagree { highest, .. } => Some(*highest),
-            Self::NoTraffic {
-                highest_elsewhere, ..
-            } => Some(*highest_elsewhere),
-            Self::MissingBackend {
-                is_canary_reachable,
-                ..
+            Self::NoTraffic { highest_elsewhere, .. } => Some(*highest_elsewhere),
+            Self::MissingBackend { is_canary_reachable, .. }
+            | Self::NoBackends { is_canary_reachable, .. } => {
+                (!is_canary_reachable).then(|| Split::all_stable(total))
             }
-            | Self::NoBackends {
-                is_canary_reachable,
-                ..
-            } => (!is_canary_reachable).then(|| Split::all_stable(total)),
             Self::NoSuchRule { .. } | Self::Duplicate { .. } | Self::Malformed { .. } => None,
         }
     }

@@ -151,10 +151,7 @@ impl Registered {
 
 /// Every field under `trafficRouting` in `object` that is in Argo Rollouts' schema but not built.
 pub fn unbuilt_fields(object: &Value) -> Vec<&'static str> {
-    UNBUILT
-        .into_iter()
-        .filter(|field| object.get(field).is_some_and(|v| !v.is_null()))
-        .collect()
+    UNBUILT.into_iter().filter(|field| object.get(field).is_some_and(|v| !v.is_null())).collect()
 }
 
 #[cfg(test)]
@@ -189,11 +186,7 @@ mod tests {
         let routes: Vec<_> = lenses.iter().map(|lens| lens.route().to_string()).collect();
         assert_eq!(
             routes,
-            [
-                "HTTPRoute `web`",
-                "Ingress `shop-a-canary`",
-                "Ingress `shop-b-canary`"
-            ]
+            ["HTTPRoute `web`", "Ingress `shop-a-canary`", "Ingress `shop-b-canary`"]
         );
         assert_eq!(config.names(), ["gatewayAPI", "nginx"]);
         assert!(config.capabilities().unwrap().weight);
@@ -204,11 +197,7 @@ mod tests {
     fn unbuilt_providers_are_named_and_never_a_built_one() {
         let found = unbuilt_fields(&json!({"istio": {}, "nginx": {}, "managedRoutes": []}));
         assert_eq!(found, ["istio", "managedRoutes"]);
-        assert!(
-            registry()
-                .iter()
-                .all(|entry| !UNBUILT.contains(&entry.field))
-        );
+        assert!(registry().iter().all(|entry| !UNBUILT.contains(&entry.field)));
     }
 
     #[test]
@@ -216,11 +205,7 @@ mod tests {
         for entry in registry() {
             assert!(!entry.rules.is_empty(), "{}", entry.field);
             assert!(!entry.examples.is_empty(), "{}", entry.field);
-            assert!(
-                entry
-                    .docs_row()
-                    .starts_with(&format!("| `{}` |", entry.field))
-            );
+            assert!(entry.docs_row().starts_with(&format!("| `{}` |", entry.field)));
             for example in &entry.examples {
                 assert_eq!(example.config.problems(), vec![], "{}", entry.field);
                 for lens in example.config.lenses(&example_backends()) {

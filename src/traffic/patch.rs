@@ -31,11 +31,7 @@ pub fn guarded_patch(live: &Value, desired: &Value) -> Result<Option<Patch>, Ung
     }
     let mut operations = vec![
         guard(live, ["metadata", "uid"], "metadata.uid")?,
-        guard(
-            live,
-            ["metadata", "resourceVersion"],
-            "metadata.resourceVersion",
-        )?,
+        guard(live, ["metadata", "resourceVersion"], "metadata.resourceVersion")?,
     ];
     operations.append(&mut changes);
     Ok(Some(Patch(operations)))
@@ -47,10 +43,7 @@ fn guard(live: &Value, path: [&str; 2], field: &'static str) -> Result<PatchOper
         .pointer(pointer.as_str())
         .filter(|value| value.as_str().is_some_and(|text| !text.is_empty()))
         .ok_or(Unguarded { field })?;
-    Ok(PatchOperation::Test(TestOperation {
-        path: pointer,
-        value: value.clone(),
-    }))
+    Ok(PatchOperation::Test(TestOperation { path: pointer, value: value.clone() }))
 }
 
 /// Appends the operations that turn `old` into `new` at `path`. Lists of the same length are
@@ -93,18 +86,13 @@ fn collect_object(
     for (key, old_value) in old.iter().filter(|(key, _)| !new.contains_key(*key)) {
         path.push_back(key);
         out.push(test(path, old_value));
-        out.push(PatchOperation::Remove(RemoveOperation {
-            path: path.clone(),
-        }));
+        out.push(PatchOperation::Remove(RemoveOperation { path: path.clone() }));
         path.pop_back();
     }
 }
 
 fn test(path: &PointerBuf, value: &Value) -> PatchOperation {
-    PatchOperation::Test(TestOperation {
-        path: path.clone(),
-        value: value.clone(),
-    })
+    PatchOperation::Test(TestOperation { path: path.clone(), value: value.clone() })
 }
 
 #[cfg(test)]
@@ -165,12 +153,7 @@ mod tests {
                 read["metadata"][field] = bad;
                 let mut desired = read.clone();
                 desired["spec"] = json!({});
-                assert!(
-                    guarded_patch(&read, &desired)
-                        .unwrap_err()
-                        .field
-                        .ends_with(field)
-                );
+                assert!(guarded_patch(&read, &desired).unwrap_err().field.ends_with(field));
             }
         }
     }

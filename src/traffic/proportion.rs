@@ -42,11 +42,7 @@ pub(super) fn share(weights: &Weights, total: u32) -> Option<Split> {
     let (canary, total) = if parts.is_multiple_of(pool) {
         (parts / pool, u64::from(total))
     } else {
-        let divisor = if pool > u64::from(MAX_TOTAL) {
-            gcd(canary, pool)
-        } else {
-            1
-        };
+        let divisor = if pool > u64::from(MAX_TOTAL) { gcd(canary, pool) } else { 1 };
         (canary / divisor, pool / divisor)
     };
     match (u32::try_from(canary), u32::try_from(total)) {
@@ -58,11 +54,7 @@ pub(super) fn share(weights: &Weights, total: u32) -> Option<Split> {
 fn rounded_towards_canary(canary: u64, pool: u64) -> Split {
     let parts = (canary * u64::from(MAX_TOTAL)).div_ceil(pool);
     // Never "all", as long as stable has a part.
-    let most = if canary == pool {
-        MAX_TOTAL
-    } else {
-        MAX_TOTAL - 1
-    };
+    let most = if canary == pool { MAX_TOTAL } else { MAX_TOTAL - 1 };
     Split::saturating(u32::try_from(parts).unwrap_or(most).min(most), MAX_TOTAL)
 }
 
@@ -79,11 +71,7 @@ pub(super) fn divide(now: &Weights, split: Split) -> Result<Weights, Indivisible
         return if has_others {
             Err(Indivisible::EmptyPool)
         } else {
-            Ok(Weights {
-                stable: split.stable(),
-                canary: split.canary(),
-                ..now.clone()
-            })
+            Ok(Weights { stable: split.stable(), canary: split.canary(), ..now.clone() })
         };
     }
     if u64::from(now.canary) * total == u64::from(split.canary()) * pool {
@@ -99,22 +87,13 @@ pub(super) fn divide(now: &Weights, split: Split) -> Result<Weights, Indivisible
     let is_end = split.is_all_stable() || split.is_all_canary();
     let fitting = (exact.fit())
         .or_else(|| exact.coarsest(exact.part).fit())
-        .or_else(|| {
-            exact
-                .coarsest(exact.stable.max(exact.canary))
-                .fit()
-                .filter(|_| is_end)
-        });
+        .or_else(|| exact.coarsest(exact.stable.max(exact.canary)).fit().filter(|_| is_end));
     if let Some(weights) = fitting {
         return Ok(weights);
     }
     if split.is_all_stable() {
         let stable = u32::try_from(pool).unwrap_or(MAX_TOTAL).min(MAX_TOTAL);
-        return Ok(Weights {
-            stable,
-            canary: 0,
-            ..now.clone()
-        });
+        return Ok(Weights { stable, canary: 0, ..now.clone() });
     }
     Err(Indivisible::TooFine)
 }
@@ -155,20 +134,12 @@ impl Scaled {
     /// The weights, if the pool and each of the others stay within [`MAX_TOTAL`]. The whole pool
     /// counts, so that a list which is fine at one step cannot become too fine at a later one.
     fn fit(&self) -> Option<Weights> {
-        let fits = |weight: u64| {
-            u32::try_from(weight)
-                .ok()
-                .filter(|weight| *weight <= MAX_TOTAL)
-        };
+        let fits = |weight: u64| u32::try_from(weight).ok().filter(|weight| *weight <= MAX_TOTAL);
         fits(self.stable + self.canary)?;
         Some(Weights {
             stable: fits(self.stable)?,
             canary: fits(self.canary)?,
-            others: self
-                .others
-                .iter()
-                .map(|weight| fits(*weight))
-                .collect::<Option<_>>()?,
+            others: self.others.iter().map(|weight| fits(*weight)).collect::<Option<_>>()?,
         })
     }
 }
@@ -192,11 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn weights(stable: u32, canary: u32, others: &[u32]) -> Weights {
-        Weights {
-            stable,
-            canary,
-            others: others.to_vec(),
-        }
+        Weights { stable, canary, others: others.to_vec() }
     }
 
     fn split(canary: u32, total: u32) -> Split {
@@ -217,14 +184,8 @@ mod tests {
         let now = weights(90, 0, &[10]);
         assert_eq!(divide(&now, split(5, 100)), Ok(weights(855, 45, &[100])));
         // Without others nobody is scaled: the total is taken over.
-        assert_eq!(
-            divide(&weights(1, 1, &[]), split(5, 100)),
-            Ok(weights(95, 5, &[]))
-        );
-        assert_eq!(
-            divide(&weights(1, 1, &[0]), split(5, 100)),
-            Ok(weights(95, 5, &[0]))
-        );
+        assert_eq!(divide(&weights(1, 1, &[]), split(5, 100)), Ok(weights(95, 5, &[])));
+        assert_eq!(divide(&weights(1, 1, &[0]), split(5, 100)), Ok(weights(95, 5, &[0])));
     }
 
     #[test]
@@ -235,14 +196,8 @@ mod tests {
 
     #[test]
     fn an_empty_pool_beside_other_traffic_is_refused_and_alone_takes_the_total() {
-        assert_eq!(
-            divide(&weights(0, 0, &[1]), split(0, 100)),
-            Err(Indivisible::EmptyPool)
-        );
-        assert_eq!(
-            divide(&weights(0, 0, &[0]), split(5, 100)),
-            Ok(weights(95, 5, &[0]))
-        );
+        assert_eq!(divide(&weights(0, 0, &[1]), split(0, 100)), Err(Indivisible::EmptyPool));
+        assert_eq!(divide(&weights(0, 0, &[0]), split(5, 100)), Ok(weights(95, 5, &[0])));
         assert_eq!(share(&weights(0, 0, &[1]), 100), None);
     }
 
@@ -250,20 +205,11 @@ mod tests {
     fn weights_beyond_the_cap_are_refused_except_at_either_end() {
         let now = weights(999_983, 0, &[999_979]);
         assert_eq!(divide(&now, split(1, 100)), Err(Indivisible::TooFine));
-        assert_eq!(
-            divide(&now, split(100, 100)),
-            Ok(weights(0, 999_983, &[999_979]))
-        );
+        assert_eq!(divide(&now, split(100, 100)), Ok(weights(0, 999_983, &[999_979])));
         let stuck = weights(999_983, 17, &[999_979]);
-        assert_eq!(
-            divide(&stuck, split(0, 100)),
-            Ok(weights(1_000_000, 0, &[999_979]))
-        );
+        assert_eq!(divide(&stuck, split(0, 100)), Ok(weights(1_000_000, 0, &[999_979])));
         let wide = weights(1_000_000, 1_000_000, &[999_979]);
-        assert_eq!(
-            divide(&wide, split(0, 100)),
-            Ok(weights(1_000_000, 0, &[999_979]))
-        );
+        assert_eq!(divide(&wide, split(0, 100)), Ok(weights(1_000_000, 0, &[999_979])));
     }
 
     #[test]
@@ -272,11 +218,7 @@ mod tests {
         assert_eq!((read.canary(), read.total()), (999_999, 1_000_000));
         let read = share(&weights(1_000_000, 1, &[]), 100).unwrap();
         assert_eq!((read.canary(), read.total()), (1, 1_000_000));
-        assert!(
-            share(&weights(1_000_000, 1_000_000, &[]), 100)
-                .unwrap()
-                .same_share(split(1, 2))
-        );
+        assert!(share(&weights(1_000_000, 1_000_000, &[]), 100).unwrap().same_share(split(1, 2)));
     }
 
     proptest! {

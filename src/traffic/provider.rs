@@ -87,10 +87,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub(super) fn new(field: &str, problem: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            problem: problem.into(),
-        }
+        Self { field: field.to_owned(), problem: problem.into() }
     }
 
     pub(super) fn below(mut self, parent: &str) -> Self {
@@ -113,10 +110,7 @@ pub(super) fn check_name(field: &str, name: &str) -> Option<ConfigError> {
         let shown: String = name.chars().take(60).collect();
         let rule = "at most 253 lower-case letters, digits, `-` and `.`, beginning and ending \
                     with a letter or digit";
-        ConfigError::new(
-            field,
-            format!("is {shown:?}, which cannot be a name: use {rule}"),
-        )
+        ConfigError::new(field, format!("is {shown:?}, which cannot be a name: use {rule}"))
     })
 }
 
@@ -130,11 +124,7 @@ pub(super) fn shortened(value: &Value) -> String {
         Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             let text = value.to_string();
             let cut: String = text.chars().take(LONGEST).collect();
-            if cut.len() < text.len() {
-                format!("{cut}...")
-            } else {
-                cut
-            }
+            if cut.len() < text.len() { format!("{cut}...") } else { cut }
         }
     }
 }

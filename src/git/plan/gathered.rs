@@ -46,11 +46,7 @@ impl Gathered {
 
     /// Gives the object the namespace, prefix and suffix of `spec`.
     pub(super) fn rename(&mut self, spec: &Kustomization) {
-        let Some(metadata) = self
-            .applied
-            .get_mut("metadata")
-            .and_then(Value::as_object_mut)
-        else {
+        let Some(metadata) = self.applied.get_mut("metadata").and_then(Value::as_object_mut) else {
             return;
         };
         if let Some(namespace) = &spec.namespace {
@@ -64,50 +60,24 @@ impl Gathered {
     /// Whether one of `aims` may mean this object, by its first or by its present name.
     pub(super) fn is_aimed_at(&self, aims: &[Aim]) -> bool {
         let text = |value: &Value, path: &str| {
-            value
-                .pointer(path)
-                .and_then(Value::as_str)
-                .unwrap_or("")
-                .to_owned()
+            value.pointer(path).and_then(Value::as_str).unwrap_or("").to_owned()
         };
         let kind = text(&self.applied, "/kind");
-        let names = [
-            text(&self.written, "/metadata/name"),
-            text(&self.applied, "/metadata/name"),
-        ];
+        let names = [text(&self.written, "/metadata/name"), text(&self.applied, "/metadata/name")];
         aims.iter().any(|aim| {
             aim.kind.as_ref().is_none_or(|wanted| *wanted == kind)
-                && aim
-                    .name
-                    .as_ref()
-                    .is_none_or(|wanted| names.contains(wanted))
+                && aim.name.as_ref().is_none_or(|wanted| names.contains(wanted))
         })
     }
 
     pub(super) fn into_own(self) -> OwnDocument {
-        let Self {
-            file,
-            document,
-            written,
-            applied,
-            ..
-        } = self;
-        OwnDocument {
-            file,
-            document,
-            written,
-            applied,
-        }
+        let Self { file, document, written, applied, .. } = self;
+        OwnDocument { file, document, written, applied }
     }
 
     /// Enters the object into `others` under its identity; equal identities are counted.
     pub(super) fn note(self, others: &mut BTreeMap<String, Value>) {
-        let text = |path: &str| {
-            self.applied
-                .pointer(path)
-                .and_then(Value::as_str)
-                .unwrap_or("-")
-        };
+        let text = |path: &str| self.applied.pointer(path).and_then(Value::as_str).unwrap_or("-");
         let name = format!(
             "{} {} {}/{}",
             text("/apiVersion"),
@@ -115,9 +85,7 @@ impl Gathered {
             text("/metadata/namespace"),
             text("/metadata/name")
         );
-        let count = (1..)
-            .find(|n| !others.contains_key(&format!("{name} #{n}")))
-            .unwrap_or(0);
+        let count = (1..).find(|n| !others.contains_key(&format!("{name} #{n}"))).unwrap_or(0);
         let content = if self.patches.is_empty() {
             self.applied
         } else {

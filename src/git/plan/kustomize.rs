@@ -173,13 +173,8 @@ impl Kustomization {
             .cloned()
             .collect();
         read.generator_files = generator_files(map);
-        let rest = map
-            .iter()
-            .filter(|(key, _)| !MODELLED.contains(&key.as_str()));
-        read.rest = Value::Object(
-            rest.map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
-        );
+        let rest = map.iter().filter(|(key, _)| !MODELLED.contains(&key.as_str()));
+        read.rest = Value::Object(rest.map(|(key, value)| (key.clone(), value.clone())).collect());
         Ok(read)
     }
 }
@@ -196,9 +191,7 @@ fn strings(map: &Map<String, Value>, key: &str) -> Result<Vec<String>, String> {
     list(map, key)?
         .iter()
         .map(|item| {
-            item.as_str()
-                .map(str::to_owned)
-                .ok_or(format!("`{key}` holds more than strings"))
+            item.as_str().map(str::to_owned).ok_or(format!("`{key}` holds more than strings"))
         })
         .collect()
 }
@@ -231,11 +224,7 @@ fn patches(map: &Map<String, Value>) -> Result<Vec<Patch>, String> {
     let mut all = Vec::new();
     for text in strings(map, "patchesStrategicMerge")? {
         let is_inline = text.contains('\n') || text.contains(": ");
-        let body = if is_inline {
-            PatchBody::Inline(text)
-        } else {
-            PatchBody::File(text)
-        };
+        let body = if is_inline { PatchBody::Inline(text) } else { PatchBody::File(text) };
         all.push(Patch { target: None, body });
     }
     for key in ["patches", "patchesJson6902"] {
@@ -248,10 +237,7 @@ fn patches(map: &Map<String, Value>) -> Result<Vec<Patch>, String> {
                 (None, Some(text)) => PatchBody::Inline(text),
                 _ => return Err(format!("an entry of `{key}` needs `path` or `patch`")),
             };
-            all.push(Patch {
-                target: patch.get("target").map(patch_target),
-                body,
-            });
+            all.push(Patch { target: patch.get("target").map(patch_target), body });
         }
     }
     Ok(all)
@@ -264,10 +250,7 @@ fn patch_target(target: &Value) -> PatchTarget {
         let is_plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         is_plain.then(|| text.to_owned())
     };
-    PatchTarget {
-        kind: plain("kind"),
-        name: plain("name"),
-    }
+    PatchTarget { kind: plain("kind"), name: plain("name") }
 }
 
 fn generator_files(map: &Map<String, Value>) -> Vec<String> {
@@ -275,21 +258,12 @@ fn generator_files(map: &Map<String, Value>) -> Vec<String> {
     for key in ["configMapGenerator", "secretGenerator"] {
         for generator in map.get(key).and_then(Value::as_array).into_iter().flatten() {
             for list in ["files", "envs"] {
-                let items = generator
-                    .get(list)
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten();
+                let items = generator.get(list).and_then(Value::as_array).into_iter().flatten();
                 let names = items.filter_map(Value::as_str);
                 // `key=file` names the key apart.
                 files.extend(names.map(|n| n.rsplit_once('=').map_or(n, |(_, f)| f).to_owned()));
             }
-            files.extend(
-                generator
-                    .get("env")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned),
-            );
+            files.extend(generator.get("env").and_then(Value::as_str).map(str::to_owned));
         }
     }
     files
@@ -353,23 +327,12 @@ mod tests {
         let image = "r.example:5000/web:1@sha256:a";
         let apply = |rule: ImageRule| rule.apply(image).unwrap();
         assert_eq!(apply(rule(Some("2"), None, None)), "r.example:5000/web:2");
-        assert_eq!(
-            apply(rule(None, Some("sha256:b"), None)),
-            "r.example:5000/web@sha256:b"
-        );
-        assert_eq!(
-            apply(rule(Some("2"), Some("sha256:b"), None)),
-            "r.example:5000/web:2@sha256:b"
-        );
+        assert_eq!(apply(rule(None, Some("sha256:b"), None)), "r.example:5000/web@sha256:b");
+        assert_eq!(apply(rule(Some("2"), Some("sha256:b"), None)), "r.example:5000/web:2@sha256:b");
         assert_eq!(apply(rule(None, None, Some("x/y"))), "x/y:1@sha256:a");
+        assert_eq!(rule(Some("2"), None, None).apply("r.example:5000/web2:1"), None);
         assert_eq!(
-            rule(Some("2"), None, None).apply("r.example:5000/web2:1"),
-            None
-        );
-        assert_eq!(
-            rule(Some("2"), None, None)
-                .apply("r.example:5000/web")
-                .unwrap(),
+            rule(Some("2"), None, None).apply("r.example:5000/web").unwrap(),
             "r.example:5000/web:2"
         );
     }

@@ -78,22 +78,14 @@ impl<'a> Ladder<'a> {
                 return Ok(Verdict::AlreadyReverted);
             }
             if !same_inputs(&head, self.head, &bad, self.bad) {
-                return Ok(Verdict::Blocked(Blocked::NotComputable(
-                    head.opaque.join("; "),
-                )));
+                return Ok(Verdict::Blocked(Blocked::NotComputable(head.opaque.join("; "))));
             }
         }
         let own_good = match self.check_ledger(&good, &bad) {
             Ok(own_good) => own_good,
             Err(blocked) => return Ok(Verdict::Blocked(blocked)),
         };
-        let read = Read {
-            good,
-            bad,
-            head,
-            own,
-            own_good,
-        };
+        let read = Read { good, bad, head, own, own_good };
         if let Some(verdict) = self.field_step(&read)? {
             return Ok(verdict);
         }
@@ -106,9 +98,7 @@ impl<'a> Ladder<'a> {
 
     fn own_at_head(&self, head: &Declared) -> Result<OwnDocument, Verdict> {
         let path = &self.question.source.path;
-        let is_chart = path
-            .join("Chart.yaml")
-            .is_ok_and(|chart| self.head.exists(&chart));
+        let is_chart = path.join("Chart.yaml").is_ok_and(|chart| self.head.exists(&chart));
         match &head.own {
             Own::One(own) => Ok((**own).clone()),
             Own::PathGone => Err(Verdict::Blocked(Blocked::PathGone(path.clone()))),
@@ -136,9 +126,7 @@ impl<'a> Ladder<'a> {
                 Ok((**own).clone())
             }
             Own::One(_) | Own::Absent { .. } | Own::Ambiguous(_) | Own::PathGone => {
-                Err(Blocked::LedgerMismatch {
-                    commit: declaration.commit.clone(),
-                })
+                Err(Blocked::LedgerMismatch { commit: declaration.commit.clone() })
             }
         };
         check(bad, self.question.bad)?;
@@ -185,10 +173,9 @@ impl<'a> Ladder<'a> {
 
     fn own_edits(&self, read: &Read) -> Result<Option<Vec<(RepoPath, Edit)>>, Need> {
         let template = FieldPath::of_keys(&["spec", "template"]);
-        let (Some(from), Some(to)) = (
-            template.find(&read.own.written),
-            template.find(&read.own_good.written),
-        ) else {
+        let (Some(from), Some(to)) =
+            (template.find(&read.own.written), template.find(&read.own_good.written))
+        else {
             return Ok(None);
         };
         let Some(changes) = scalar_changes(from, to) else {
@@ -203,16 +190,7 @@ impl<'a> Ladder<'a> {
                 .and_then(|yaml| yaml.scalar_text(read.own_good.document, &path))
                 .map(str::to_owned);
             let (document, from, to) = (read.own.document, change.from, change.to);
-            (
-                read.own.file.clone(),
-                Edit {
-                    document,
-                    path,
-                    from,
-                    to,
-                    written_as,
-                },
-            )
+            (read.own.file.clone(), Edit { document, path, from, to, written_as })
         });
         Ok(Some(edits.collect()))
     }
@@ -245,13 +223,7 @@ impl<'a> Ladder<'a> {
                     .and_then(|yaml| yaml.scalar_text(0, &path(before.index)))
                     .map(str::to_owned);
                 let (from, to) = (Value::from(from.as_str()), Value::from(to.as_str()));
-                let edit = Edit {
-                    document: 0,
-                    path: path(hit.index),
-                    from,
-                    to,
-                    written_as,
-                };
+                let edit = Edit { document: 0, path: path(hit.index), from, to, written_as };
                 edits.push((hit.file.clone(), edit));
             }
         }
@@ -280,14 +252,9 @@ impl<'a> Ladder<'a> {
             from: edit.from.clone(),
             to: edit.to.clone(),
         });
-        let changes = texts
-            .into_iter()
-            .map(|(file, text)| (file, Some(text.into_bytes())))
-            .collect();
-        Ok(Some(Attempt {
-            changes,
-            restored: restored.collect(),
-        }))
+        let changes =
+            texts.into_iter().map(|(file, text)| (file, Some(text.into_bytes()))).collect();
+        Ok(Some(Attempt { changes, restored: restored.collect() }))
     }
 
     /// Puts back whole files.
@@ -310,10 +277,7 @@ impl<'a> Ladder<'a> {
         for view in [self.good, self.bad, self.head] {
             view.require(&files)?;
         }
-        let mut attempt = Attempt {
-            changes: Changes::new(),
-            restored: Vec::new(),
-        };
+        let mut attempt = Attempt { changes: Changes::new(), restored: Vec::new() };
         let mut conflicts = Vec::new();
         for file in &files {
             match restore_file(self.good, self.bad, self.head, file)? {
@@ -325,10 +289,7 @@ impl<'a> Ladder<'a> {
                 }
                 FileResult::Changed(content, how) => {
                     attempt.changes.insert(file.clone(), content);
-                    attempt.restored.push(Restored::File {
-                        file: file.clone(),
-                        how,
-                    });
+                    attempt.restored.push(Restored::File { file: file.clone(), how });
                 }
             }
         }
@@ -347,19 +308,14 @@ impl<'a> Ladder<'a> {
             return Ok(Some(SuggestReason::TemplateNotProved(words)));
         };
         if !after.opaque.is_empty() {
-            return Ok(Some(SuggestReason::TemplateNotProved(
-                after.opaque.join("; "),
-            )));
+            return Ok(Some(SuggestReason::TemplateNotProved(after.opaque.join("; "))));
         }
         if !same_json(own.template(), &self.question.good.template) {
             let words = "the result declares another template".to_owned();
             return Ok(Some(SuggestReason::TemplateNotProved(words)));
         }
         let mut others = changed_names(&read.head.others, &after.others);
-        if !same_json(
-            &without_template(&read.own.applied),
-            &without_template(&own.applied),
-        ) {
+        if !same_json(&without_template(&read.own.applied), &without_template(&own.applied)) {
             others.push("the Rollout outside of spec.template".to_owned());
         }
         Ok((!others.is_empty()).then_some(SuggestReason::OtherObjects(others)))
@@ -407,9 +363,7 @@ fn parsed<'t>(text: &FileText<'t>) -> Option<YamlText<'t>> {
 /// Whether two trees say the same by having the same bytes in every file that was read.
 fn same_inputs(a: &Declared, a_view: View<'_>, b: &Declared, b_view: View<'_>) -> bool {
     a.inputs == b.inputs
-        && a.inputs
-            .iter()
-            .all(|path| a_view.tree().entry(path) == b_view.tree().entry(path))
+        && a.inputs.iter().all(|path| a_view.tree().entry(path) == b_view.tree().entry(path))
 }
 
 fn without_template(value: &Value) -> Value {
@@ -507,10 +461,7 @@ mod tests {
         let view = |tree| View::new(tree, &repo.blobs);
         let restore = |head| restore_file(view(&good), view(&bad), view(head), &path).unwrap();
         assert!(matches!(restore(&moved), FileResult::Conflict));
-        assert!(matches!(
-            restore(&bad),
-            FileResult::Changed(Some(_), FileRestore::Replaced)
-        ));
+        assert!(matches!(restore(&bad), FileResult::Changed(Some(_), FileRestore::Replaced)));
         assert!(matches!(restore(&good), FileResult::Unchanged));
     }
 }

@@ -34,11 +34,7 @@ pub enum LedgerRefusal {
 }
 
 fn unread(files: &[String]) -> String {
-    if files.is_empty() {
-        String::new()
-    } else {
-        format!("; not read: {}", files.join("; "))
-    }
+    if files.is_empty() { String::new() } else { format!("; not read: {}", files.join("; ")) }
 }
 
 /// Whether the tree of `view` declares exactly `template` for the Rollout.

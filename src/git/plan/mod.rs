@@ -188,6 +188,9 @@ pub enum SuggestReason {
     /// The server refuses pushes to the branch.
     #[error("the branch is protected: {0}")]
     BranchProtected(String),
+    /// The branch moved each time before the push arrived.
+    #[error("the branch moved during each of {0} tries")]
+    BranchBusy(u32),
 }
 
 /// What HEAD declares instead.
@@ -253,12 +256,7 @@ pub enum Blocked {
 }
 
 fn list(paths: &[RepoPath]) -> String {
-    let mut text = paths
-        .iter()
-        .take(5)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = paths.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if paths.len() > 5 {
         text.push_str(&format!(" and {} more", paths.len() - 5));
     }

@@ -23,16 +23,8 @@ pub(super) fn unified(
     for (path, after) in changes {
         let before = view.bytes(path)?;
         let existed = view.exists(path);
-        let old_name = if existed {
-            format!("a/{path}")
-        } else {
-            "/dev/null".to_owned()
-        };
-        let new_name = if after.is_some() {
-            format!("b/{path}")
-        } else {
-            "/dev/null".to_owned()
-        };
+        let old_name = if existed { format!("a/{path}") } else { "/dev/null".to_owned() };
+        let new_name = if after.is_some() { format!("b/{path}") } else { "/dev/null".to_owned() };
         patch.push_str(&format!("diff --git a/{path} b/{path}\n"));
         if !existed {
             patch.push_str("new file mode 100644\n");
@@ -46,19 +38,14 @@ pub(super) fn unified(
         match texts {
             (Ok(before), Ok(after)) => {
                 let mut options = diffy::DiffOptions::new();
-                options
-                    .set_original_filename(old_name)
-                    .set_modified_filename(new_name);
+                options.set_original_filename(old_name).set_modified_filename(new_name);
                 patch.push_str(&options.create_patch(before, after).to_string());
             }
             _ => patch.push_str("Binary files differ\n"),
         }
     }
     if patch.len() > MAX_PATCH_BYTES {
-        let end = (0..=MAX_PATCH_BYTES)
-            .rev()
-            .find(|at| patch.is_char_boundary(*at))
-            .unwrap_or(0);
+        let end = (0..=MAX_PATCH_BYTES).rev().find(|at| patch.is_char_boundary(*at)).unwrap_or(0);
         patch.truncate(end);
         patch.push_str("\n(cut: the patch is larger than 64 KiB)\n");
     }

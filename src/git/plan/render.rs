@@ -97,9 +97,7 @@ pub(super) struct OwnDocument {
 impl OwnDocument {
     /// The pod template as applied.
     pub(super) fn template(&self) -> &Value {
-        self.applied
-            .pointer("/spec/template")
-            .unwrap_or(&Value::Null)
+        self.applied.pointer("/spec/template").unwrap_or(&Value::Null)
     }
 }
 
@@ -150,12 +148,7 @@ pub(super) fn declare(
     let mut reader = Reader::new(view);
     let place = source.file.as_ref().map_or_else(
         || source.path.clone(),
-        |file| {
-            source
-                .path
-                .resolve(file.as_str())
-                .unwrap_or_else(|_| file.clone())
-        },
+        |file| source.path.resolve(file.as_str()).unwrap_or_else(|_| file.clone()),
     );
     let mut gathered = Vec::new();
     let exists = match reader.link_on_the_way(&place) {
@@ -209,9 +202,7 @@ pub(super) fn consumers(
         let FileText::Text(text) = view.text(other)? else {
             continue;
         };
-        let names = YamlText::parse(text)
-            .ok()
-            .and_then(|yaml| yaml.values().next().cloned());
+        let names = YamlText::parse(text).ok().and_then(|yaml| yaml.values().next().cloned());
         let Some(value) = names else { continue };
         if named_paths(&other.parent(), &value)
             .iter()
@@ -227,29 +218,14 @@ pub(super) fn consumers(
 fn named_paths(directory: &RepoPath, value: &Value) -> BTreeSet<RepoPath> {
     let mut names = Vec::new();
     for key in ["resources", "bases", "components", "patchesStrategicMerge"] {
-        let items = value
-            .get(key)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let items = value.get(key).and_then(Value::as_array).into_iter().flatten();
         names.extend(items.filter_map(Value::as_str));
     }
     for key in ["patches", "patchesJson6902"] {
-        let items = value
-            .get(key)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        names.extend(
-            items
-                .filter_map(|item| item.get("path"))
-                .filter_map(Value::as_str),
-        );
+        let items = value.get(key).and_then(Value::as_array).into_iter().flatten();
+        names.extend(items.filter_map(|item| item.get("path")).filter_map(Value::as_str));
     }
-    names
-        .into_iter()
-        .filter_map(|name| directory.resolve(name).ok())
-        .collect()
+    names.into_iter().filter_map(|name| directory.resolve(name).ok()).collect()
 }
 
 fn reaches(
@@ -267,9 +243,7 @@ fn reaches(
     };
     edited.contains(&kustomization)
         || declared.links.get(&kustomization).is_some_and(|links| {
-            links
-                .iter()
-                .any(|link| reaches(view, declared, link, edited, depth + 1))
+            links.iter().any(|link| reaches(view, declared, link, edited, depth + 1))
         })
 }
 
@@ -320,9 +294,7 @@ impl<'a> Reader<'a> {
 
     fn objects_of_files(&mut self, files: &[RepoPath]) -> Result<Vec<Gathered>, Need> {
         if self.inputs.len() + files.len() > MAX_INPUTS {
-            self.unread.push(format!(
-                "more than {MAX_INPUTS} manifests; name one with `file`"
-            ));
+            self.unread.push(format!("more than {MAX_INPUTS} manifests; name one with `file`"));
             return Ok(Vec::new());
         }
         self.view.require(files)?;
@@ -363,10 +335,11 @@ impl<'a> Reader<'a> {
     fn digest(&self, file: &RepoPath) -> String {
         match self.view.bytes(file) {
             Ok(Some(bytes)) => hex(&Sha256::digest(bytes)),
-            Ok(None) | Err(_) => self.view.tree().entry(file).map_or_else(
-                || "absent".to_owned(),
-                |entry| entry.blob.as_str().to_owned(),
-            ),
+            Ok(None) | Err(_) => self
+                .view
+                .tree()
+                .entry(file)
+                .map_or_else(|| "absent".to_owned(), |entry| entry.blob.as_str().to_owned()),
         }
     }
 
@@ -387,9 +360,7 @@ impl<'a> Reader<'a> {
                 Some(path) if self.kustomization_in(&path).is_some() => {
                     self.component(&path, &mut own, depth + 1)?;
                 }
-                _ => self
-                    .opaque
-                    .push(format!("{file}: component {component} is not local")),
+                _ => self.opaque.push(format!("{file}: component {component} is not local")),
             }
         }
         self.transform(directory, &file, &spec, &mut own)?;
@@ -409,8 +380,7 @@ impl<'a> Reader<'a> {
         };
         self.resources(directory, &file, &spec, gathered, depth)?;
         if !spec.components.is_empty() {
-            self.opaque
-                .push(format!("{file}: components inside a component"));
+            self.opaque.push(format!("{file}: components inside a component"));
         }
         self.transform(directory, &file, &spec, gathered)
     }
@@ -421,13 +391,11 @@ impl<'a> Reader<'a> {
         depth: usize,
     ) -> Result<Option<(RepoPath, Kustomization)>, Need> {
         let Some(file) = self.kustomization_in(directory) else {
-            self.opaque
-                .push(format!("{directory} has no kustomization"));
+            self.opaque.push(format!("{directory} has no kustomization"));
             return Ok(None);
         };
         if depth > MAX_CHAIN || self.inputs.len() > MAX_INPUTS {
-            self.opaque
-                .push(format!("{file}: too many kustomizations in a chain"));
+            self.opaque.push(format!("{file}: too many kustomizations in a chain"));
             return Ok(None);
         }
         self.inputs.insert(file.clone());
@@ -454,10 +422,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let path = directory.resolve(name).ok()?;
-        self.links
-            .entry(file.clone())
-            .or_default()
-            .insert(path.clone());
+        self.links.entry(file.clone()).or_default().insert(path.clone());
         Some(path)
     }
 
@@ -479,8 +444,7 @@ impl<'a> Reader<'a> {
                 Some(path) => self.opaque.push(format!("{file}: {path} does not exist")),
                 None => {
                     self.unread.push(format!("{file}: {name} is remote"));
-                    self.pseudo
-                        .insert(format!("remote {name} in {file}"), Value::Null);
+                    self.pseudo.insert(format!("remote {name} in {file}"), Value::Null);
                 }
             }
         }
@@ -509,19 +473,14 @@ impl<'a> Reader<'a> {
         for patch in &spec.patches {
             self.patch(directory, file, patch, gathered)?;
         }
-        self.pseudo
-            .insert(format!("kustomization {file}"), Value::Array(harmless));
+        self.pseudo.insert(format!("kustomization {file}"), Value::Array(harmless));
         for object in gathered {
             object.shaped_by.insert(file.clone());
             object.rename(spec);
             for (index, rule) in spec.images.iter().enumerate() {
                 if apply_image_rule(rule, &mut object.applied) {
                     let rule = rule.clone();
-                    object.hits.push(ImageHit {
-                        file: file.clone(),
-                        index,
-                        rule,
-                    });
+                    object.hits.push(ImageHit { file: file.clone(), index, rule });
                 }
             }
         }
@@ -554,10 +513,7 @@ impl<'a> Reader<'a> {
         let anything = vec![Aim::default()];
         let aims = text.as_ref().map_or(anything, |text| aims_of(patch, text));
         let content = text.unwrap_or_else(|| format!("{:?}", patch.body));
-        for object in gathered
-            .iter_mut()
-            .filter(|object| object.is_aimed_at(&aims))
-        {
+        for object in gathered.iter_mut().filter(|object| object.is_aimed_at(&aims)) {
             let origin = path.as_ref().unwrap_or(file);
             object.opaque.push(format!("{origin} patches it"));
             object.shaped_by.extend(path.clone());
@@ -577,14 +533,9 @@ impl<'a> Reader<'a> {
             .filter(|(_, how)| *how == Match::WithNamespace)
             .map(|(at, _)| *at)
             .collect();
-        let chosen = if exact.is_empty() {
-            matches.iter().map(|(at, _)| *at).collect()
-        } else {
-            exact
-        };
-        let mut own = Own::Absent {
-            unread: self.unread.clone(),
-        };
+        let chosen =
+            if exact.is_empty() { matches.iter().map(|(at, _)| *at).collect() } else { exact };
+        let mut own = Own::Absent { unread: self.unread.clone() };
         let mut relevant = BTreeSet::new();
         let mut image_hits = Vec::new();
         let mut others = std::mem::take(&mut self.pseudo);
@@ -607,15 +558,7 @@ impl<'a> Reader<'a> {
             own = Own::PathGone;
         }
         let (inputs, links) = (self.inputs, self.links);
-        Declared {
-            own,
-            others,
-            inputs,
-            relevant,
-            image_hits,
-            opaque,
-            links,
-        }
+        Declared { own, others, inputs, relevant, image_hits, opaque, links }
     }
 }
 
@@ -632,10 +575,7 @@ fn ambiguous(own: Own, file: &RepoPath) -> Own {
 /// What a patch is aimed at.
 fn aims_of(patch: &Patch, text: &str) -> Vec<Aim> {
     if let Some(target) = &patch.target {
-        return vec![Aim {
-            kind: target.kind.clone(),
-            name: target.name.clone(),
-        }];
+        return vec![Aim { kind: target.kind.clone(), name: target.name.clone() }];
     }
     let Ok(yaml) = YamlText::parse(text) else {
         return vec![Aim::default()];
@@ -643,16 +583,8 @@ fn aims_of(patch: &Patch, text: &str) -> Vec<Aim> {
     yaml.values()
         .filter(|value| !value.is_null())
         .map(|value| {
-            let text = |path: &str| {
-                value
-                    .pointer(path)
-                    .and_then(Value::as_str)
-                    .map(str::to_owned)
-            };
-            Aim {
-                kind: text("/kind"),
-                name: text("/metadata/name"),
-            }
+            let text = |path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
+            Aim { kind: text("/kind"), name: text("/metadata/name") }
         })
         .collect()
 }

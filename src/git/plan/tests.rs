@@ -44,11 +44,8 @@ impl World {
     }
 
     fn decide(mut self, good: Files<'_>, bad: Files<'_>, head: Files<'_>) -> Verdict {
-        let (good, bad, head) = (
-            self.repo.tree('a', good),
-            self.repo.tree('b', bad),
-            self.repo.tree('c', head),
-        );
+        let (good, bad, head) =
+            (self.repo.tree('a', good), self.repo.tree('b', bad), self.repo.tree('c', head));
         let source = Source {
             url: GitUrl::parse("https://git.example/x").unwrap(),
             branch: BranchName::parse("main").unwrap(),
@@ -59,24 +56,13 @@ impl World {
         let question = Question {
             source: &source,
             identity: &identity,
-            good: &Declaration {
-                commit: good.commit().clone(),
-                template: self.t_good,
-            },
-            bad: &Declaration {
-                commit: bad.commit().clone(),
-                template: self.t_bad,
-            },
+            good: &Declaration { commit: good.commit().clone(), template: self.t_good },
+            bad: &Declaration { commit: bad.commit().clone(), template: self.t_bad },
         };
         // Contents arrive bit by bit, as they do from a server.
         let mut known = Blobs::default();
         for _ in 0..50 {
-            let facts = Facts {
-                good: &good,
-                bad: &bad,
-                head: &head,
-                blobs: &known,
-            };
+            let facts = Facts { good: &good, bad: &bad, head: &head, blobs: &known };
             match decide(&question, facts) {
                 Ok(verdict) => return verdict,
                 Err(Need(missing)) => {
@@ -98,13 +84,7 @@ fn change(verdict: &Verdict, file: &str) -> String {
         other => panic!("no changes: {other:?}"),
     };
     let bytes = restoration.changes.get(&RepoPath::parse(file).unwrap());
-    String::from_utf8(
-        bytes
-            .expect("the file changes")
-            .clone()
-            .expect("not removed"),
-    )
-    .unwrap()
+    String::from_utf8(bytes.expect("the file changes").clone().expect("not removed")).unwrap()
 }
 
 fn restored(verdict: &Verdict) -> &Restoration {
@@ -141,11 +121,8 @@ fn row_2_head_that_declares_the_stable_template_is_already_reverted() {
 
 #[test]
 fn row_3_and_6_a_third_template_at_head_supersedes_the_revert() {
-    let (good, bad, head) = (
-        rollout("web", "app:1"),
-        rollout("web", "app:2"),
-        rollout("web", "app:3"),
-    );
+    let (good, bad, head) =
+        (rollout("web", "app:1"), rollout("web", "app:2"), rollout("web", "app:3"));
     let verdict =
         World::new("apps/web").decide(&[(FILE, &good)], &[(FILE, &bad)], &[(FILE, &head)]);
     assert_eq!(verdict, Verdict::Superseded(Superseded::OtherTemplate));
@@ -162,11 +139,7 @@ fn row_4_later_commits_in_other_files_stay() {
     let verdict = World::new("apps/web").decide(
         &[(FILE, &good)],
         &[(FILE, &bad)],
-        &[
-            (FILE, &bad),
-            ("docs/new.yaml", "a: 1\n"),
-            ("apps/web/service.yaml", "kind: Service\n"),
-        ],
+        &[(FILE, &bad), ("docs/new.yaml", "a: 1\n"), ("apps/web/service.yaml", "kind: Service\n")],
     );
     assert_eq!(restored(&verdict).changes.len(), 1);
 }
@@ -174,9 +147,7 @@ fn row_4_later_commits_in_other_files_stay() {
 #[test]
 fn row_5_a_later_change_beside_the_value_is_kept() {
     let (good, bad) = (rollout("web", "app:1"), rollout("web", "app:2"));
-    let head = bad
-        .replace("replicas: 3", "replicas: 9")
-        .replace("# web", "# web, by team A");
+    let head = bad.replace("replicas: 3", "replicas: 9").replace("# web", "# web, by team A");
     let verdict =
         World::new("apps/web").decide(&[(FILE, &good)], &[(FILE, &bad)], &[(FILE, &head)]);
     assert_eq!(change(&verdict, FILE), head.replace("app:2", "app:1"));
@@ -218,22 +189,14 @@ fn row_7_a_squash_with_many_files_restores_only_the_rollout() {
     );
     let restoration = restored(&verdict);
     assert_eq!(restoration.changes.len(), 1);
-    assert!(
-        restoration
-            .not_touched
-            .contains(&RepoPath::parse("apps/web/service.yaml").unwrap())
-    );
+    assert!(restoration.not_touched.contains(&RepoPath::parse("apps/web/service.yaml").unwrap()));
 }
 
 #[test]
 fn row_8_three_apps_in_one_commit_and_only_the_failed_one_goes_back() {
     let all = |tag: &str| {
-        ["web", "api", "jobs"].map(|name| {
-            (
-                format!("apps/{name}.yaml"),
-                rollout(name, &format!("app:{tag}")),
-            )
-        })
+        ["web", "api", "jobs"]
+            .map(|name| (format!("apps/{name}.yaml"), rollout(name, &format!("app:{tag}"))))
     };
     let (good, bad) = (all("1"), all("2"));
     let refs = |all: &[(String, String); 3]| all.clone().map(|(path, text)| (path, text)).to_vec();
@@ -243,19 +206,11 @@ fn row_8_three_apps_in_one_commit_and_only_the_failed_one_goes_back() {
     let verdict = World::new("apps").decide(&good, &bad, &bad);
     let restoration = restored(&verdict);
     assert_eq!(
-        restoration
-            .changes
-            .keys()
-            .map(RepoPath::as_str)
-            .collect::<Vec<_>>(),
+        restoration.changes.keys().map(RepoPath::as_str).collect::<Vec<_>>(),
         ["apps/web.yaml"]
     );
     assert_eq!(
-        restoration
-            .not_touched
-            .iter()
-            .map(RepoPath::as_str)
-            .collect::<Vec<_>>(),
+        restoration.not_touched.iter().map(RepoPath::as_str).collect::<Vec<_>>(),
         ["apps/api.yaml", "apps/jobs.yaml"]
     );
 }
@@ -288,10 +243,7 @@ fn overlay(tag: &str) -> String {
 
 #[test]
 fn kustomize_images_are_restored_in_the_overlay() {
-    let base = (
-        "apps/web/base/kustomization.yaml",
-        "resources: [rollout.yaml]\n",
-    );
+    let base = ("apps/web/base/kustomization.yaml", "resources: [rollout.yaml]\n");
     let manifest = rollout("web", "app:placeholder");
     let rollout = ("apps/web/base/rollout.yaml", manifest.as_str());
     let (good, bad) = (overlay("v1"), overlay("v2"));
@@ -303,10 +255,7 @@ fn kustomize_images_are_restored_in_the_overlay() {
         &[base, rollout, (KUSTOMIZATION, &bad)],
         &[base, rollout, (KUSTOMIZATION, &head)],
     );
-    assert_eq!(
-        change(&verdict, KUSTOMIZATION),
-        good + "commonLabels: {team: a}\n"
-    );
+    assert_eq!(change(&verdict, KUSTOMIZATION), good + "commonLabels: {team: a}\n");
     assert_eq!(
         restored(&verdict).restored[0].to_string(),
         format!("{KUSTOMIZATION} (images[1].newTag)")
@@ -329,10 +278,7 @@ fn digest_and_tag_are_restored_together_and_numbers_stay_strings() {
         &[rollout, ("apps/kustomization.yml", &text("v2", "b"))],
         &[rollout, ("apps/kustomization.yml", &text("v2", "b"))],
     );
-    assert_eq!(
-        change(&verdict, "apps/kustomization.yml"),
-        text("\"1.10\"", "a")
-    );
+    assert_eq!(change(&verdict, "apps/kustomization.yml"), text("\"1.10\"", "a"));
     assert_eq!(restored(&verdict).restored.len(), 2);
 }
 
@@ -372,10 +318,7 @@ fn row_11_a_generator_input_is_suggested_as_a_whole_file() {
         &[kustomization, r, ("apps/app.ini", "a=2\n")],
     );
     assert!(
-        matches!(
-            &verdict,
-            Verdict::Suggest(_, SuggestReason::TemplateNotProved(_))
-        ),
+        matches!(&verdict, Verdict::Suggest(_, SuggestReason::TemplateNotProved(_))),
         "{verdict:?}"
     );
     assert_eq!(change(&verdict, "apps/app.ini"), "a=1\n");
@@ -392,13 +335,8 @@ fn row_13_a_base_that_another_overlay_uses_is_only_suggested_and_names_it() {
         &[base, prod, staging, ("apps/base/r.yaml", &bad)],
         &[base, prod, staging, ("apps/base/r.yaml", &bad)],
     );
-    let Verdict::Suggest(_, reason) = &verdict else {
-        panic!("{verdict:?}")
-    };
-    assert_eq!(
-        reason.to_string(),
-        "apps/base/r.yaml also used by apps/staging/kustomization.yaml"
-    );
+    let Verdict::Suggest(_, reason) = &verdict else { panic!("{verdict:?}") };
+    assert_eq!(reason.to_string(), "apps/base/r.yaml also used by apps/staging/kustomization.yaml");
     // Without the other overlay it is restored in the base.
     let verdict = World::new("apps/prod").decide(
         &[base, prod, ("apps/base/r.yaml", &good)],
@@ -430,11 +368,7 @@ fn row_17_an_encrypted_secret_of_the_same_commit_is_never_touched() {
     );
     let restoration = restored(&verdict);
     assert_eq!(restoration.changes.len(), 1);
-    assert!(
-        restoration
-            .not_touched
-            .contains(&RepoPath::parse("apps/web/secret.yaml").unwrap())
-    );
+    assert!(restoration.not_touched.contains(&RepoPath::parse("apps/web/secret.yaml").unwrap()));
 }
 
 #[test]
@@ -442,10 +376,7 @@ fn row_18_links_submodules_and_lfs_pointers_are_not_revertible() {
     let (good, bad) = (rollout("web", "app:1"), rollout("web", "app:2"));
     for (path, text) in [
         (FILE, "SYMLINK ../other.yaml"),
-        (
-            FILE,
-            "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n",
-        ),
+        (FILE, "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n"),
         (FILE, "a\0b"),
         ("apps/web", "SUBMODULE"),
         ("apps", "SYMLINK elsewhere"),
@@ -470,29 +401,14 @@ fn row_20_a_release_that_is_itself_a_revert_is_only_suggested() {
         history_veto(&by_hand),
         Some(Veto::Suggest(SuggestReason::RevertOfRevert(_)))
     ));
-    let ours = [entry(
-        '1',
-        "revert(a/b): x\n\nbody\n\nSluice-Revert-Id: 1\n",
-    )];
+    let ours = [entry('1', "revert(a/b): x\n\nbody\n\nSluice-Revert-Id: 1\n")];
     assert!(matches!(history_veto(&ours), Some(Veto::Suggest(_))));
     // An older revert below a new release does not count.
-    let older = [
-        entry('2', "release 3\n"),
-        entry('1', "x\n\nSluice-Revert-Id: 1\n"),
-    ];
+    let older = [entry('2', "release 3\n"), entry('1', "x\n\nSluice-Revert-Id: 1\n")];
     assert_eq!(history_veto(&older), None);
-    let opt_out = [
-        entry('2', "release 3\n"),
-        entry('1', "x\n\nSluice-No-Revert: migration 7\n"),
-    ];
-    let Some(Veto::OptedOut(blocked)) = history_veto(&opt_out) else {
-        panic!("not opted out")
-    };
-    assert!(
-        blocked
-            .to_string()
-            .ends_with("asks not to be reverted: migration 7")
-    );
+    let opt_out = [entry('2', "release 3\n"), entry('1', "x\n\nSluice-No-Revert: migration 7\n")];
+    let Some(Veto::OptedOut(blocked)) = history_veto(&opt_out) else { panic!("not opted out") };
+    assert!(blocked.to_string().ends_with("asks not to be reverted: migration 7"));
     assert_eq!(history_veto(&[]), None);
 }
 
@@ -510,10 +426,7 @@ fn row_23_a_path_that_is_gone_blocks() {
     let (good, bad) = (rollout("web", "app:1"), rollout("web", "app:2"));
     let verdict =
         World::new("apps/web").decide(&[(FILE, &good)], &[(FILE, &bad)], &[("README.md", "x")]);
-    assert_eq!(
-        verdict,
-        Verdict::Blocked(Blocked::PathGone(RepoPath::parse("apps/web").unwrap()))
-    );
+    assert_eq!(verdict, Verdict::Blocked(Blocked::PathGone(RepoPath::parse("apps/web").unwrap())));
 }
 
 #[test]
@@ -535,14 +448,8 @@ fn scenario_6_a_sidecar_that_was_added_goes_by_the_whole_file() {
     world.t_bad = t_bad;
     let head = bad.replace("replicas: 3", "replicas: 9");
     let verdict = world.decide(&[(FILE, &good)], &[(FILE, &bad)], &[(FILE, &head)]);
-    assert_eq!(
-        change(&verdict, FILE),
-        good.replace("replicas: 3", "replicas: 9")
-    );
-    assert_eq!(
-        restored(&verdict).restored[0].to_string(),
-        "apps/web/rollout.yaml (merged)"
-    );
+    assert_eq!(change(&verdict, FILE), good.replace("replicas: 3", "replicas: 9"));
+    assert_eq!(restored(&verdict).restored[0].to_string(), "apps/web/rollout.yaml (merged)");
 }
 
 #[test]
@@ -557,10 +464,7 @@ fn a_whole_file_that_would_take_back_steps_or_neighbours_is_only_suggested() {
         .unwrap()
         .push(json!({"name": "sidecar", "image": "side:1"}));
     let verdict = world.decide(&[(FILE, &good)], &[(FILE, &bad)], &[(FILE, &bad)]);
-    assert!(
-        matches!(verdict, Verdict::Suggest(_, SuggestReason::OtherObjects(_))),
-        "{verdict:?}"
-    );
+    assert!(matches!(verdict, Verdict::Suggest(_, SuggestReason::OtherObjects(_))), "{verdict:?}");
 }
 
 #[test]
@@ -573,18 +477,11 @@ fn scenario_7_a_patch_that_was_added_goes_with_its_reference() {
     let mut world = World::new("apps");
     world.t_bad = template("app:1");
     world.t_bad["spec"]["priorityClassName"] = json!("x");
-    let bad = [
-        r,
-        ("apps/kustomization.yaml", patched),
-        ("apps/patch.yaml", patch),
-    ];
+    let bad = [r, ("apps/kustomization.yaml", patched), ("apps/patch.yaml", patch)];
     let verdict = world.decide(&[r, ("apps/kustomization.yaml", kustomization)], &bad, &bad);
     let restoration = restored(&verdict);
     assert_eq!(change(&verdict, "apps/kustomization.yaml"), kustomization);
-    assert_eq!(
-        restoration.changes[&RepoPath::parse("apps/patch.yaml").unwrap()],
-        None
-    );
+    assert_eq!(restoration.changes[&RepoPath::parse("apps/patch.yaml").unwrap()], None);
     insta::assert_snapshot!(restoration.patch);
 }
 
@@ -627,10 +524,7 @@ fn what_cannot_be_computed_at_head_is_blocked_and_never_guessed() {
         &[r, ("apps/kustomization.yaml", &bad)],
         &[r, ("apps/kustomization.yaml", &later)],
     );
-    assert!(
-        matches!(verdict, Verdict::Blocked(Blocked::NotComputable(_))),
-        "{verdict:?}"
-    );
+    assert!(matches!(verdict, Verdict::Blocked(Blocked::NotComputable(_))), "{verdict:?}");
     // Unchanged since: it still says what it said, and the restore is a suggestion.
     let verdict = world().decide(
         &[r, ("apps/kustomization.yaml", &good)],
@@ -638,10 +532,7 @@ fn what_cannot_be_computed_at_head_is_blocked_and_never_guessed() {
         &[r, ("apps/kustomization.yaml", &bad)],
     );
     assert!(
-        matches!(
-            &verdict,
-            Verdict::Suggest(_, SuggestReason::TemplateNotProved(_))
-        ),
+        matches!(&verdict, Verdict::Suggest(_, SuggestReason::TemplateNotProved(_))),
         "{verdict:?}"
     );
     assert_eq!(change(&verdict, "apps/kustomization.yaml"), good);
@@ -682,10 +573,8 @@ fn a_rollout_that_is_declared_twice_is_ambiguous_until_the_file_is_named() {
 #[test]
 fn the_namespace_tells_two_documents_apart() {
     let text = |ns: &str, image: &str| {
-        rollout("web", image).replace(
-            "name: web\nspec",
-            &format!("name: web\n  namespace: {ns}\nspec"),
-        )
+        rollout("web", image)
+            .replace("name: web\nspec", &format!("name: web\n  namespace: {ns}\nspec"))
     };
     let file =
         |ours: &str, theirs: &str| format!("{}---\n{}", text("shop", ours), text("else", theirs));
@@ -700,14 +589,9 @@ fn the_namespace_tells_two_documents_apart() {
 #[test]
 fn a_helm_chart_is_not_revertible_yet_and_says_so() {
     let template = "{{- if .Values.x }}\nkind: Rollout\n{{ end }}\n";
-    let files = [
-        ("chart/Chart.yaml", "name: x\n"),
-        ("chart/templates/r.yaml", template),
-    ];
+    let files = [("chart/Chart.yaml", "name: x\n"), ("chart/templates/r.yaml", template)];
     let verdict = World::new("chart").decide(&files, &files, &files);
-    let Verdict::Blocked(Blocked::NotRevertible(reason)) = verdict else {
-        panic!("{verdict:?}")
-    };
+    let Verdict::Blocked(Blocked::NotRevertible(reason)) = verdict else { panic!("{verdict:?}") };
     assert!(reason.contains("Helm chart"), "{reason}");
 }
 
@@ -722,10 +606,7 @@ fn an_anchored_image_is_restored_as_a_whole_file() {
     let (good, bad) = (text("1"), text("2"));
     let verdict = World::new("apps/web").decide(&[(FILE, &good)], &[(FILE, &bad)], &[(FILE, &bad)]);
     // The other document changes with it, so a person must look.
-    assert!(
-        matches!(verdict, Verdict::Suggest(_, SuggestReason::OtherObjects(_))),
-        "{verdict:?}"
-    );
+    assert!(matches!(verdict, Verdict::Suggest(_, SuggestReason::OtherObjects(_))), "{verdict:?}");
     assert_eq!(change(&verdict, FILE), good);
 }
 
@@ -736,10 +617,7 @@ fn changes_that_cannot_be_merged_are_a_conflict() {
         "- {name: MODE, value: \"on\"}",
         "- {name: MODE, value: \"on\"}\n            - {name: NEW, value: x}",
     );
-    let head = bad.replace(
-        "- {name: NEW, value: x}",
-        "- name: NEW\n              value: x",
-    );
+    let head = bad.replace("- {name: NEW, value: x}", "- name: NEW\n              value: x");
     let mut world = World::new("apps/web");
     world.t_bad = template("app:1");
     world.t_bad["spec"]["containers"][0]["env"]
@@ -747,10 +625,7 @@ fn changes_that_cannot_be_merged_are_a_conflict() {
         .unwrap()
         .push(json!({"name": "NEW", "value": "x"}));
     let verdict = world.decide(&[(FILE, &good)], &[(FILE, &bad)], &[(FILE, &head)]);
-    assert_eq!(
-        verdict,
-        Verdict::Conflict(vec![RepoPath::parse(FILE).unwrap()])
-    );
+    assert_eq!(verdict, Verdict::Conflict(vec![RepoPath::parse(FILE).unwrap()]));
 }
 
 #[test]
@@ -761,10 +636,7 @@ fn the_ledger_takes_a_tip_only_if_its_own_document_says_the_template() {
         'a',
         &[
             (FILE, &text),
-            (
-                "apps/opaque/kustomization.yaml",
-                "resources: [../web/rollout.yaml]\nvars: []\n",
-            ),
+            ("apps/opaque/kustomization.yaml", "resources: [../web/rollout.yaml]\nvars: []\n"),
         ],
     );
     let source = |path: &str| Source {
@@ -775,20 +647,11 @@ fn the_ledger_takes_a_tip_only_if_its_own_document_says_the_template() {
     };
     let verify = |path: &str, name: &str, template: &Value| {
         let view = View::new(&tree, &repo.blobs);
-        verify_declaration(
-            view,
-            &source(path),
-            &Identity::rollout("shop", name),
-            template,
-        )
-        .unwrap()
+        verify_declaration(view, &source(path), &Identity::rollout("shop", name), template).unwrap()
     };
     assert_eq!(verify("apps/web", "web", &template("app:1")), Ok(()));
     assert_eq!(verify(FILE, "web", &template("app:1")), Ok(()));
-    assert_eq!(
-        verify("apps/web", "web", &template("app:2")),
-        Err(LedgerRefusal::OtherTemplate)
-    );
+    assert_eq!(verify("apps/web", "web", &template("app:2")), Err(LedgerRefusal::OtherTemplate));
     assert_eq!(
         verify("apps/web", "api", &template("app:1")),
         Err(LedgerRefusal::NotDeclared(vec![]))

@@ -114,17 +114,12 @@ impl Tree {
 /// Whether the name is one that tools apply as a manifest.
 pub(super) fn is_manifest(path: &RepoPath) -> bool {
     let name = path.file_name();
-    [".yaml", ".yml", ".json"]
-        .iter()
-        .any(|ending| name.ends_with(ending))
+    [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether the name is one that kustomize looks for.
 pub(super) fn is_kustomization(path: &RepoPath) -> bool {
-    matches!(
-        path.file_name(),
-        "kustomization.yaml" | "kustomization.yml" | "Kustomization"
-    )
+    matches!(path.file_name(), "kustomization.yaml" | "kustomization.yml" | "Kustomization")
 }
 
 /// Contents, by id.
@@ -178,20 +173,13 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The tree as it is.
     pub fn new(tree: &'a Tree, blobs: &'a Blobs) -> Self {
-        Self {
-            tree,
-            blobs,
-            changes: None,
-        }
+        Self { tree, blobs, changes: None }
     }
 
     /// The same tree with `changes` (`None` removes a file).
     #[must_use]
     pub fn with(self, changes: &'a BTreeMap<RepoPath, Option<Vec<u8>>>) -> Self {
-        Self {
-            changes: Some(changes),
-            ..self
-        }
+        Self { changes: Some(changes), ..self }
     }
 
     /// The tree below the changes.
@@ -228,21 +216,13 @@ impl<'a> View<'a> {
     pub fn require<'p>(&self, paths: impl IntoIterator<Item = &'p RepoPath>) -> Result<(), Need> {
         let missing: BTreeSet<BlobId> = paths
             .into_iter()
-            .filter(|path| {
-                !self
-                    .changes
-                    .is_some_and(|changes| changes.contains_key(*path))
-            })
+            .filter(|path| !self.changes.is_some_and(|changes| changes.contains_key(*path)))
             .filter_map(|path| self.tree.entry(path))
             .filter(|entry| entry.kind != EntryKind::Submodule)
             .map(|entry| entry.blob.clone())
             .filter(|blob| self.blobs.get(blob).is_none())
             .collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(Need(missing))
-        }
+        if missing.is_empty() { Ok(()) } else { Err(Need(missing)) }
     }
 
     /// The bytes at `path`: `None` when there are none to be had (absent, submodule, too large).
@@ -254,10 +234,7 @@ impl<'a> View<'a> {
             return Ok(change.as_deref());
         }
         self.require([path])?;
-        let blob = self
-            .tree
-            .entry(path)
-            .and_then(|entry| self.blobs.get(&entry.blob));
+        let blob = self.tree.entry(path).and_then(|entry| self.blobs.get(&entry.blob));
         Ok(match blob {
             Some(Blob::Bytes(bytes)) => Some(bytes),
             Some(Blob::TooLarge) | None => None,
@@ -294,13 +271,10 @@ impl<'a> View<'a> {
     pub fn fingerprint(&self, path: &RepoPath) -> Option<Fingerprint<'a>> {
         match self.changes.and_then(|changes| changes.get(path)) {
             Some(change) => change.as_deref().map(Fingerprint::Bytes),
-            None => self
-                .tree
-                .entry(path)
-                .map(|entry| match self.blobs.get(&entry.blob) {
-                    Some(Blob::Bytes(bytes)) => Fingerprint::Bytes(bytes),
-                    Some(Blob::TooLarge) | None => Fingerprint::Id(&entry.blob),
-                }),
+            None => self.tree.entry(path).map(|entry| match self.blobs.get(&entry.blob) {
+                Some(Blob::Bytes(bytes)) => Fingerprint::Bytes(bytes),
+                Some(Blob::TooLarge) | None => Fingerprint::Id(&entry.blob),
+            }),
         }
     }
 }
@@ -347,10 +321,7 @@ pub(crate) mod testing {
                     (RepoPath::parse(path).unwrap(), Entry { kind, blob })
                 })
                 .collect();
-            Tree::new(
-                Commit::parse(&commit.to_string().repeat(40)).unwrap(),
-                entries,
-            )
+            Tree::new(Commit::parse(&commit.to_string().repeat(40)).unwrap(), entries)
         }
     }
 }

@@ -24,11 +24,7 @@ pub struct FieldPath(pub Vec<Step>);
 impl FieldPath {
     /// A path of keys only.
     pub fn of_keys(keys: &[&str]) -> Self {
-        Self(
-            keys.iter()
-                .map(|key| Step::Key((*key).to_owned()))
-                .collect(),
-        )
+        Self(keys.iter().map(|key| Step::Key((*key).to_owned())).collect())
     }
 
     /// This path and one more key.
@@ -110,22 +106,16 @@ fn collect_changes(
     match (from, to) {
         (Value::Object(a), Value::Object(b)) => {
             let keys = |map: &Map<String, Value>| {
-                let mut keys: Vec<String> = map
-                    .iter()
-                    .filter(|(_, v)| !v.is_null())
-                    .map(|(k, _)| k.clone())
-                    .collect();
+                let mut keys: Vec<String> =
+                    map.iter().filter(|(_, v)| !v.is_null()).map(|(k, _)| k.clone()).collect();
                 keys.sort_unstable();
                 keys
             };
             keys(a) == keys(b)
-                && a.iter()
-                    .filter(|(_, value)| !value.is_null())
-                    .all(|(key, value)| {
-                        b.get(key).is_some_and(|other| {
-                            collect_changes(value, other, &path.key(key), changes)
-                        })
-                    })
+                && a.iter().filter(|(_, value)| !value.is_null()).all(|(key, value)| {
+                    b.get(key)
+                        .is_some_and(|other| collect_changes(value, other, &path.key(key), changes))
+                })
         }
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len()
@@ -136,11 +126,7 @@ fn collect_changes(
         }
         _ if same_json(from, to) => true,
         _ if is_scalar(from) && is_scalar(to) => {
-            changes.push(ScalarChange {
-                path: path.clone(),
-                from: from.clone(),
-                to: to.clone(),
-            });
+            changes.push(ScalarChange { path: path.clone(), from: from.clone(), to: to.clone() });
             true
         }
         _ => false,
@@ -196,11 +182,7 @@ pub(super) fn plain_scalar(text: &str) -> Value {
         _ => {}
     }
     let is_number_like = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
-    let number = if is_number_like {
-        parse_number(text)
-    } else {
-        None
-    };
+    let number = if is_number_like { parse_number(text) } else { None };
     number.map_or_else(|| Value::String(text.to_owned()), Value::Number)
 }
 
@@ -209,9 +191,7 @@ fn parse_number(text: &str) -> Option<Number> {
     if let Some(integer) = parse_integer(&plain) {
         return Some(integer);
     }
-    is_yaml_float(&plain)
-        .then(|| plain.parse::<f64>().ok().and_then(Number::from_f64))
-        .flatten()
+    is_yaml_float(&plain).then(|| plain.parse::<f64>().ok().and_then(Number::from_f64)).flatten()
 }
 
 /// Go's `strconv.ParseInt(text, 0, 64)`: prefixes `0x`, `0o`, `0b`, and a leading 0 means octal.
@@ -287,10 +267,7 @@ mod tests {
             ("1.50", json!(1.5)),
             ("1e3", json!(1000.0)),
             (".5", json!(0.5)),
-            (
-                "18446744073709551615",
-                json!(18_446_744_073_709_551_615_u64),
-            ),
+            ("18446744073709551615", json!(18_446_744_073_709_551_615_u64)),
             ("1.2.3", json!("1.2.3")),
             ("v1", json!("v1")),
             ("0x", json!("0x")),
@@ -310,10 +287,7 @@ mod tests {
         assert!(!same_json(&json!({"a": "1"}), &json!({"a": 1})));
         assert!(!same_json(&json!({"a": {}}), &json!({})));
         assert!(!same_json(&json!([1, 2]), &json!([2, 1])));
-        assert!(!same_json(
-            &json!(9_007_199_254_740_993_i64),
-            &json!(9_007_199_254_740_992_i64)
-        ));
+        assert!(!same_json(&json!(9_007_199_254_740_993_i64), &json!(9_007_199_254_740_992_i64)));
     }
 
     #[test]

@@ -61,11 +61,7 @@ pub enum EditRefused {
 /// How a node is written.
 #[derive(Clone, Debug, PartialEq)]
 enum Kind {
-    Scalar {
-        style: ScalarStyle,
-        text: String,
-        value: Value,
-    },
+    Scalar { style: ScalarStyle, text: String, value: Value },
     Map(Vec<(Node, Node)>),
     List(Vec<Node>),
     Alias(usize),
@@ -153,28 +149,19 @@ pub fn edit(text: &str, edits: &[Edit]) -> Result<String, EditRefused> {
 fn edit_one(text: &str, edit: &Edit) -> Result<String, EditRefused> {
     let name = edit.path.to_string();
     let parsed = YamlText::parse(text)?;
-    let document = parsed
-        .documents
-        .get(edit.document)
-        .ok_or(EditRefused::NotFound(name.clone()))?;
+    let document =
+        parsed.documents.get(edit.document).ok_or(EditRefused::NotFound(name.clone()))?;
     let node = find(&document.root, &edit.path).ok_or(EditRefused::NotFound(name.clone()))?;
-    let span = editable_span(text, node).map_err(|form| EditRefused::Form {
-        path: name.clone(),
-        form,
-    })?;
+    let span =
+        editable_span(text, node).map_err(|form| EditRefused::Form { path: name.clone(), form })?;
     let Kind::Scalar { style, value, .. } = &node.kind else {
-        return Err(EditRefused::Form {
-            path: name,
-            form: "not a single value",
-        });
+        return Err(EditRefused::Form { path: name, form: "not a single value" });
     };
     if !same_json(value, &edit.from) {
         return Err(EditRefused::OtherValue(name));
     }
     let mut wanted: Vec<Value> = parsed.values().cloned().collect();
-    let slot = wanted
-        .get_mut(edit.document)
-        .and_then(|value| edit.path.find_mut(value));
+    let slot = wanted.get_mut(edit.document).and_then(|value| edit.path.find_mut(value));
     *slot.ok_or(EditRefused::NotFound(name.clone()))? = edit.to.clone();
     for written in candidates(edit, *style) {
         let (Some(head), Some(tail)) = (text.get(..span.start), text.get(span.end..)) else {
@@ -279,10 +266,9 @@ fn find<'n>(root: &'n Node, path: &FieldPath) -> Option<&'n Node> {
             return None;
         }
         match (&node.kind, step) {
-            (Kind::Map(entries), Step::Key(key)) => entries
-                .iter()
-                .find(|(name, _)| key_of(name) == Some(key))
-                .map(|(_, value)| value),
+            (Kind::Map(entries), Step::Key(key)) => {
+                entries.iter().find(|(name, _)| key_of(name) == Some(key)).map(|(_, value)| value)
+            }
             (Kind::List(items), Step::Index(at)) => items.get(*at),
             (Kind::Map(_) | Kind::List(_) | Kind::Scalar { .. } | Kind::Alias(_), _) => None,
         }
@@ -303,9 +289,7 @@ fn parse_documents(text: &str) -> Result<Vec<Document>, Unreadable> {
     let mut builder = Builder::default();
     let mut documents = Vec::new();
     loop {
-        let next = parser
-            .next_event()
-            .ok_or(Unreadable::Unsupported("the text ends early"))?;
+        let next = parser.next_event().ok_or(Unreadable::Unsupported("the text ends early"))?;
         let (event, span) = next.map_err(|error| Unreadable::Syntax {
             line: error.marker().line(),
             reason: error.info().to_owned(),
@@ -335,11 +319,7 @@ struct Offsets {
 impl Offsets {
     fn new(body: &str, base: usize) -> Self {
         let bytes = (!body.is_ascii()).then(|| body.char_indices().map(|(at, _)| at).collect());
-        Self {
-            bytes,
-            base,
-            len: body.len(),
-        }
+        Self { bytes, base, len: body.len() }
     }
 
     fn byte(&self, character: usize) -> usize {
@@ -358,17 +338,8 @@ impl Offsets {
 /// An open map or list.
 #[derive(Debug)]
 enum Open {
-    Map {
-        done: Vec<(Node, Node)>,
-        key: Option<Node>,
-        anchor: usize,
-        start: usize,
-    },
-    List {
-        done: Vec<Node>,
-        anchor: usize,
-        start: usize,
-    },
+    Map { done: Vec<(Node, Node)>, key: Option<Node>, anchor: usize, start: usize },
+    List { done: Vec<Node>, anchor: usize, start: usize },
 }
 
 #[derive(Debug, Default)]
@@ -389,43 +360,22 @@ impl Builder {
         }
         let start = span.start;
         match event {
-            Event::Alias(id) => self.add(Node {
-                kind: Kind::Alias(id),
-                span,
-                anchor: 0,
-                is_tagged: false,
-            }),
+            Event::Alias(id) => {
+                self.add(Node { kind: Kind::Alias(id), span, anchor: 0, is_tagged: false })
+            }
             Event::Scalar(text, style, anchor, tag) => {
                 let (value, is_tagged) = scalar_value(&text, style, tag.as_deref())?;
-                let kind = Kind::Scalar {
-                    style,
-                    text: text.into_owned(),
-                    value,
-                };
-                self.add(Node {
-                    kind,
-                    span,
-                    anchor,
-                    is_tagged,
-                })
+                let kind = Kind::Scalar { style, text: text.into_owned(), value };
+                self.add(Node { kind, span, anchor, is_tagged })
             }
             Event::SequenceStart(anchor, tag) => {
                 refuse_private_tag(tag.as_deref())?;
-                self.open.push(Open::List {
-                    done: Vec::new(),
-                    anchor,
-                    start,
-                });
+                self.open.push(Open::List { done: Vec::new(), anchor, start });
                 Ok(())
             }
             Event::MappingStart(anchor, tag) => {
                 refuse_private_tag(tag.as_deref())?;
-                self.open.push(Open::Map {
-                    done: Vec::new(),
-                    key: None,
-                    anchor,
-                    start,
-                });
+                self.open.push(Open::Map { done: Vec::new(), key: None, anchor, start });
                 Ok(())
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span.end),
@@ -454,29 +404,13 @@ impl Builder {
 
     fn close(&mut self, end: usize) -> Result<(), Unreadable> {
         let (kind, anchor, start) = match self.open.pop() {
-            Some(Open::Map {
-                done,
-                anchor,
-                start,
-                ..
-            }) => (Kind::Map(done), anchor, start),
-            Some(Open::List {
-                done,
-                anchor,
-                start,
-            }) => (Kind::List(done), anchor, start),
+            Some(Open::Map { done, anchor, start, .. }) => (Kind::Map(done), anchor, start),
+            Some(Open::List { done, anchor, start }) => (Kind::List(done), anchor, start),
             None => {
-                return Err(Unreadable::Unsupported(
-                    "the parser closed what was not open",
-                ));
+                return Err(Unreadable::Unsupported("the parser closed what was not open"));
             }
         };
-        self.add(Node {
-            kind,
-            span: start..end,
-            anchor,
-            is_tagged: false,
-        })
+        self.add(Node { kind, span: start..end, anchor, is_tagged: false })
     }
 
     fn finish(&mut self) -> Result<Document, Unreadable> {
@@ -533,26 +467,21 @@ fn value_of(
     anchors: &mut BTreeMap<usize, Value>,
     budget: &mut usize,
 ) -> Result<Value, Unreadable> {
-    *budget = budget.checked_sub(1).ok_or(Unreadable::Unsupported(
-        "the file has too many values behind its aliases",
-    ))?;
+    *budget = budget
+        .checked_sub(1)
+        .ok_or(Unreadable::Unsupported("the file has too many values behind its aliases"))?;
     let value = match &node.kind {
         Kind::Scalar { value, .. } => value.clone(),
         Kind::Alias(id) => {
             let value = anchors.get(id).cloned();
             let value = value.ok_or(Unreadable::Unsupported("an alias has no anchor before it"))?;
-            *budget = budget
-                .checked_sub(count(&value))
-                .ok_or(Unreadable::Unsupported(
-                    "the file has too many values behind its aliases",
-                ))?;
+            *budget = budget.checked_sub(count(&value)).ok_or(Unreadable::Unsupported(
+                "the file has too many values behind its aliases",
+            ))?;
             value
         }
         Kind::List(items) => Value::Array(
-            items
-                .iter()
-                .map(|item| value_of(item, anchors, budget))
-                .collect::<Result<_, _>>()?,
+            items.iter().map(|item| value_of(item, anchors, budget)).collect::<Result<_, _>>()?,
         ),
         Kind::Map(entries) => map_value(entries, anchors, budget)?,
     };
@@ -571,12 +500,7 @@ fn map_value(
     let mut merged = Vec::new();
     for (name, node) in entries {
         let value = value_of(node, anchors, budget)?;
-        let Kind::Scalar {
-            style,
-            text,
-            value: key,
-        } = &name.kind
-        else {
+        let Kind::Scalar { style, text, value: key } = &name.kind else {
             return Err(Unreadable::Unsupported("a key is not a single value"));
         };
         if text == "<<" && *style == ScalarStyle::Plain {
@@ -586,9 +510,7 @@ fn map_value(
         // Keys become strings in JSON: 1 is "1", yes is "true". Only texts that stay themselves are
         // taken, so that a key and its place in the text have one name.
         if !matches!(key, Value::String(key) if key == text) && key.to_string() != *text {
-            return Err(Unreadable::Unsupported(
-                "a key is read as something else than its text",
-            ));
+            return Err(Unreadable::Unsupported("a key is read as something else than its text"));
         }
         if map.insert(text.clone(), value).is_some() {
             return Err(Unreadable::Unsupported("a key occurs twice in one map"));

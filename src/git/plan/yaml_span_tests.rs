@@ -22,16 +22,7 @@ fn change(
     from: Value,
     to: Value,
 ) -> Result<String, EditRefused> {
-    edit(
-        text,
-        &[Edit {
-            document,
-            path: path(at),
-            from,
-            to,
-            written_as: None,
-        }],
-    )
+    edit(text, &[Edit { document, path: path(at), from, to, written_as: None }])
 }
 
 #[test]
@@ -51,13 +42,7 @@ fn crlf_bom_and_other_documents_stay_byte_identical() {
 
 #[test]
 fn a_file_without_a_last_line_break_keeps_that() {
-    let after = change(
-        "a: b\n---\nimage: web:1",
-        1,
-        "image",
-        json!("web:1"),
-        json!("web:2"),
-    );
+    let after = change("a: b\n---\nimage: web:1", 1, "image", json!("web:1"), json!("web:2"));
     assert_eq!(after.unwrap(), "a: b\n---\nimage: web:2");
     assert_eq!(
         change("--- {image: a}", 0, "image", json!("a"), json!("b")).unwrap(),
@@ -145,10 +130,7 @@ fn texts_that_no_manifest_needs_are_unreadable() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..10 {
         let prev = n - 1;
-        bomb.push_str(&format!(
-            "a{n}: &a{n} [{}]\n",
-            vec![format!("*a{prev}"); 10].join(", ")
-        ));
+        bomb.push_str(&format!("a{n}: &a{n} [{}]\n", vec![format!("*a{prev}"); 10].join(", ")));
     }
     assert!(YamlText::parse(&bomb).is_err());
 }
@@ -164,12 +146,8 @@ fn aliases_and_merge_keys_are_understood_when_reading() {
 
 /// Text of a document in one of many styles, with a hole for the value.
 fn document() -> impl Strategy<Value = (String, String)> {
-    let comment = prop_oneof![
-        Just(""),
-        Just(" # c: 'x'"),
-        Just("  #\t\"tab\" &a *b"),
-        Just("\t# ü")
-    ];
+    let comment =
+        prop_oneof![Just(""), Just(" # c: 'x'"), Just("  #\t\"tab\" &a *b"), Just("\t# ü")];
     let scalar = prop_oneof![
         Just("web:1".to_owned()),
         Just("'we''b:1'".to_owned()),

@@ -196,14 +196,10 @@ pub struct Authentication {
 impl Authentication {
     /// Wire names of the methods that are set.
     pub fn named(&self) -> Vec<&'static str> {
-        [
-            ("sigv4", &self.sigv4),
-            ("oauth2", &self.oauth2),
-            ("basicAuth", &self.basic_auth),
-        ]
-        .into_iter()
-        .filter_map(|(name, method)| method.as_ref().map(|_| name))
-        .collect()
+        [("sigv4", &self.sigv4), ("oauth2", &self.oauth2), ("basicAuth", &self.basic_auth)]
+            .into_iter()
+            .filter_map(|(name, method)| method.as_ref().map(|_| name))
+            .collect()
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
     Some(ValidGit {
         mode: git.mode,
         approval: git.approval.unwrap_or_default(),
-        on: if git.on.is_empty() { vec![GitRevertCause::AnalysisFailed] } else { git.on.clone() },
+        causes: if git.causes.is_empty() { vec![GitRevertCause::AnalysisFailed] } else { git.causes.clone() },
         url: source.url.clone(),
         branch: source.branch.clone(),
         path: source.path.clone(),
@@ -67,11 +67,11 @@ fn refuse_unbuilt(git: &GitRevert, problems: &mut Problems) {
     if git.pull_request.is_some() {
         problems.unbuilt(format!("{FIELD}.pullRequest"), "");
     }
-    for (idx, cause) in git.on.iter().enumerate() {
+    for (idx, cause) in git.causes.iter().enumerate() {
         match cause {
             GitRevertCause::AnalysisFailed => {}
             GitRevertCause::ProgressDeadlineExceeded | GitRevertCause::PodsUnhealthy => {
-                problems.unbuilt(format!("{FIELD}.on[{idx}]"), ": only AnalysisFailed is");
+                problems.unbuilt(format!("{FIELD}.causes[{idx}]"), ": only AnalysisFailed is");
             }
         }
     }

@@ -196,7 +196,7 @@ pub struct ValidGit {
     /// Whether a person must approve.
     pub approval: GitApproval,
     /// Which failures are reverted.
-    pub on: Vec<GitRevertCause>,
+    pub causes: Vec<GitRevertCause>,
     /// Repository.
     pub url: String,
     /// Branch.

@@ -1,0 +1,46 @@
+# Recipes for daily work; `just` alone lists them. CI calls `.ci/run`, which runs the same commands.
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Formatting, lints and documentation, as CI checks them.
+check:
+    git ls-files '*.rs' | xargs rustfmt --check --edition 2024
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Everything that needs no cluster.
+test:
+    cargo test --workspace --locked
+
+# The scenarios and laws of the plan only.
+scenarios:
+    cargo test --test plan --locked
+
+# Writes the CRDs, roles and pages that are made from the types.
+generate:
+    cargo run --locked --bin sluice -- generate
+
+# Licences, sources and duplicates of the dependencies.
+deny:
+    cargo deny --locked check bans licenses sources
+
+# Known vulnerabilities; needs the network.
+advisories:
+    cargo deny --locked check advisories
+
+# Reads snapshots that changed, one by one.
+review:
+    cargo insta review
+
+# The scenarios on a real cluster; builds one if KUBECONFIG is not set.
+e2e *names:
+    e2e/run {{ names }}
+
+# A static release build.
+release:
+    cargo build --release --locked --target x86_64-unknown-linux-musl --bin sluice --bin kubectl-sluice
+
+# What CI runs, here.
+ci:
+    .ci/run

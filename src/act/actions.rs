@@ -1,0 +1,426 @@
+//! Carrying out what the plan decided: each action as one guarded write to the object that the
+//! decision was made on. It decides nothing; an action that does not work becomes an outcome.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::guard::{Dependents, WriteOutcome, Writer};
+use super::wire::{Read, Target, Wire};
+use crate::api::{ApiNames, Kind, Time};
+use crate::observe::cache::Cache;
+use crate::observe::caches::{Caches, pods, replica_sets, services};
+use crate::observe::{Snapshot, backends};
+use crate::plan::action::{Action, ActionFailure, Outcome, RevertOrder};
+use crate::plan::facts::GitFact;
+use crate::plan::validate::ValidStrategy;
+use crate::revision::Revision;
+use crate::traffic::{Change, RouteLens, RouteObjects, change_to};
+use crate::weight::Split;
+
+/// Starts work in Git, which runs beside the passes.
+pub trait GitPort: Send + Sync + std::fmt::Debug {
+    /// Looks for the commit that declares a revision.
+    fn look_up(&self, snapshot: &Snapshot, revision: &Revision);
+    /// Takes a failed revision back.
+    fn revert(&self, snapshot: &Snapshot, order: &RevertOrder);
+    /// What is known of Git for the Rollout with this uid.
+    fn facts(&self, uid: &str) -> GitFact;
+    /// Forgets a Rollout.
+    fn forget(&self, uid: &str);
+}
+
+/// What actions are carried out with.
+#[derive(Clone, Debug)]
+pub struct Hands {
+    /// The door to the cluster.
+    pub writer: Writer,
+    /// Single reads.
+    pub wire: Wire,
+    /// The caches, which are told of every write.
+    pub caches: Arc<Caches>,
+    /// The API group's names.
+    pub names: ApiNames,
+    /// Work in Git.
+    pub git: Arc<dyn GitPort>,
+}
+
+impl Hands {
+    /// Carries out actions in their order.
+    pub async fn act(&self, snapshot: &Snapshot, actions: &[Action]) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for action in actions {
+            let result = self.carry_out(snapshot, action).await;
+            outcomes.push(Outcome { key: action.key(), result });
+        }
+        outcomes
+    }
+
+    /// Puts this leadership's epoch on every object of the Rollout that an earlier leader may have
+    /// written, so that nothing that is still on its way from there can land. Says whether anything
+    /// was written: what was read before is then out of date.
+    ///
+    /// # Errors
+    /// The first take-over that did not work; nothing may be written for the Rollout then.
+    pub async fn take_over(&self, snapshot: &Snapshot) -> Result<bool, ActionFailure> {
+        let mut has_written = false;
+        let plurals = self.writable_plurals(snapshot);
+        let rollout = [("rollouts", &snapshot.rollout)].into_iter();
+        let others = snapshot.objects.iter().map(|((plural, _), object)| (plural.as_str(), object));
+        for (plural, object) in rollout.chain(others) {
+            let Some(cache) = self.caches.of_plural(plural) else { continue };
+            if !plurals.contains(&plural) {
+                continue;
+            }
+            let target = target_of(&cache, object);
+            let Ok(guard) = self.writer.guard(object) else { continue };
+            if self.writer.needs_take_over(&target, &guard) {
+                self.done(&cache, self.writer.take_over(&target, &guard).await)?;
+                has_written = true;
+            }
+        }
+        Ok(has_written)
+    }
+
+    /// Kinds of which we write single objects that a late write could still change.
+    fn writable_plurals(&self, snapshot: &Snapshot) -> Vec<&'static str> {
+        let mut plurals = vec!["rollouts", "services", "replicasets"];
+        let spec = snapshot.observed.rollout.spec.usable.as_ref();
+        let is_routed = spec.is_some_and(|spec| match &spec.strategy {
+            ValidStrategy::Canary(canary) => canary.routing.is_some(),
+            ValidStrategy::BlueGreen(_) => false,
+        });
+        if is_routed {
+            plurals.extend(["httproutes", "grpcroutes"]);
+        }
+        plurals
+    }
+
+    async fn carry_out(&self, snapshot: &Snapshot, action: &Action) -> Result<(), ActionFailure> {
+        let sets = &self.caches.replica_sets;
+        let names = self.names;
+        match action {
+            Action::AddFinalizer => self.set_finalizer(snapshot, true).await,
+            Action::RemoveFinalizer => self.set_finalizer(snapshot, false).await,
+            Action::CreateReplicaSet { name, object, .. } => {
+                self.create(snapshot, sets, name, object, &[names.digest_annotation()]).await
+            }
+            Action::ScaleReplicaSet { name, from, to } => {
+                self.edit(snapshot, sets, name, |set| scale(set, names, snapshot, *from, *to)).await
+            }
+            Action::SetScaleDownTime { name, at } => {
+                let key = names.scale_down_deadline_annotation();
+                let text = at.map(|at| json!(Time(at).to_rfc3339()));
+                self.edit(snapshot, sets, name, |set| annotate(set, key, text)).await
+            }
+            Action::SetRevisionNumber { name, number } => {
+                let key = names.revision_number_annotation();
+                let text = Some(json!(number.to_string()));
+                self.edit(snapshot, sets, name, |set| annotate(set, key, text)).await
+            }
+            Action::OrphanReplicaSet { name } => {
+                let uid = snapshot.observed.rollout.uid.clone();
+                self.edit(snapshot, sets, name, |set| orphan(set, &uid)).await
+            }
+            Action::DeleteReplicaSet { name } => self.delete(snapshot, sets, name).await,
+            Action::PointService { name, revision } => {
+                let rollout = snapshot.observed.rollout.name.clone();
+                let services = &self.caches.services;
+                self.edit(snapshot, services, name, |service| {
+                    point(service, names, revision, &rollout);
+                })
+                .await
+            }
+            Action::SetWeight { split, routes } => {
+                self.set_weight(snapshot, *split, routes).await
+            }
+            Action::CreateRun { name, object, .. } => {
+                let runs = &self.caches.runs;
+                self.create(snapshot, runs, name, object, &[]).await
+            }
+            Action::TerminateRun { name } => {
+                let runs = &self.caches.runs;
+                self.edit(snapshot, runs, name, |run| {
+                    set(run, &["spec", "terminate"], json!(true));
+                })
+                .await
+            }
+            Action::DeleteRun { name } => self.delete(snapshot, &self.caches.runs, name).await,
+            Action::EvictPod { name } => self.evict(snapshot, name).await,
+            Action::LookUpCommit { revision } => {
+                self.git.look_up(snapshot, revision);
+                Ok(())
+            }
+            Action::RevertInGit(order) => {
+                self.git.revert(snapshot, order);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the cache what a write made of the object.
+    fn done(&self, cache: &Cache, outcome: WriteOutcome) -> Result<(), ActionFailure> {
+        match outcome {
+            WriteOutcome::Applied(object) => {
+                cache.note(&object);
+                Ok(())
+            }
+            other => Err(failure(&other)),
+        }
+    }
+
+    async fn edit(
+        &self,
+        snapshot: &Snapshot,
+        cache: &Arc<Cache>,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<(), ActionFailure> {
+        let before = self.seen(snapshot, cache, name)?;
+        let mut after = Value::clone(&before);
+        change(&mut after);
+        let target = target_of(cache, &before);
+        self.done(cache, self.writer.edit(&target, &before, &after).await)
+    }
+
+    fn seen(
+        &self,
+        snapshot: &Snapshot,
+        cache: &Cache,
+        name: &str,
+    ) -> Result<Arc<Value>, ActionFailure> {
+        let key = (cache.resource().plural.clone(), name.to_owned());
+        snapshot.objects.get(&key).cloned().ok_or(ActionFailure::Conflict)
+    }
+
+    async fn set_finalizer(&self, snapshot: &Snapshot, is_wanted: bool) -> Result<(), ActionFailure> {
+        let finalizer = json!(self.names.finalizer());
+        let cache = &self.caches.rollouts;
+        let mut after = Value::clone(&snapshot.rollout);
+        let mut finalizers = after
+            .pointer("/metadata/finalizers")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        finalizers.retain(|one| *one != finalizer);
+        if is_wanted {
+            finalizers.push(finalizer);
+        }
+        set(&mut after, &["metadata", "finalizers"], Value::Array(finalizers));
+        let target = target_of(cache, &snapshot.rollout);
+        self.done(cache, self.writer.edit(&target, &snapshot.rollout, &after).await)
+    }
+
+    /// Creates an object that the Rollout owns. When it is there already and is ours and the same,
+    /// an earlier try went through after all.
+    async fn create(
+        &self,
+        snapshot: &Snapshot,
+        cache: &Arc<Cache>,
+        name: &str,
+        object: &Value,
+        same: &[&str],
+    ) -> Result<(), ActionFailure> {
+        let rollout = &snapshot.observed.rollout;
+        let mut object = object.clone();
+        let owner = json!([{
+            "apiVersion": self.names.api_version(), "kind": Kind::Rollout.as_str(),
+            "name": rollout.name, "uid": rollout.uid,
+            "controller": true, "blockOwnerDeletion": true,
+        }]);
+        set(&mut object, &["metadata", "ownerReferences"], owner);
+        let target = Target::namespaced(cache.resource(), &rollout.namespace, name);
+        match self.writer.create(&target, object.clone()).await {
+            WriteOutcome::AlreadyExists => {
+                let found = match self.wire.get(&target).await {
+                    Read::Found(found) => found,
+                    Read::Absent => return Err(ActionFailure::Conflict),
+                    Read::Failed(error) => return Err(ActionFailure::Ambiguous(error.to_string())),
+                };
+                let uid = crate::observe::cache::controller_uid(&found);
+                let annotation = |object: &Value, key: &str| {
+                    object.get("metadata")?.get("annotations")?.get(key).cloned()
+                };
+                let is_same = same.iter().all(|key| annotation(&found, key) == annotation(&object, key));
+                if uid == Some(rollout.uid.as_str()) && is_same {
+                    cache.note(&found);
+                    Ok(())
+                } else {
+                    Err(ActionFailure::NameIsTaken)
+                }
+            }
+            outcome => self.done(cache, outcome),
+        }
+    }
+
+    async fn delete(
+        &self,
+        snapshot: &Snapshot,
+        cache: &Arc<Cache>,
+        name: &str,
+    ) -> Result<(), ActionFailure> {
+        let object = self.seen(snapshot, cache, name)?;
+        let target = target_of(cache, &object);
+        let guard = self.writer.guard(&object).map_err(|_| ActionFailure::Conflict)?;
+        match self.writer.delete(&target, &guard, Dependents::Background).await {
+            WriteOutcome::Applied(_) | WriteOutcome::NotFound => {
+                cache.forget(&crate::observe::cache::key_of(&object));
+                Ok(())
+            }
+            other => Err(failure(&other)),
+        }
+    }
+
+    async fn evict(&self, snapshot: &Snapshot, name: &str) -> Result<(), ActionFailure> {
+        let object = self.seen(snapshot, &self.caches.pods, name)?;
+        let target = Target::namespaced(&pods(), &snapshot.observed.rollout.namespace, name);
+        let guard = self.writer.guard(&object).map_err(|_| ActionFailure::Conflict)?;
+        match self.writer.evict(&target, &guard).await {
+            WriteOutcome::Applied(_) | WriteOutcome::NotFound => Ok(()),
+            other => Err(failure(&other)),
+        }
+    }
+
+    async fn set_weight(
+        &self,
+        snapshot: &Snapshot,
+        split: Split,
+        routes: &[String],
+    ) -> Result<(), ActionFailure> {
+        let rollout = &snapshot.observed.rollout;
+        let routing = rollout.spec.usable.as_ref().and_then(|spec| match &spec.strategy {
+            ValidStrategy::Canary(canary) => canary.routing.as_ref(),
+            ValidStrategy::BlueGreen(_) => None,
+        });
+        let Some(routing) = routing else { return Err(ActionFailure::Conflict) };
+        let backends = backends(self.names, rollout, routing);
+        let mut first_failure = Ok(());
+        for lens in routing.providers.lenses(&backends) {
+            if !routes.contains(&lens.route().to_string()) {
+                continue;
+            }
+            // One route that cannot be written does not keep the others from being written.
+            let result = self.write_route(snapshot, lens.as_ref(), &backends, split).await;
+            if first_failure.is_ok() {
+                first_failure = result;
+            }
+        }
+        first_failure
+    }
+
+    async fn write_route(
+        &self,
+        snapshot: &Snapshot,
+        lens: &dyn RouteLens,
+        backends: &crate::traffic::Backends,
+        split: Split,
+    ) -> Result<(), ActionFailure> {
+        let route = lens.route();
+        let cache = self.caches.routes_like(&route);
+        let seen = |plural: &str, name: &str| {
+            snapshot.objects.get(&(plural.to_owned(), name.to_owned())).cloned()
+        };
+        let live = seen(&route.plural, &route.name);
+        let source = lens.derivation().map(crate::traffic::Derivation::source);
+        let source = source.and_then(|source| seen(&source.plural, &source.name));
+        let objects = RouteObjects { live: live.as_deref(), source: source.as_deref() };
+        let target = Target::namespaced(cache.resource(), &backends.namespace, &route.name);
+        let change = change_to(lens, objects, backends, split)
+            .map_err(|error| ActionFailure::Refused(crate::telemetry::chain(&error)))?;
+        match (change, live) {
+            (Change::Nothing, _) => Ok(()),
+            (Change::Create(object), _) => match self.writer.create(&target, object).await {
+                WriteOutcome::AlreadyExists => Err(ActionFailure::Conflict),
+                outcome => self.done(&cache, outcome),
+            },
+            (Change::Patch(patch), Some(live)) => {
+                let guard = self.writer.guard(&live).map_err(|_| ActionFailure::Conflict)?;
+                self.done(&cache, self.writer.json_patch(&target, &guard, &patch.0).await)
+            }
+            (Change::Patch(_), None) => Err(ActionFailure::Conflict),
+        }
+    }
+}
+
+fn target_of(cache: &Cache, object: &Value) -> Target {
+    let key = crate::observe::cache::key_of(object);
+    if key.namespace.is_empty() {
+        Target::of_cluster(cache.resource(), &key.name)
+    } else {
+        Target::namespaced(cache.resource(), &key.namespace, &key.name)
+    }
+}
+
+/// What a write that did not work means for the plan.
+pub(super) fn failure(outcome: &WriteOutcome) -> ActionFailure {
+    match outcome {
+        WriteOutcome::Conflict | WriteOutcome::NotFound => ActionFailure::Conflict,
+        WriteOutcome::AlreadyExists => ActionFailure::NameIsTaken,
+        WriteOutcome::Rejected { .. }
+        | WriteOutcome::Forbidden { .. }
+        | WriteOutcome::Throttled { .. }
+        | WriteOutcome::NotSent { .. }
+        | WriteOutcome::Applied(_) => ActionFailure::Refused(outcome.to_string()),
+        WriteOutcome::Ambiguous(_) => ActionFailure::Ambiguous(outcome.to_string()),
+        WriteOutcome::NotLeading(_) => ActionFailure::NotLeading,
+    }
+}
+
+/// Sets a field, making the maps on the way to it.
+fn set(object: &mut Value, path: &[&str], value: Value) {
+    let Some((last, parents)) = path.split_last() else { return };
+    let mut at = object;
+    for part in parents {
+        if !at.is_object() {
+            *at = json!({});
+        }
+        let Some(map) = at.as_object_mut() else { return };
+        at = map.entry((*part).to_owned()).or_insert_with(|| json!({}));
+    }
+    if !at.is_object() {
+        *at = json!({});
+    }
+    if let Some(map) = at.as_object_mut() {
+        map.insert((*last).to_owned(), value);
+    }
+}
+
+fn annotate(object: &mut Value, key: &str, value: Option<Value>) {
+    match value {
+        Some(value) => set(object, &["metadata", "annotations", key], value),
+        None => {
+            let annotations = object.pointer_mut("/metadata/annotations");
+            if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+                annotations.remove(key);
+            }
+        }
+    }
+}
+
+fn scale(set_: &mut Value, names: ApiNames, snapshot: &Snapshot, from: u32, to: u32) {
+    set(set_, &["spec", "replicas"], json!(to));
+    if let Some(spec) = &snapshot.observed.rollout.spec.usable {
+        let replicas = json!(spec.replicas.to_string());
+        annotate(set_, names.desired_replicas_annotation(), Some(replicas));
+    }
+    if to > from || to == 0 {
+        annotate(set_, names.scale_down_deadline_annotation(), None);
+    }
+}
+
+fn orphan(set_: &mut Value, uid: &str) {
+    let owners = set_.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
+    if let Some(owners) = owners {
+        owners.retain(|owner| owner.get("uid").and_then(Value::as_str) != Some(uid));
+    }
+}
+
+fn point(service: &mut Value, names: ApiNames, revision: &Revision, rollout: &str) {
+    set(service, &["spec", "selector", names.revision_label()], json!(revision.as_str()));
+    annotate(service, names.managed_by_annotation(), Some(json!(rollout)));
+}
+
+/// The kinds whose objects are written here, for RBAC.
+pub fn written_kinds() -> [kube::core::ApiResource; 3] {
+    [replica_sets(), services(), pods()]
+}

@@ -1,0 +1,148 @@
+//! Kubernetes Events: one for each thing that a person would want to be told, with Argo Rollouts'
+//! reasons. An Event that cannot be written is lost; nothing waits for it.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::actions::Hands;
+use super::wire::Target;
+use crate::api::conditions::Reason;
+use crate::api::names::FIELD_MANAGER;
+use crate::api::status::{GitRevertState, RolloutStatus};
+use crate::api::{Kind, Time};
+use crate::observe::Snapshot;
+use crate::observe::caches::builtin;
+use crate::plan::{Change, Decision};
+
+/// Longest message of an Event, in characters: Kubernetes' own limit.
+const MAX_MESSAGE: usize = 1024;
+
+/// One Event to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Whether it is a warning.
+    pub is_warning: bool,
+    /// The reason.
+    pub reason: Reason,
+    /// One sentence.
+    pub message: String,
+}
+
+fn normal(reason: Reason, message: impl Into<String>) -> News {
+    News { is_warning: false, reason, message: message.into() }
+}
+
+fn warning(reason: Reason, message: impl Into<String>) -> News {
+    News { is_warning: true, reason, message: message.into() }
+}
+
+/// What a decision and the status that came of it are news of.
+pub fn news(old: &RolloutStatus, decision: &Decision, new: &RolloutStatus) -> Vec<News> {
+    let mut news = Vec::new();
+    let revision = &new.current_pod_hash;
+    if let Some(change) = &decision.change {
+        news.extend(change_news(change, revision, new));
+    }
+    if !decision.problems.is_empty() && old.message != new.message {
+        news.push(warning(Reason::InvalidSpec, new.message.clone()));
+    }
+    let state = |status: &RolloutStatus| status.git_revert.as_ref().map(|revert| revert.state);
+    if state(old) != state(new)
+        && let Some(revert) = &new.git_revert
+    {
+        news.extend(git_news(revert.state, &revert.message, &revert.url));
+    }
+    news
+}
+
+fn change_news(change: &Change, revision: &str, new: &RolloutStatus) -> Option<News> {
+    Some(match change {
+        Change::Began => {
+            normal(Reason::RolloutUpdated, format!("Rollout updated to revision {revision}"))
+        }
+        Change::WentBack => normal(
+            Reason::SkipSteps,
+            format!("the template is that of the stable revision {revision}: steps are skipped"),
+        ),
+        Change::Retried => {
+            normal(Reason::RolloutRetry, format!("revision {revision} is tried again"))
+        }
+        Change::Aborted { .. } => warning(Reason::RolloutAborted, new.message.clone()),
+        Change::DeadlineExceeded => {
+            warning(Reason::ProgressDeadlineExceeded, new.message.clone())
+        }
+        Change::Paused(reason) => {
+            normal(Reason::RolloutPaused, format!("Rollout is paused ({})", reason.as_str()))
+        }
+        Change::Resumed => normal(Reason::RolloutResumed, "Rollout is resumed"),
+        Change::StepDone(index) => normal(
+            Reason::RolloutStepCompleted,
+            format!("Rollout step {} completed ({revision})", index.saturating_add(1)),
+        ),
+        Change::Completed => {
+            normal(Reason::RolloutCompleted, format!("Rollout completed update to {revision}"))
+        }
+        Change::Promoting | Change::Verifying | Change::StepsNoted => return None,
+    })
+}
+
+fn git_news(state: GitRevertState, message: &str, url: &str) -> Option<News> {
+    Some(match state {
+        GitRevertState::AwaitingSync => {
+            normal(Reason::GitRevertPushed, format!("{message} ({url})"))
+        }
+        GitRevertState::Reverted => normal(Reason::GitReverted, message),
+        GitRevertState::AlreadyReverted | GitRevertState::Superseded => {
+            normal(Reason::GitRevertNotNeeded, message)
+        }
+        GitRevertState::Suggested => warning(Reason::GitRevertSuggested, message),
+        GitRevertState::Blocked | GitRevertState::Ineffective => {
+            warning(Reason::GitRevertBlocked, message)
+        }
+        GitRevertState::Planned | GitRevertState::AwaitingApproval | GitRevertState::Pushing => {
+            return None;
+        }
+    })
+}
+
+/// One Event as JSON.
+fn event(snapshot: &Snapshot, news: &News, name: &str, now: DateTime<Utc>) -> Value {
+    let rollout = &snapshot.observed.rollout;
+    let names = snapshot.observed.names;
+    let version = snapshot.rollout.pointer("/metadata/resourceVersion").cloned();
+    let message: String = news.message.chars().take(MAX_MESSAGE).collect();
+    let at = Time(now).0.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": { "name": name, "namespace": rollout.namespace },
+        "involvedObject": {
+            "apiVersion": names.api_version(), "kind": Kind::Rollout.as_str(),
+            "name": rollout.name, "namespace": rollout.namespace, "uid": rollout.uid,
+            "resourceVersion": version,
+        },
+        "type": if news.is_warning { "Warning" } else { "Normal" },
+        "reason": news.reason.as_str(),
+        "message": message,
+        "source": { "component": FIELD_MANAGER },
+        "reportingComponent": FIELD_MANAGER,
+        "firstTimestamp": at, "lastTimestamp": at, "count": 1,
+    })
+}
+
+impl Hands {
+    /// Writes Events; failures are logged and forgotten.
+    pub async fn tell(&self, snapshot: &Snapshot, news: &[News], now: DateTime<Utc>, salt: u64) {
+        let rollout = &snapshot.observed.rollout;
+        let resource = builtin("", "v1", "Event", "events");
+        for (idx, one) in news.iter().enumerate() {
+            // As client-go names them: the object's name and something that is never the same.
+            let head: String = rollout.name.chars().take(200).collect();
+            let name = format!("{head}.{:x}{:x}", salt.wrapping_add(idx as u64), now.timestamp_micros());
+            let target = Target::namespaced(&resource, &rollout.namespace, &name);
+            let outcome = self.writer.create_event(&target, event(snapshot, one, &name, now)).await;
+            if outcome.applied().is_none() {
+                tracing::debug!(reason = one.reason.as_str(), outcome = outcome.label(), "event lost");
+            }
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! The loop over Rollouts: one pass is observe, decide, act, project, write. It holds what a process
+//! may know beside status (back-offs, freshness, who is interested in what) and decides nothing
+//! about rollouts.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::queue::Queue;
+use super::report;
+use crate::act::actions::Hands;
+use crate::act::events;
+use crate::act::status::differs_only_in_detail;
+use crate::act::wire::{Read, Target};
+use crate::clock::{Clock, Entropy};
+use crate::observe::cache::{Change, Key, controller_of, service_of};
+use crate::observe::{Interest, Memo, Snapshot, observe};
+use crate::plan::action::{ActionFailure, Outcome};
+use crate::plan::facts::FailingAction;
+use crate::plan::{Decision, decide, status};
+use crate::telemetry::metrics::Metrics;
+
+/// Rollouts that are worked on at once.
+const MOST_PASSES: usize = 64;
+/// Passes of one Rollout in a row before others get their turn.
+const PASSES_IN_A_ROW: usize = 30;
+/// How old the last certain read of a Rollout may be when something is moved forward.
+const FRESH: Duration = Duration::from_secs(1);
+/// How old it may be when a Rollout is looked at for whatever reason.
+const RESYNC: Duration = Duration::from_secs(50);
+/// Shortest time between two status writes that only change counts and texts.
+const DETAIL_PAUSE: Duration = Duration::from_secs(2);
+/// Longest back-off of an action that keeps failing.
+const LONGEST_BACKOFF: u32 = 60;
+
+/// What the process knows of one Rollout beside its status.
+#[derive(Debug, Default)]
+struct Local {
+    uid: String,
+    /// Failing actions, with how often each failed.
+    failing: Vec<(FailingAction, u32)>,
+    fresh_at: Option<Instant>,
+    detail_at: Option<Instant>,
+    is_taken_over: bool,
+    interests: BTreeSet<Interest>,
+    report: report::Memory,
+}
+
+/// The loop.
+#[derive(Debug)]
+pub struct Rollouts {
+    hands: Hands,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    metrics: Arc<Metrics>,
+    locals: Mutex<HashMap<Key, Local>>,
+    interested: Mutex<HashMap<Interest, BTreeSet<Key>>>,
+}
+
+/// What a pass wants next.
+enum Next {
+    /// Another pass at once.
+    Again,
+    /// Another pass then.
+    At(Instant),
+    /// The Rollout is gone.
+    Gone,
+}
+
+impl Rollouts {
+    /// A loop that has seen nothing yet.
+    pub fn new(
+        hands: Hands,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            hands,
+            clock,
+            entropy,
+            metrics,
+            locals: Mutex::default(),
+            interested: Mutex::default(),
+        }
+    }
+
+    /// Works until `stop`: on every Rollout at the start, and then on those that something happened
+    /// to (`changes`, `wishes`) or whose time has come. Passes that run at `stop` come to their end.
+    pub async fn run(
+        self: Arc<Self>,
+        changes: &mut mpsc::UnboundedReceiver<Change>,
+        wishes: &mut mpsc::UnboundedReceiver<Key>,
+        stop: &CancellationToken,
+    ) {
+        let mut queue = Queue::default();
+        let mut tasks: JoinSet<(Key, Option<Instant>)> = JoinSet::new();
+        for key in self.hands.caches.rollouts.keys() {
+            queue.ask(key, Instant::now());
+        }
+        loop {
+            while queue.running() < MOST_PASSES
+                && let Some(key) = queue.take(Instant::now())
+            {
+                let this = self.clone();
+                tasks.spawn(async move {
+                    let next = this.reconcile(&key).await;
+                    (key, next)
+                });
+            }
+            let due = queue.next_due().filter(|_| queue.running() < MOST_PASSES);
+            let timer = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(done) = tasks.join_next(), if !tasks.is_empty() => {
+                    if let Ok((key, next)) = done {
+                        queue.done(&key, next);
+                    }
+                }
+                Some(change) = changes.recv() => {
+                    for key in self.concerned(&change) {
+                        queue.ask(key, Instant::now());
+                    }
+                }
+                Some(key) = wishes.recv() => queue.ask(key, Instant::now()),
+                () = timer => {}
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    fn locals(&self) -> MutexGuard<'_, HashMap<Key, Local>> {
+        self.locals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn interested(&self) -> MutexGuard<'_, HashMap<Interest, BTreeSet<Key>>> {
+        self.interested.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The Rollouts that a change concerns.
+    fn concerned(&self, change: &Change) -> Vec<Key> {
+        let namespace = &change.key.namespace;
+        match change.plural.as_str() {
+            "rollouts" => vec![change.key.clone()],
+            "replicasets" | "analysisruns" => {
+                let owner = controller_of(&change.object);
+                let name = owner.and_then(|owner| owner.get("name")).and_then(Value::as_str);
+                name.map(|name| Key::new(namespace, name)).into_iter().collect()
+            }
+            // A pod matters when it is new: its endpoints may have been seen before it was.
+            "pods" if change.is_new => {
+                let owner = controller_of(&change.object);
+                let name = owner.and_then(|owner| owner.get("name")).and_then(Value::as_str);
+                let set = name
+                    .and_then(|name| self.hands.caches.replica_sets.get(&Key::new(namespace, name)));
+                let rollout = set.as_deref().and_then(controller_of);
+                let name = rollout.and_then(|owner| owner.get("name")).and_then(Value::as_str);
+                name.map(|name| Key::new(namespace, name)).into_iter().collect()
+            }
+            "pods" => vec![],
+            plural => {
+                let name = match plural {
+                    "endpointslices" => service_of(&change.object).unwrap_or_default(),
+                    _ => change.key.name.as_str(),
+                };
+                let key = Key::new(namespace, name);
+                let interest = Interest { plural: plural.to_owned(), key };
+                self.interested().get(&interest).into_iter().flatten().cloned().collect()
+            }
+        }
+    }
+
+    /// Passes over one Rollout until nothing is left to do now; when to look again.
+    async fn reconcile(&self, key: &Key) -> Option<Instant> {
+        let span = tracing::info_span!("rollout", namespace = key.namespace, name = key.name);
+        let work = async {
+            let started = Instant::now();
+            let next = self.passes(key).await;
+            self.metrics.reconciled("Rollout", started.elapsed());
+            next
+        };
+        // Whatever one Rollout holds, the others go on (S33).
+        let caught = std::panic::AssertUnwindSafe(work.instrument(span)).catch_unwind().await;
+        caught.unwrap_or_else(|_| {
+            self.metrics.reconcile_failed("Rollout");
+            tracing::error!(namespace = key.namespace, name = key.name, "the pass broke down");
+            Some(Instant::now() + Duration::from_secs(60))
+        })
+    }
+
+    async fn passes(&self, key: &Key) -> Option<Instant> {
+        for _ in 0..PASSES_IN_A_ROW {
+            match self.pass(key).await {
+                Next::Again => {}
+                Next::At(at) => return Some(at),
+                Next::Gone => return None,
+            }
+        }
+        Some(Instant::now() + Duration::from_millis(100))
+    }
+
+    async fn pass(&self, key: &Key) -> Next {
+        if !self.is_fresher_than(key, RESYNC) && !self.read(key).await {
+            return self.soon();
+        }
+        let Some(rollout) = self.hands.caches.rollouts.get(key) else {
+            self.forget(key);
+            return Next::Gone;
+        };
+        let now = self.clock.now();
+        let memo = self.memo(key, &rollout);
+        let snapshot = observe(&self.hands.caches, self.hands.names, &rollout, &memo, now);
+        self.note_interests(key, &snapshot);
+        let decision = decide(&snapshot.observed);
+        if decision.is_forward() && !self.is_fresher_than(key, FRESH) {
+            return if self.read(key).await { Next::Again } else { self.soon() };
+        }
+        if decision.class.is_some() || decision.changes_memory() {
+            match self.take_over(key, &snapshot).await {
+                Ok(false) => {}
+                Ok(true) => return Next::Again,
+                Err(failure) => {
+                    tracing::warn!(error = %failure, "cannot take over");
+                    return self.after_failure(key, &failure).await;
+                }
+            }
+        }
+        let outcomes = if decision.changes_memory() {
+            vec![]
+        } else {
+            self.hands.act(&snapshot, &decision.actions).await
+        };
+        self.note_outcomes(key, &outcomes, now);
+        self.log(&decision, &outcomes);
+        self.finish(key, &snapshot, &decision, &outcomes).await
+    }
+
+    /// Writes the status and says when to look again: reached on every pass, whatever failed.
+    async fn finish(
+        &self,
+        key: &Key,
+        snapshot: &Snapshot,
+        decision: &Decision,
+        outcomes: &[Outcome],
+    ) -> Next {
+        let has_acted = outcomes.iter().any(|outcome| outcome.result.is_ok());
+        let at_decision = Next::At(self.instant_of(decision.wake_at));
+        let Some(new) = status::project(&snapshot.observed, decision, outcomes) else {
+            return at_decision;
+        };
+        let old = snapshot.observed.rollout.status.known().cloned().unwrap_or_default();
+        self.report(key, snapshot, decision, &new);
+        if new == old {
+            return if has_acted { Next::Again } else { at_decision };
+        }
+        let is_detail = !decision.changes_memory() && differs_only_in_detail(&old, &new);
+        if is_detail {
+            if has_acted {
+                return Next::Again;
+            }
+            if let Some(not_before) = self.detail_not_before(key) {
+                return Next::At(not_before.min(self.instant_of(decision.wake_at)));
+            }
+        }
+        match self.hands.write_status(snapshot, &new).await {
+            Ok(_) => {
+                self.note_status_written(key);
+                let news = events::news(&old, decision, &new);
+                let salt = self.entropy.next_u64();
+                self.hands.tell(snapshot, &news, snapshot.observed.now, salt).await;
+                if has_acted || decision.changes_memory() { Next::Again } else { at_decision }
+            }
+            Err(failure) => self.after_failure(key, &failure).await,
+        }
+    }
+
+    async fn after_failure(&self, key: &Key, failure: &ActionFailure) -> Next {
+        match failure {
+            // What was read is out of date: read again, decide again.
+            ActionFailure::Conflict | ActionFailure::Ambiguous(_) => {
+                if let Some(local) = self.locals().get_mut(key)
+                    && matches!(failure, ActionFailure::Ambiguous(_))
+                {
+                    local.is_taken_over = false;
+                }
+                if self.read(key).await { Next::Again } else { self.soon() }
+            }
+            ActionFailure::Refused(_) | ActionFailure::NameIsTaken => self.soon(),
+            ActionFailure::NotLeading => Next::At(Instant::now() + Duration::from_secs(60)),
+        }
+    }
+
+    fn soon(&self) -> Next {
+        Next::At(Instant::now() + self.entropy.jitter(Duration::from_secs(2), 25))
+    }
+
+    /// A quorum read of the Rollout into the cache; whether the answer is certain.
+    async fn read(&self, key: &Key) -> bool {
+        let cache = &self.hands.caches.rollouts;
+        let target = Target::namespaced(cache.resource(), &key.namespace, &key.name);
+        match self.hands.wire.get(&target).await {
+            Read::Found(object) => {
+                cache.note(&object);
+                self.locals().entry(key.clone()).or_default().fresh_at = Some(Instant::now());
+                true
+            }
+            Read::Absent => {
+                cache.forget(key);
+                self.locals().entry(key.clone()).or_default().fresh_at = Some(Instant::now());
+                true
+            }
+            Read::Failed(error) => {
+                self.metrics.reconcile_failed("Rollout");
+                tracing::warn!(%error, "cannot read the Rollout");
+                false
+            }
+        }
+    }
+
+    fn is_fresher_than(&self, key: &Key, age: Duration) -> bool {
+        let locals = self.locals();
+        let fresh_at = locals.get(key).and_then(|local| local.fresh_at);
+        fresh_at.is_some_and(|at| at.elapsed() < age)
+    }
+
+    fn memo(&self, key: &Key, rollout: &Value) -> Memo {
+        let uid = rollout.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        if local.uid != uid {
+            // Another Rollout of the same name: nothing of the old one is true of it.
+            let fresh_at = local.fresh_at;
+            *local = Local { uid: uid.to_owned(), fresh_at, ..Local::default() };
+        }
+        let failing = local.failing.iter().map(|(failing, _)| failing.clone()).collect();
+        Memo { git: self.hands.git.facts(uid), failing }
+    }
+
+    fn note_interests(&self, key: &Key, snapshot: &Snapshot) {
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        if local.interests == snapshot.interests {
+            return;
+        }
+        let mut interested = self.interested();
+        for gone in local.interests.difference(&snapshot.interests) {
+            if let Some(keys) = interested.get_mut(gone) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    interested.remove(gone);
+                }
+            }
+        }
+        for new in snapshot.interests.difference(&local.interests) {
+            interested.entry(new.clone()).or_default().insert(key.clone());
+        }
+        local.interests.clone_from(&snapshot.interests);
+    }
+
+    async fn take_over(&self, key: &Key, snapshot: &Snapshot) -> Result<bool, ActionFailure> {
+        if self.locals().get(key).is_some_and(|local| local.is_taken_over) {
+            return Ok(false);
+        }
+        let has_written = self.hands.take_over(snapshot).await?;
+        if let Some(local) = self.locals().get_mut(key) {
+            local.is_taken_over = !has_written;
+        }
+        Ok(has_written)
+    }
+
+    fn note_outcomes(&self, key: &Key, outcomes: &[Outcome], now: DateTime<Utc>) {
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        for outcome in outcomes {
+            let before = local.failing.iter().position(|(failing, _)| failing.key == outcome.key);
+            let times = before.map_or(0, |idx| local.failing.swap_remove(idx).1);
+            let Err(failure) = &outcome.result else { continue };
+            self.metrics.reconcile_failed("Rollout");
+            let (name_is_taken, backs_off) = match failure {
+                // Looking again is all that is needed.
+                ActionFailure::Conflict => (false, false),
+                ActionFailure::Ambiguous(_) => {
+                    local.is_taken_over = false;
+                    local.fresh_at = None;
+                    (false, true)
+                }
+                ActionFailure::Refused(_) | ActionFailure::NotLeading => (false, true),
+                ActionFailure::NameIsTaken => (true, true),
+            };
+            local.fresh_at = local.fresh_at.filter(|_| backs_off);
+            if backs_off {
+                let seconds = 1u32.checked_shl(times).unwrap_or(LONGEST_BACKOFF).min(LONGEST_BACKOFF);
+                let failing = FailingAction {
+                    key: outcome.key.clone(),
+                    error: failure.to_string(),
+                    retry_at: now + TimeDelta::seconds(i64::from(seconds)),
+                    name_is_taken,
+                };
+                local.failing.push((failing, times.saturating_add(1)));
+            }
+        }
+    }
+
+    fn detail_not_before(&self, key: &Key) -> Option<Instant> {
+        let locals = self.locals();
+        let at = locals.get(key)?.detail_at? + DETAIL_PAUSE;
+        (at > Instant::now()).then_some(at)
+    }
+
+    fn note_status_written(&self, key: &Key) {
+        let now = Instant::now();
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        // The write was guarded by the version that was read: it proves that nothing was newer.
+        local.fresh_at = Some(now);
+        local.detail_at = Some(now);
+    }
+
+    fn instant_of(&self, at: DateTime<Utc>) -> Instant {
+        let wait = (at - self.clock.now()).to_std().unwrap_or_default();
+        Instant::now() + self.clock.real_wait(wait)
+    }
+
+    fn forget(&self, key: &Key) {
+        let Some(local) = self.locals().remove(key) else { return };
+        let mut interested = self.interested();
+        for interest in &local.interests {
+            if let Some(keys) = interested.get_mut(interest) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    interested.remove(interest);
+                }
+            }
+        }
+        self.hands.git.forget(&local.uid);
+        self.metrics.forget_rollout(&key.namespace, &key.name);
+    }
+
+    fn report(
+        &self,
+        key: &Key,
+        snapshot: &Snapshot,
+        decision: &Decision,
+        new: &crate::api::status::RolloutStatus,
+    ) {
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        report::report(&self.metrics, &mut local.report, snapshot, decision, new);
+    }
+
+    fn log(&self, decision: &Decision, outcomes: &[Outcome]) {
+        if let Some(change) = &decision.change {
+            tracing::info!(change = ?change, "decided");
+        }
+        for outcome in outcomes {
+            let (verb, object) = (outcome.key.verb, &outcome.key.object);
+            match &outcome.result {
+                Ok(()) => tracing::info!(verb, object, "did"),
+                Err(ActionFailure::Conflict) => tracing::debug!(verb, object, "conflict"),
+                Err(error) => tracing::warn!(verb, object, %error, "will try again"),
+            }
+        }
+        if outcomes.is_empty() && decision.change.is_none() {
+            tracing::debug!(waiting_on = ?decision.waiting, "looked");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Credentials of a Git server, from the data of a Secret that was made for Argo CD or for Flux.
+//!
+//! Both key sets are accepted, so that teams copy what they have. Ways around verification
+//! (`insecure`, `insecureIgnoreHostKey`) are refused instead of ignored; SSH without `known_hosts`
+//! is refused before anything is connected to. Values must never reach a log, an error, an argument
+//! list or `Debug`; only `binary` reads them, to write them into a private directory.
+//!
+//! Sources: Argo CD "Private Repositories" and Flux `GitRepository.spec.secretRef`.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::source::{GitUrl, Transport};
+
+/// A text that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Hidden(Vec<u8>);
+
+impl Hidden {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("")
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// How to prove who we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// Not at all; enough to read public repositories.
+    Anonymous,
+    /// HTTP basic authentication; a token stands in the place of the password.
+    Basic { username: Hidden, password: Hidden },
+    /// HTTP bearer token.
+    Bearer(Hidden),
+    /// An SSH key, and the server keys that are trusted.
+    Ssh { identity: Hidden, known_hosts: Hidden },
+}
+
+/// Credentials for one repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    id: String,
+    pub(super) login: Login,
+    /// PEM certificates that are trusted instead of the system's.
+    pub(super) ca: Option<Hidden>,
+    /// PEM certificate and key for mutual TLS.
+    pub(super) client_certificate: Option<(Hidden, Hidden)>,
+}
+
+/// Why a Secret is not used. Names keys, never values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialRefusal {
+    /// A key would switch verification off.
+    #[error(
+        "key `{0}` of the Secret switches verification off, which is not supported; add `ca.crt` or `known_hosts` instead"
+    )]
+    Insecure(&'static str),
+    /// SSH without the server's keys.
+    #[error(
+        "the Secret has no `known_hosts`; without it the SSH server cannot be verified (`ssh-keyscan HOST` prints a line to check)"
+    )]
+    NoKnownHosts,
+    /// SSH without a private key.
+    #[error("the url uses SSH, but the Secret has no `identity` or `sshPrivateKey`")]
+    NoIdentity,
+    /// A private key with a passphrase.
+    #[error("the SSH key of the Secret has a passphrase (`password`), which is not supported yet")]
+    Passphrase,
+    /// Half of a pair.
+    #[error("the Secret has `{has}` but no `{lacks}`")]
+    Incomplete {
+        /// The key that is there.
+        has: &'static str,
+        /// The key that is missing.
+        lacks: &'static str,
+    },
+    /// A form of login that is not built yet.
+    #[error("key `{0}` of the Secret asks for a login that is not supported yet")]
+    Unsupported(String),
+    /// A value that cannot be what its key says.
+    #[error("key `{key}` of the Secret {reason}")]
+    Malformed {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The Secret is for another repository.
+    #[error("key `url` of the Secret names another repository than the source")]
+    OtherUrl,
+}
+
+type Data = BTreeMap<String, Vec<u8>>;
+
+impl Credentials {
+    /// No credentials. `id` keeps the cached copies of different owners apart.
+    pub fn anonymous(id: &str) -> Self {
+        Self { id: id.to_owned(), login: Login::Anonymous, ca: None, client_certificate: None }
+    }
+
+    /// Reads the data of a Secret for `url`. `id` names the owner (such as the Secret's namespace
+    /// and uid): copies of repositories are never shared between two ids.
+    ///
+    /// # Errors
+    /// [`CredentialRefusal`], naming the key.
+    pub fn from_secret(id: &str, url: &GitUrl, data: &Data) -> Result<Self, CredentialRefusal> {
+        refuse_unsafe(data)?;
+        refuse_unsupported(data)?;
+        check_url(url, data)?;
+        let login = match url.transport() {
+            Transport::Https => http_login(data)?,
+            Transport::Ssh => ssh_login(data)?,
+        };
+        let client_certificate =
+            pair(data, ["tls.crt", "tlsClientCertData"], ["tls.key", "tlsClientCertKey"])?;
+        let ca = first(data, &["ca.crt", "caFile"]).map(|(_, value)| value);
+        if ca.as_ref().is_some_and(|ca| !ca.text().contains("-----BEGIN CERTIFICATE-----")) {
+            let reason = "holds no PEM certificate";
+            return Err(CredentialRefusal::Malformed { key: "ca.crt", reason });
+        }
+        Ok(Self { id: id.to_owned(), login, ca, client_certificate })
+    }
+
+    /// The owner's name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Every value that must be blotted out of texts.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        let values: Vec<&Hidden> = match &self.login {
+            Login::Anonymous | Login::Ssh { .. } => Vec::new(),
+            Login::Basic { password, .. } => vec![password],
+            Login::Bearer(token) => vec![token],
+        };
+        values.into_iter().map(Hidden::text).filter(|text| text.len() >= 4).collect()
+    }
+}
+
+/// The first of `keys` that has a value.
+fn first(data: &Data, keys: &[&'static str]) -> Option<(&'static str, Hidden)> {
+    keys.iter().find_map(|key| {
+        let value = data.get(*key).filter(|value| !value.is_empty())?;
+        Some((*key, Hidden(value.clone())))
+    })
+}
+
+fn pair(
+    data: &Data,
+    left: [&'static str; 2],
+    right: [&'static str; 2],
+) -> Result<Option<(Hidden, Hidden)>, CredentialRefusal> {
+    match (first(data, &left), first(data, &right)) {
+        (None, None) => Ok(None),
+        (Some((_, left)), Some((_, right))) => Ok(Some((left, right))),
+        (Some((has, _)), None) => Err(CredentialRefusal::Incomplete { has, lacks: right[0] }),
+        (None, Some((has, _))) => Err(CredentialRefusal::Incomplete { has, lacks: left[0] }),
+    }
+}
+
+fn refuse_unsafe(data: &Data) -> Result<(), CredentialRefusal> {
+    for key in ["insecure", "insecureIgnoreHostKey"] {
+        let is_on = |value: &Vec<u8>| {
+            !matches!(value.to_ascii_lowercase().as_slice(), b"" | b"false" | b"0" | b"no")
+        };
+        if data.get(key).is_some_and(is_on) {
+            return Err(CredentialRefusal::Insecure(key));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_unsupported(data: &Data) -> Result<(), CredentialRefusal> {
+    let is_unsupported = |key: &str| {
+        key.starts_with("githubApp")
+            || key.starts_with("azure")
+            || matches!(key, "gcpServiceAccountKey" | "useAzureWorkloadIdentity" | "proxy")
+    };
+    let found = data.iter().find(|(key, value)| is_unsupported(key) && !value.is_empty());
+    match found {
+        Some((key, _)) => Err(CredentialRefusal::Unsupported(key.clone())),
+        None if data.get("type").is_some_and(|kind| kind != b"git" && !kind.is_empty()) => {
+            let reason = "is not `git`";
+            Err(CredentialRefusal::Malformed { key: "type", reason })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Argo CD binds a Secret to an address or to a prefix of one; a copy must not reach further.
+fn check_url(url: &GitUrl, data: &Data) -> Result<(), CredentialRefusal> {
+    let Some((_, bound)) = first(data, &["url"]) else { return Ok(()) };
+    let strip = |text: &str| text.trim_end_matches('/').trim_end_matches(".git").to_lowercase();
+    let (bound, ours) = (strip(bound.text()), strip(url.as_str()));
+    let is_within =
+        ours == bound || ours.strip_prefix(&bound).is_some_and(|rest| rest.starts_with('/'));
+    if is_within && !bound.is_empty() { Ok(()) } else { Err(CredentialRefusal::OtherUrl) }
+}
+
+fn http_login(data: &Data) -> Result<Login, CredentialRefusal> {
+    let is_clean =
+        |value: &Hidden| !value.text().is_empty() && !value.text().chars().any(char::is_control);
+    let check = |key, value: &Hidden| {
+        let reason = "holds a line break or another character that no password has";
+        if is_clean(value) { Ok(()) } else { Err(CredentialRefusal::Malformed { key, reason }) }
+    };
+    if let Some((_, token)) = first(data, &["bearerToken"]) {
+        let is_token = token.text().bytes().all(|b| b.is_ascii_graphic());
+        let reason = "is not a token";
+        if !is_token || token.text().is_empty() {
+            return Err(CredentialRefusal::Malformed { key: "bearerToken", reason });
+        }
+        return Ok(Login::Bearer(token));
+    }
+    match (first(data, &["username"]), first(data, &["password"])) {
+        (None, None) => Ok(Login::Anonymous),
+        (Some(_), None) => {
+            Err(CredentialRefusal::Incomplete { has: "username", lacks: "password" })
+        }
+        (username, Some((_, password))) => {
+            // Forges ignore the user's name beside a token.
+            let username = username.map_or_else(|| Hidden(b"git".to_vec()), |(_, name)| name);
+            check("username", &username)?;
+            check("password", &password)?;
+            if username.text().contains(':') {
+                let reason = "contains `:`, which basic authentication cannot carry";
+                return Err(CredentialRefusal::Malformed { key: "username", reason });
+            }
+            Ok(Login::Basic { username, password })
+        }
+    }
+}
+
+fn ssh_login(data: &Data) -> Result<Login, CredentialRefusal> {
+    let (_, identity) =
+        first(data, &["identity", "sshPrivateKey"]).ok_or(CredentialRefusal::NoIdentity)?;
+    if !identity.text().contains("PRIVATE KEY-----") {
+        let reason = "holds no private key";
+        return Err(CredentialRefusal::Malformed { key: "identity", reason });
+    }
+    if first(data, &["password"]).is_some() {
+        return Err(CredentialRefusal::Passphrase);
+    }
+    let (_, known_hosts) =
+        first(data, &["known_hosts", "ssh_known_hosts"]).ok_or(CredentialRefusal::NoKnownHosts)?;
+    let has_line = |text: &str| {
+        text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+    };
+    if !has_line(known_hosts.text()) {
+        return Err(CredentialRefusal::NoKnownHosts);
+    }
+    Ok(Login::Ssh { identity, known_hosts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str =
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\n";
+
+    fn read(url: &str, pairs: &[(&str, &str)]) -> Result<Credentials, CredentialRefusal> {
+        let data = pairs.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
+        Credentials::from_secret("ns/uid", &GitUrl::parse(url).unwrap(), &data)
+    }
+
+    const HTTPS: &str = "https://git.example/team/env.git";
+    const SSH: &str = "git@git.example:team/env.git";
+
+    #[test]
+    fn the_key_sets_of_argo_cd_and_flux_are_both_read() {
+        let basic = read(HTTPS, &[("username", "u"), ("password", "hunter2")]).unwrap();
+        assert!(matches!(basic.login, Login::Basic { .. }));
+        let token = read(HTTPS, &[("password", "hunter2"), ("type", "git"), ("project", "x")]);
+        assert!(matches!(token.unwrap().login, Login::Basic { .. }));
+        assert!(matches!(
+            read(HTTPS, &[("bearerToken", "hunter2")]).unwrap().login,
+            Login::Bearer(_)
+        ));
+        let flux = read(
+            SSH,
+            &[("identity", KEY), ("identity.pub", "x"), ("known_hosts", "h ssh-ed25519 A")],
+        );
+        let argo = read(SSH, &[("sshPrivateKey", KEY), ("ssh_known_hosts", "h ssh-ed25519 A")]);
+        assert_eq!(flux.unwrap().login, argo.unwrap().login);
+        assert!(matches!(read(HTTPS, &[]).unwrap().login, Login::Anonymous));
+    }
+
+    #[test]
+    fn ways_around_verification_are_refused_by_name() {
+        for key in ["insecure", "insecureIgnoreHostKey"] {
+            assert_eq!(read(HTTPS, &[(key, "true")]), Err(CredentialRefusal::Insecure(key)));
+            assert!(read(HTTPS, &[(key, "false")]).is_ok());
+        }
+    }
+
+    #[test]
+    fn ssh_without_known_hosts_is_refused_before_anything_is_connected_to() {
+        assert_eq!(read(SSH, &[("identity", KEY)]), Err(CredentialRefusal::NoKnownHosts));
+        let empty = read(SSH, &[("identity", KEY), ("known_hosts", "# none\n\n")]);
+        assert_eq!(empty, Err(CredentialRefusal::NoKnownHosts));
+        assert_eq!(read(SSH, &[("known_hosts", "h k A")]), Err(CredentialRefusal::NoIdentity));
+        let locked = [("identity", KEY), ("known_hosts", "h k A"), ("password", "x")];
+        assert_eq!(read(SSH, &locked), Err(CredentialRefusal::Passphrase));
+    }
+
+    #[test]
+    fn incomplete_unsupported_and_foreign_secrets_are_refused() {
+        for bad in [
+            vec![("username", "u")],
+            vec![("githubAppID", "1")],
+            vec![("proxy", "http://x")],
+            vec![("type", "helm")],
+            vec![("password", "a\nb")],
+            vec![("username", "a:b"), ("password", "x")],
+            vec![("bearerToken", "a b")],
+            vec![("tls.crt", "x")],
+            vec![("ca.crt", "x")],
+            vec![("url", "https://git.example/other")],
+            vec![("url", "https://git.example/team/en")],
+        ] {
+            assert!(read(HTTPS, &bad).is_err(), "{bad:?}");
+        }
+        for good in
+            ["https://git.example/team/env", "https://git.example/team/", "https://git.example"]
+        {
+            assert!(read(HTTPS, &[("url", good)]).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn debug_and_errors_never_show_a_value() {
+        for secret in [
+            read(HTTPS, &[("username", "hunter2"), ("password", "hunter2")]),
+            read(HTTPS, &[("bearerToken", "hunter2")]),
+            read(SSH, &[("identity", KEY), ("known_hosts", "hunter2 k A")]),
+            read(HTTPS, &[("tls.crt", "hunter2"), ("tls.key", "hunter2")]),
+            read(HTTPS, &[("bearerToken", "hunter2 hunter2")]),
+            read(HTTPS, &[("url", "hunter2")]),
+        ] {
+            assert!(!format!("{secret:?}").contains("hunter2"), "{secret:?}");
+            if let Err(refusal) = secret {
+                assert!(!refusal.to_string().contains("hunter2"));
+            }
+        }
+    }
+}

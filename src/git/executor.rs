@@ -1,0 +1,345 @@
+//! The procedure of a revert, and of an entry in the ledger.
+//!
+//! Each try reads everything anew: the tip, a commit of ours that may be there already, the gate,
+//! the ladder. A push that lost its race, and a push whose answer was lost, are therefore the same
+//! to it: read again and decide again. It must never rebase a commit that was decided on another
+//! tip, and never push twice for one identity.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{
+    backend::{GitBackend, GitError, GitSession, NewCommit, Remote},
+    message::{Author, CommitFacts, MessageFacts, commit_message},
+    plan::{
+        Blobs, Blocked, Declaration, Facts, Identity, LedgerRefusal, Need, Question, Restoration,
+        SuggestReason, Superseded, Tree, Verdict, Veto, View, decide, history_veto,
+        verify_declaration,
+    },
+    revert_id::RevertId,
+    source::{RepoPath, Source},
+};
+use crate::revision::Commit;
+
+/// Most tries when the branch keeps moving.
+const MAX_TRIES: u32 = 6;
+/// Most rounds of fetching contents for one decision.
+const MAX_ROUNDS: usize = 64;
+/// Longest wait before the second try; doubled for each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+/// Longest wait between two tries.
+const LAST_BACKOFF: Duration = Duration::from_secs(15);
+
+/// How far a revert may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevertMode {
+    /// Do not even read.
+    Off,
+    /// Read, decide, and show the patch.
+    Suggest,
+    /// Push what is proved.
+    Push,
+}
+
+/// One revert.
+#[derive(Clone, Debug)]
+pub struct RevertRequest {
+    /// Its identity, which the caller has stored before.
+    pub id: RevertId,
+    /// Where the Rollout is declared.
+    pub source: Source,
+    /// The repository of `source`, with credentials.
+    pub remote: Remote,
+    /// The Rollout.
+    pub identity: Identity,
+    /// The stable template and its commit; `None` if nothing was ever stable or its commit was
+    /// never learnt.
+    pub good: Option<Declaration>,
+    /// The failed template and its commit.
+    pub bad: Declaration,
+    /// How far to go.
+    pub mode: RevertMode,
+    /// What the commit message tells.
+    pub message: MessageFacts,
+    /// Who commits.
+    pub author: Author,
+    /// The time of the commit.
+    pub now: DateTime<Utc>,
+}
+
+/// How a revert ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RevertOutcome {
+    /// The branch has our commit, from this try or from an earlier one.
+    Pushed {
+        /// The commit.
+        commit: Commit,
+    },
+    /// The branch declared the stable template already.
+    AlreadyReverted {
+        /// The tip that does.
+        tip: Commit,
+    },
+    /// The branch declares something else; nothing was written.
+    Superseded(Superseded),
+    /// Nothing was written; a person may apply this patch.
+    Suggested {
+        /// The restored files and values, one line each.
+        restored: Vec<String>,
+        /// A unified diff for `git apply`.
+        patch: String,
+        /// Why it was not pushed.
+        reason: SuggestReason,
+    },
+    /// Nothing can be written.
+    Blocked(Blocked),
+    /// Later changes are in the way in these files; a person must put them together.
+    Conflict(Vec<RepoPath>),
+    /// Git could not be reached or refused.
+    Failed {
+        /// Why.
+        error: GitError,
+        /// Whether the same request may succeed later.
+        is_retryable: bool,
+    },
+}
+
+/// A commit that declares a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// The branch tip whose own document declares exactly the template.
+    pub commit: Commit,
+}
+
+/// Why there is no entry for the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerFailure {
+    /// The tip does not declare the template (yet).
+    #[error("the branch tip {tip} is not recorded")]
+    Refused {
+        /// The tip that was read.
+        tip: Commit,
+        /// Why.
+        #[source]
+        refusal: LedgerRefusal,
+    },
+    /// Git could not be read.
+    #[error("the branch could not be read")]
+    Git(#[from] GitError),
+}
+
+/// A source of numbers from 0 up to 1, for jitter.
+pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// Carries out reverts.
+#[derive(Clone)]
+pub struct Executor {
+    backend: Arc<dyn GitBackend>,
+    jitter: Jitter,
+}
+
+/// One try's end.
+enum Try {
+    Done(RevertOutcome),
+    /// The branch moved; this is what was about to be pushed.
+    Moved(Restoration),
+}
+
+impl Executor {
+    /// An executor on `backend`; `jitter` spreads retries.
+    pub fn new(backend: Arc<dyn GitBackend>, jitter: Jitter) -> Self {
+        Self { backend, jitter }
+    }
+
+    /// Puts the stable template back, if the branch still declares the failed one.
+    pub async fn revert(&self, request: &RevertRequest) -> RevertOutcome {
+        if request.mode == RevertMode::Off {
+            return RevertOutcome::Blocked(Blocked::Off);
+        }
+        let Some(good) = &request.good else {
+            return RevertOutcome::Blocked(Blocked::NoStable);
+        };
+        let mut tries = 1;
+        loop {
+            let restoration = match self.one_try(request, good).await {
+                Ok(Try::Done(outcome)) => return outcome,
+                Ok(Try::Moved(restoration)) => restoration,
+                Err(error) => return failed(error),
+            };
+            if tries >= MAX_TRIES {
+                return suggested(restoration, SuggestReason::BranchBusy(tries));
+            }
+            tokio::time::sleep(self.backoff(tries)).await;
+            tries += 1;
+        }
+    }
+
+    /// Full jitter: anything from nothing to the whole of a doubling span.
+    fn backoff(&self, tries: u32) -> Duration {
+        let span = FIRST_BACKOFF.saturating_mul(2_u32.saturating_pow(tries - 1)).min(LAST_BACKOFF);
+        span.mul_f64((self.jitter)().clamp(0.0, 1.0))
+    }
+
+    async fn one_try(&self, request: &RevertRequest, good: &Declaration) -> Result<Try, GitError> {
+        let mut session = self.backend.open(&request.remote).await?;
+        let session = session.as_mut();
+        let tip = session.fetch_tip(&request.source.branch).await?;
+        session.require_commit(&good.commit).await?;
+        session.require_commit(&request.bad.commit).await?;
+        if let Some(commit) = session.find_revert(&good.commit, &tip, &request.id).await? {
+            return Ok(Try::Done(RevertOutcome::Pushed { commit }));
+        }
+        let verdict = judge(session, request, good, &tip).await?;
+        let restoration = match verdict {
+            Verdict::Restore(restoration) => restoration,
+            Verdict::Suggest(restoration, reason) => {
+                return Ok(Try::Done(suggested(restoration, reason)));
+            }
+            Verdict::AlreadyReverted => {
+                return Ok(Try::Done(RevertOutcome::AlreadyReverted { tip }));
+            }
+            Verdict::Superseded(what) => return Ok(Try::Done(RevertOutcome::Superseded(what))),
+            Verdict::Blocked(why) => return Ok(Try::Done(RevertOutcome::Blocked(why))),
+            Verdict::Conflict(files) => return Ok(Try::Done(RevertOutcome::Conflict(files))),
+        };
+        let paths: Vec<RepoPath> = restoration.changes.keys().cloned().collect();
+        let history = session.history(&good.commit, &request.bad.commit, &paths).await?;
+        match history_veto(&history) {
+            Some(Veto::OptedOut(blocked)) => {
+                return Ok(Try::Done(RevertOutcome::Blocked(blocked)));
+            }
+            Some(Veto::Suggest(reason)) => return Ok(Try::Done(suggested(restoration, reason))),
+            None => {}
+        }
+        if request.mode == RevertMode::Suggest {
+            return Ok(Try::Done(suggested(restoration, SuggestReason::ModeSuggest)));
+        }
+        push(session, request, good, &tip, restoration).await
+    }
+
+    /// The tip of the source's branch, if its own document declares exactly `template`. Called when
+    /// a template is first seen.
+    ///
+    /// # Errors
+    /// [`LedgerFailure`]; a refusal may pass when the branch or the GitOps tool moves on.
+    pub async fn ledger_entry(
+        &self,
+        remote: &Remote,
+        source: &Source,
+        identity: &Identity,
+        template: &Value,
+    ) -> Result<LedgerEntry, LedgerFailure> {
+        let mut session = self.backend.open(remote).await?;
+        let session = session.as_mut();
+        let tip = session.fetch_tip(&source.branch).await?;
+        let tree = session.tree(&tip, &source.path).await?;
+        let mut blobs = Blobs::default();
+        let verified = answer(session, &mut blobs, |blobs| {
+            verify_declaration(View::new(&tree, blobs), source, identity, template)
+        })
+        .await?;
+        match verified {
+            Ok(()) => Ok(LedgerEntry { commit: tip }),
+            Err(refusal) => Err(LedgerFailure::Refused { tip, refusal }),
+        }
+    }
+}
+
+/// Runs the planner, fetching what it asks for.
+async fn answer<T>(
+    session: &mut dyn GitSession,
+    blobs: &mut Blobs,
+    plan: impl Fn(&Blobs) -> Result<T, Need>,
+) -> Result<T, GitError> {
+    for _ in 0..MAX_ROUNDS {
+        match plan(blobs) {
+            Ok(answer) => return Ok(answer),
+            Err(Need(missing)) => blobs.extend(session.blobs(&missing).await?),
+        }
+    }
+    Err(GitError::TooLarge { what: "the chain of files that declares the Rollout" })
+}
+
+async fn judge(
+    session: &mut dyn GitSession,
+    request: &RevertRequest,
+    good: &Declaration,
+    tip: &Commit,
+) -> Result<Verdict, GitError> {
+    let mut trees: Vec<Tree> = Vec::new();
+    for commit in [&good.commit, &request.bad.commit, tip] {
+        trees.push(session.tree(commit, &request.source.path).await?);
+    }
+    let [good_tree, bad_tree, head_tree] = trees.as_slice() else {
+        return Err(GitError::Unexpected { operation: "tree", detail: "not three".to_owned() });
+    };
+    let question =
+        Question { source: &request.source, identity: &request.identity, good, bad: &request.bad };
+    let mut blobs = Blobs::default();
+    answer(session, &mut blobs, |blobs| {
+        let facts = Facts { good: good_tree, bad: bad_tree, head: head_tree, blobs };
+        decide(&question, facts)
+    })
+    .await
+}
+
+async fn push(
+    session: &mut dyn GitSession,
+    request: &RevertRequest,
+    good: &Declaration,
+    tip: &Commit,
+    restoration: Restoration,
+) -> Result<Try, GitError> {
+    let facts = CommitFacts {
+        id: &request.id,
+        failed: &request.bad.commit,
+        restored_from: &good.commit,
+        restored: lines(&restoration),
+        not_touched: restoration.not_touched.iter().map(ToString::to_string).collect(),
+    };
+    let message = commit_message(&request.message, &facts, &request.author);
+    let commit = session
+        .commit_paths(NewCommit {
+            parent: tip,
+            changes: &restoration.changes,
+            message: &message,
+            author: &request.author,
+            at: request.now,
+        })
+        .await?;
+    match session.push_cas(&request.source.branch, &commit, tip).await {
+        Ok(()) => Ok(Try::Done(RevertOutcome::Pushed { commit })),
+        Err(GitError::Stale { .. }) => Ok(Try::Moved(restoration)),
+        Err(GitError::Protected { detail, .. }) => {
+            Ok(Try::Done(suggested(restoration, SuggestReason::BranchProtected(detail))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn lines(restoration: &Restoration) -> Vec<String> {
+    let unique: BTreeSet<String> = restoration.restored.iter().map(ToString::to_string).collect();
+    unique.into_iter().collect()
+}
+
+fn suggested(restoration: Restoration, reason: SuggestReason) -> RevertOutcome {
+    RevertOutcome::Suggested { restored: lines(&restoration), patch: restoration.patch, reason }
+}
+
+/// Some refusals of Git are facts about the declaration, not trouble with the server.
+fn failed(error: GitError) -> RevertOutcome {
+    match error {
+        GitError::BranchGone { branch } => RevertOutcome::Blocked(Blocked::BranchGone(branch)),
+        GitError::CommitGone { commit } => RevertOutcome::Blocked(Blocked::CommitGone { commit }),
+        error => {
+            let is_retryable = error.is_retryable();
+            RevertOutcome::Failed { error, is_retryable }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "executor_tests.rs"]
+mod tests;

@@ -1,0 +1,284 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    git::{
+        credentials::Credentials,
+        memory::{Fault, Files, MemoryGit, Operation},
+        source::{BranchName, GitUrl},
+    },
+    revision::TemplateDigest,
+};
+
+struct World {
+    git: MemoryGit,
+    request: RevertRequest,
+}
+
+fn path(text: &str) -> RepoPath {
+    RepoPath::parse(text).unwrap()
+}
+
+fn manifest(image: &str) -> Vec<u8> {
+    format!(
+        "apiVersion: sluice.dev/v1alpha1\nkind: Rollout\nmetadata: {{name: web}}\nspec:\n  template:\n    spec:\n      containers:\n      - name: web\n        image: {image} # keep\n"
+    )
+    .into_bytes()
+}
+
+fn template(image: &str) -> Value {
+    json!({"spec": {"containers": [{"name": "web", "image": image}]}})
+}
+
+fn files(pairs: &[(&str, &[u8])]) -> Files {
+    pairs.iter().map(|(name, bytes)| (path(name), Some(bytes.to_vec()))).collect()
+}
+
+const FILE: &str = "apps/web/rollout.yaml";
+
+impl World {
+    /// A branch with a good commit, then a bad one.
+    fn new() -> Self {
+        let git = MemoryGit::default();
+        let url = GitUrl::parse("https://git.example/env").unwrap();
+        let branch = BranchName::parse("main").unwrap();
+        let good = git.commit(&url, &branch, &files(&[(FILE, &manifest("app:1"))]), "first");
+        let bad = git.commit(&url, &branch, &files(&[(FILE, &manifest("app:2"))]), "release 2");
+        let id = RevertId::new("uid", &TemplateDigest::of(&template("app:2")), &bad);
+        let request = RevertRequest {
+            id,
+            remote: Remote { url: url.clone(), credentials: Arc::new(Credentials::anonymous("t")) },
+            source: Source { url, branch, path: path("apps/web"), file: None },
+            identity: Identity::rollout("shop", "web"),
+            good: Some(Declaration { commit: good, template: template("app:1") }),
+            bad: Declaration { commit: bad, template: template("app:2") },
+            mode: RevertMode::Push,
+            message: MessageFacts {
+                namespace: "shop".into(),
+                name: "web".into(),
+                stable_version: "1".into(),
+                failed_version: "2".into(),
+                ..MessageFacts::default()
+            },
+            author: Author::default(),
+            now: DateTime::<Utc>::from_timestamp(1_790_000_000, 0).unwrap(),
+        };
+        Self { git, request }
+    }
+
+    fn executor(&self) -> Executor {
+        Executor::new(Arc::new(self.git.clone()), Arc::new(|| 0.5))
+    }
+
+    async fn revert(&self) -> RevertOutcome {
+        self.executor().revert(&self.request).await
+    }
+
+    fn write(&self, changes: &Files, message: &str) -> Commit {
+        self.git.commit(&self.request.source.url, &self.request.source.branch, changes, message)
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.git.log(&self.request.source.url, &self.request.source.branch)
+    }
+
+    fn reverts(&self) -> usize {
+        self.log().iter().filter(|message| message.starts_with("revert(")).count()
+    }
+
+    fn file(&self) -> Vec<u8> {
+        self.git.file(&self.request.source.url, &self.request.source.branch, &path(FILE)).unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_template_is_reverted_by_one_commit() {
+    let world = World::new();
+    let RevertOutcome::Pushed { commit } = world.revert().await else { panic!("not pushed") };
+    assert_eq!(
+        world.git.tip(&world.request.source.url, &world.request.source.branch),
+        Some(commit)
+    );
+    assert_eq!(world.file(), manifest("app:1"));
+    assert_eq!(world.log().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_request_finds_the_first_ones_commit_and_pushes_nothing() {
+    let world = World::new();
+    let first = world.revert().await;
+    world.write(&files(&[("other.yaml", b"a: 1\n")]), "later");
+    assert_eq!(world.revert().await, first);
+    assert_eq!((world.reverts(), world.git.pushes()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_is_found_again_and_not_pushed_twice() {
+    let world = World::new();
+    world.git.fault(Operation::Push, Fault::LostReply);
+    let RevertOutcome::Failed { is_retryable: true, .. } = world.revert().await else {
+        panic!("the reply was not lost")
+    };
+    assert!(matches!(world.revert().await, RevertOutcome::Pushed { .. }));
+    assert_eq!((world.reverts(), world.git.pushes()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_lands_first_is_kept_and_the_revert_follows_it() {
+    let world = World::new();
+    let other = files(&[("other.yaml", b"a: 1\n")]);
+    world.git.fault(Operation::Push, Fault::Race(other, "busy".into()));
+    assert!(matches!(world.revert().await, RevertOutcome::Pushed { .. }));
+    assert_eq!(world.log()[1], "busy");
+    assert_eq!(world.reverts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fix_forward_that_lands_first_wins() {
+    let world = World::new();
+    let fix = files(&[(FILE, &manifest("app:3"))]);
+    world.git.fault(Operation::Push, Fault::Race(fix, "fix".into()));
+    assert_eq!(world.revert().await, RevertOutcome::Superseded(Superseded::OtherTemplate));
+    assert_eq!((world.file(), world.reverts()), (manifest("app:3"), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_who_reverts_first_wins() {
+    let world = World::new();
+    let hand = files(&[(FILE, &manifest("app:1"))]);
+    world.git.fault(Operation::Push, Fault::Race(hand, "by hand".into()));
+    assert!(matches!(world.revert().await, RevertOutcome::AlreadyReverted { .. }));
+    assert_eq!(world.reverts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_moves_each_time_ends_in_a_suggestion_after_six_tries() {
+    let world = World::new();
+    for n in 0..7 {
+        let other = files(&[("other.yaml", format!("a: {n}\n").as_bytes())]);
+        world.git.fault(Operation::Push, Fault::Race(other, format!("busy {n}")));
+    }
+    let RevertOutcome::Suggested { reason, patch, .. } = world.revert().await else {
+        panic!("not suggested")
+    };
+    assert_eq!(reason, SuggestReason::BranchBusy(6));
+    assert!(patch.contains("+        image: app:1 # keep"));
+    assert_eq!(world.git.pushes(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_branch_gives_a_suggestion_with_the_servers_words() {
+    let world = World::new();
+    let error =
+        GitError::Protected { branch: "main".into(), detail: "pre-receive hook declined".into() };
+    world.git.fault(Operation::Push, Fault::Fail(error));
+    let RevertOutcome::Suggested { reason, patch, restored } = world.revert().await else {
+        panic!("not suggested")
+    };
+    assert_eq!(reason.to_string(), "the branch is protected: pre-receive hook declined");
+    assert!(patch.starts_with("diff --git"));
+    assert_eq!(restored, ["apps/web/rollout.yaml (spec.template.spec.containers[0].image)"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_modes_off_and_suggest_write_nothing() {
+    let mut world = World::new();
+    world.request.mode = RevertMode::Off;
+    assert_eq!(world.revert().await, RevertOutcome::Blocked(Blocked::Off));
+    world.request.mode = RevertMode::Suggest;
+    let RevertOutcome::Suggested { reason, .. } = world.revert().await else { panic!("no patch") };
+    assert_eq!(reason, SuggestReason::ModeSuggest);
+    assert_eq!((world.git.pushes(), world.reverts()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_21_without_a_stable_version_there_is_nothing_to_restore() {
+    let mut world = World::new();
+    world.request.good = None;
+    assert_eq!(world.revert().await, RevertOutcome::Blocked(Blocked::NoStable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_23_a_branch_that_is_gone_blocks() {
+    let world = World::new();
+    world.git.delete_branch(&world.request.source.url, &world.request.source.branch);
+    assert_eq!(world.revert().await, RevertOutcome::Blocked(Blocked::BranchGone("main".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_20_and_opt_out_are_read_from_the_history_of_the_restored_files() {
+    let mut world = World::new();
+    let message = "release 3\n\nbody\n\nSluice-No-Revert: migration 7\n";
+    let bad = world.write(&files(&[(FILE, &manifest("app:3"))]), message);
+    world.request.bad = Declaration { commit: bad, template: template("app:3") };
+    let RevertOutcome::Blocked(Blocked::OptedOut { reason, .. }) = world.revert().await else {
+        panic!("not opted out")
+    };
+    assert_eq!(reason, "migration 7");
+
+    let mut world = World::new();
+    let bad =
+        world.write(&files(&[(FILE, &manifest("app:0"))]), "Revert\n\nThis reverts commit x.");
+    world.request.bad = Declaration { commit: bad, template: template("app:0") };
+    let RevertOutcome::Suggested { reason: SuggestReason::RevertOfRevert(_), .. } =
+        world.revert().await
+    else {
+        panic!("not suggested")
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_server_is_a_retryable_failure_and_credentials_are_not() {
+    let world = World::new();
+    let down = GitError::Transient { detail: "connection refused".into() };
+    world.git.fault(Operation::Open, Fault::Fail(down));
+    assert!(matches!(world.revert().await, RevertOutcome::Failed { is_retryable: true, .. }));
+    let auth = GitError::Auth { host: "git.example".into() };
+    world.git.fault(Operation::FetchTip, Fault::Fail(auth));
+    assert!(matches!(world.revert().await, RevertOutcome::Failed { is_retryable: false, .. }));
+    assert!(matches!(world.revert().await, RevertOutcome::Pushed { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_reverters_make_one_commit() {
+    let world = World::new();
+    let outcomes =
+        futures::future::join_all([world.revert(), world.revert(), world.revert()]).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, RevertOutcome::Pushed { .. })));
+    assert_eq!(world.reverts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_rollout_of_the_same_failed_commit_gets_its_own_revert() {
+    let world = World::new();
+    let mut other = world.request.clone();
+    other.id =
+        RevertId::new("other", &TemplateDigest::of(&template("app:2")), &world.request.bad.commit);
+    assert!(matches!(world.revert().await, RevertOutcome::Pushed { .. }));
+    let outcome = world.executor().revert(&other).await;
+    assert!(matches!(outcome, RevertOutcome::AlreadyReverted { .. }), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ledger_records_the_tip_only_for_the_template_that_it_declares() {
+    let world = World::new();
+    let RevertRequest { remote, source, identity, bad, .. } = &world.request;
+    let executor = world.executor();
+    let entry = executor.ledger_entry(remote, source, identity, &template("app:2")).await.unwrap();
+    assert_eq!(entry.commit, bad.commit);
+    let refused = executor.ledger_entry(remote, source, identity, &template("app:1")).await;
+    let Err(LedgerFailure::Refused { tip, refusal }) = refused else { panic!("{refused:?}") };
+    assert_eq!((tip, refusal), (bad.commit.clone(), LedgerRefusal::OtherTemplate));
+}
+
+#[test]
+fn backoff_grows_stays_bounded_and_follows_the_jitter() {
+    let backend: Arc<dyn GitBackend> = Arc::new(MemoryGit::default());
+    let all = Executor::new(Arc::clone(&backend), Arc::new(|| 1.0));
+    let waits: BTreeMap<u32, Duration> = (1..8).map(|n| (n, all.backoff(n))).collect();
+    assert_eq!((waits[&1], waits[&2], waits[&7]), (FIRST_BACKOFF, FIRST_BACKOFF * 2, LAST_BACKOFF));
+    let none = Executor::new(backend, Arc::new(|| f64::NAN.max(0.0)));
+    assert_eq!(none.backoff(5), Duration::ZERO);
+}

@@ -1,0 +1,9 @@
+//! Looking: caches of the cluster and the facts of one pass. It never writes and never decides; what
+//! cannot be read becomes an unknown fact, not an error.
+
+pub mod cache;
+pub mod caches;
+mod objects;
+mod rollout;
+
+pub use rollout::{Interest, Memo, Snapshot, observe, backends};

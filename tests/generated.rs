@@ -1,0 +1,137 @@
+//! The generated files are those that the types make, and a cluster can take them.
+//!
+//! When a test here says that a file is stale: `cargo run --bin sluice -- generate`.
+
+use serde_json::Value;
+use sluice::api::{ApiNames, Kind, crd};
+use sluice::generate;
+
+fn root() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn definition(names: ApiNames, kind: Kind) -> Value {
+    crd::definition(names, kind).unwrap()
+}
+
+fn version(definition: &Value) -> &Value {
+    &definition["spec"]["versions"][0]
+}
+
+#[test]
+fn every_generated_file_is_fresh() {
+    let stale: Vec<String> = generate::files()
+        .unwrap()
+        .into_iter()
+        .filter(|file| {
+            let found = std::fs::read_to_string(root().join(&file.path));
+            found.ok().as_deref() != Some(file.content.as_str())
+        })
+        .map(|file| file.path)
+        .collect();
+    assert!(stale.is_empty(), "stale: {stale:?}\nrun `{}` and commit what it wrote", generate::COMMAND);
+}
+
+#[test]
+fn no_generated_file_is_left_over_from_a_kind_that_is_gone() {
+    let wanted: Vec<String> =
+        generate::files().unwrap().into_iter().map(|file| file.path).collect();
+    for folder in ["crds", "charts/sluice/files/crds"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = format!("{folder}/{}", entry.unwrap().file_name().display());
+            assert!(wanted.contains(&path), "{path} is no longer generated: remove it");
+        }
+    }
+}
+
+/// kubectl reads YAML 1.1, where `on`, `off`, `yes` and `no` are booleans, as keys too.
+#[test]
+fn no_field_and_no_bare_text_is_a_boolean_for_kubectl() {
+    const BOOLEANS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+    for file in generate::files().unwrap() {
+        for line in file.content.lines() {
+            let entry = line.trim_start().trim_start_matches("- ");
+            let key = entry.split(':').next().unwrap_or("");
+            let value = entry.rsplit(": ").next().unwrap_or("");
+            for word in [key, value, entry] {
+                let word = word.trim().to_lowercase();
+                assert!(!BOOLEANS.contains(&word.as_str()), "{}: {line}", file.path);
+            }
+        }
+    }
+}
+
+/// The schema of the field that a JSON path such as `.status.canary.weights` names.
+fn field<'a>(definition: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut schema = version(definition).pointer("/schema/openAPIV3Schema")?;
+    for name in path.trim_start_matches('.').split('.') {
+        let (name, is_list) = name.strip_suffix("[*]").map_or((name, false), |name| (name, true));
+        schema = schema.get("properties")?.get(name)?;
+        if is_list {
+            schema = schema.get("items")?;
+        }
+    }
+    Some(schema)
+}
+
+#[test]
+fn every_column_and_every_scale_path_names_a_field_of_its_type() {
+    for kind in Kind::ALL {
+        let definition = definition(ApiNames::SLUICE, kind);
+        for column in version(&definition)["additionalPrinterColumns"].as_array().unwrap() {
+            let path = column["jsonPath"].as_str().unwrap();
+            if path.starts_with(".metadata") {
+                continue;
+            }
+            let schema = field(&definition, path);
+            let found = schema.and_then(|schema| schema.get("type")).cloned();
+            assert_eq!(found, Some(column["type"].clone()), "{kind:?} {path}");
+        }
+    }
+    let rollout = definition(ApiNames::SLUICE, Kind::Rollout);
+    let scale = &version(&rollout)["subresources"]["scale"];
+    assert_eq!(field(&rollout, scale["specReplicasPath"].as_str().unwrap()).unwrap()["type"], "integer");
+    assert_eq!(field(&rollout, scale["statusReplicasPath"].as_str().unwrap()).unwrap()["type"], "integer");
+    assert_eq!(field(&rollout, scale["labelSelectorPath"].as_str().unwrap()).unwrap()["type"], "string");
+}
+
+#[test]
+fn no_schema_sets_a_default_because_a_spec_stays_as_it_was_written() {
+    fn has_default(value: &Value) -> bool {
+        match value {
+            Value::Object(map) => {
+                map.get("type").is_some_and(Value::is_string) && map.contains_key("default")
+                    || map.values().any(has_default)
+            }
+            Value::Array(items) => items.iter().any(has_default),
+            _ => false,
+        }
+    }
+    for kind in Kind::ALL {
+        assert!(!has_default(&definition(ApiNames::SLUICE, kind)), "{kind:?}");
+    }
+}
+
+#[test]
+fn the_crds_of_argos_group_have_the_same_fields_and_no_status_subresource_of_runs() {
+    for kind in Kind::ALL {
+        let ours = definition(ApiNames::SLUICE, kind);
+        let argo = definition(ApiNames::ARGO, kind);
+        assert_eq!(version(&ours)["schema"], version(&argo)["schema"]);
+        assert_eq!(argo["spec"]["group"], "argoproj.io");
+        assert_eq!(argo["metadata"]["name"], format!("{}.argoproj.io", kind.plural()));
+    }
+    let runs = |names| version(&definition(names, Kind::AnalysisRun)).get("subresources").cloned();
+    assert_eq!(runs(ApiNames::ARGO), None);
+    assert!(runs(ApiNames::SLUICE).is_some());
+}
+
+#[test]
+fn the_stream_of_crds_has_one_document_for_each_kind() {
+    let stream = generate::crds(ApiNames::ARGO).unwrap();
+    let documents: Vec<Value> = stream
+        .split("---\n")
+        .map(|document| serde_norway::from_str(document).unwrap())
+        .collect();
+    assert_eq!(documents.len(), Kind::ALL.len());
+}
