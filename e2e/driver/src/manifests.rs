@@ -216,7 +216,8 @@ spec:
     )
 }
 
-/// What a platform team gives to a namespace, outside of Git: the address of Prometheus and the credentials for Git.
+/// What a platform team gives to a namespace, outside of Git: the address of Prometheus, the credentials for Git, and leave
+/// for the controller to read Secrets here (the chart's NOTES.txt has the same as a command).
 pub(crate) fn platform(scene: &Scene) -> anyhow::Result<String> {
     let ca = std::fs::read_to_string(&scene.settings.git.ca)
         .with_context(|| format!("failed to read {}", scene.settings.git.ca.display()))?;
@@ -230,5 +231,13 @@ pub(crate) fn platform(scene: &Scene) -> anyhow::Result<String> {
         "apiVersion": "sluice.dev/v1alpha1", "kind": "MetricsSource", "metadata": {"name": "prometheus"},
         "spec": {"type": "Prometheus", "address": scene.settings.prometheus_url},
     });
-    Ok(format!("{secret}\n---\n{source}\n"))
+    let may_read_secrets = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "sluice-secrets"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "sluice-secrets"},
+        "subjects": [{
+            "kind": "ServiceAccount", "name": "sluice", "namespace": scene.settings.controller_namespace,
+        }],
+    });
+    Ok(format!("{secret}\n---\n{source}\n---\n{may_read_secrets}\n"))
 }

@@ -96,7 +96,10 @@ pub(crate) async fn wait_phase(
     let deadline = scene.settings.deadline(seconds);
     let seen =
         scene.recorder.wait(&what, deadline, ("rollout/web phase", from), |now| now == phase).await;
-    Ok(seen.with_context(|| describe(scene))?.0)
+    match seen {
+        Ok((at, _)) => Ok(at),
+        Err(error) => bail!("{error:#}; {}", describe(scene)),
+    }
 }
 
 /// What the Rollout says about itself, for messages.
