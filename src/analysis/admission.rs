@@ -114,10 +114,7 @@ const WORDS: &[&str] = &[
 
 /// What a condition says about values that are missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "four independent observations, not a state"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent observations, not a state")]
 pub struct Handles {
     /// It asks for emptiness (`len`, `isNil`, `nil`).
     pub asks_empty: bool,

@@ -68,14 +68,10 @@ fn from_source(
             })
         }
         (None, Some(reference)) => field_value(facts.rollout, reference, field),
-        (None, None) => Err(Problem::new(
-            field,
-            "needs podTemplateHashValue or fieldRef",
-        )),
-        (Some(_), Some(_)) => Err(Problem::new(
-            field,
-            "has both podTemplateHashValue and fieldRef",
-        )),
+        (None, None) => Err(Problem::new(field, "needs podTemplateHashValue or fieldRef")),
+        (Some(_), Some(_)) => {
+            Err(Problem::new(field, "has both podTemplateHashValue and fieldRef"))
+        }
     }
 }
 
@@ -87,10 +83,7 @@ pub fn field_value(rollout: &Value, reference: &FieldRef, field: &str) -> Result
     let path = &reference.field_path;
     let here = format!("{field}.fieldRef.fieldPath");
     let keys = path_keys(path).ok_or_else(|| {
-        Problem::new(
-            &here,
-            format!("{path:?} is not a path such as metadata.labels['app']"),
-        )
+        Problem::new(&here, format!("{path:?} is not a path such as metadata.labels['app']"))
     })?;
     let mut value = rollout;
     for key in &keys {
@@ -106,14 +99,10 @@ pub fn field_value(rollout: &Value, reference: &FieldRef, field: &str) -> Result
         Value::String(text) => Ok(text.clone()),
         Value::Bool(flag) => Ok(flag.to_string()),
         Value::Number(number) => Ok(number.to_string()),
-        Value::Null => Err(Problem::new(
-            &here,
-            format!("{path} is not set on the Rollout"),
-        )),
-        Value::Array(_) | Value::Object(_) => Err(Problem::new(
-            &here,
-            format!("{path} must lead to a text, a number, true or false"),
-        )),
+        Value::Null => Err(Problem::new(&here, format!("{path} is not set on the Rollout"))),
+        Value::Array(_) | Value::Object(_) => {
+            Err(Problem::new(&here, format!("{path} must lead to a text, a number, true or false")))
+        }
     }
 }
 
@@ -133,11 +122,7 @@ fn path_keys(path: &str) -> Option<Vec<String>> {
             keys.push(key.to_owned());
             rest = after;
         } else {
-            let start = if keys.is_empty() {
-                rest
-            } else {
-                rest.strip_prefix('.')?
-            };
+            let start = if keys.is_empty() { rest } else { rest.strip_prefix('.')? };
             let end = start.find(['.', '[']).unwrap_or(start.len());
             let (key, after) = start.split_at_checked(end)?;
             keys.push(key.to_owned());
@@ -161,10 +146,7 @@ pub fn run_argument_values(arguments: &[Argument]) -> Result<ArgumentValues, Vec
         match argument_value(argument, &field) {
             Ok(_) if name.is_empty() => problems.push(Problem::new(&field, "has no name")),
             Ok(_) if values.contains_key(name) => {
-                problems.push(Problem::new(
-                    &field,
-                    format!("repeats the argument {name:?}"),
-                ));
+                problems.push(Problem::new(&field, format!("repeats the argument {name:?}")));
             }
             Ok(value) => {
                 values.insert(name.clone(), value);
@@ -172,11 +154,7 @@ pub fn run_argument_values(arguments: &[Argument]) -> Result<ArgumentValues, Vec
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() {
-        Ok(values)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
 fn argument_value(argument: &Argument, field: &str) -> Result<ArgumentValue, Problem> {
@@ -184,27 +162,21 @@ fn argument_value(argument: &Argument, field: &str) -> Result<ArgumentValue, Pro
     let secret = source.and_then(|source| source.secret_key_ref.as_ref());
     let reference = source.and_then(|source| source.field_ref.as_ref());
     match (&argument.value, secret, reference) {
-        (Some(value), None, None) if value.len() > MAX_VALUE_BYTES => Err(Problem::new(
-            field,
-            format!("has a value longer than {MAX_VALUE_BYTES} bytes"),
-        )),
+        (Some(value), None, None) if value.len() > MAX_VALUE_BYTES => {
+            Err(Problem::new(field, format!("has a value longer than {MAX_VALUE_BYTES} bytes")))
+        }
         (Some(value), None, None) => Ok(ArgumentValue::Text(value.clone())),
-        (None, Some(secret), None) if secret.name.is_empty() || secret.key.is_empty() => Err(
-            Problem::new(field, "needs name and key in valueFrom.secretKeyRef"),
-        ),
+        (None, Some(secret), None) if secret.name.is_empty() || secret.key.is_empty() => {
+            Err(Problem::new(field, "needs name and key in valueFrom.secretKeyRef"))
+        }
         (None, Some(secret), None) => Ok(ArgumentValue::Secret(secret.clone())),
-        (None, None, Some(_)) => Err(Problem::new(
-            field,
-            "uses valueFrom.fieldRef, which only a Rollout can fill in",
-        )),
-        (None, None, None) => Err(Problem::new(
-            field,
-            format!("the argument {:?} has no value", argument.name),
-        )),
-        (_, _, _) => Err(Problem::new(
-            field,
-            "has more than one of value, secretKeyRef, fieldRef",
-        )),
+        (None, None, Some(_)) => {
+            Err(Problem::new(field, "uses valueFrom.fieldRef, which only a Rollout can fill in"))
+        }
+        (None, None, None) => {
+            Err(Problem::new(field, format!("the argument {:?} has no value", argument.name)))
+        }
+        (_, _, _) => Err(Problem::new(field, "has more than one of value, secretKeyRef, fieldRef")),
     }
 }
 
@@ -229,14 +201,8 @@ mod tests {
             ("spec.template.spec.containers[0].image", "shop:2"),
             ("status.blueGreen.activeSelector", "abc"),
         ] {
-            let reference = FieldRef {
-                field_path: path.to_owned(),
-            };
-            assert_eq!(
-                field_value(&rollout, &reference, "args[0]").unwrap(),
-                expected,
-                "{path}"
-            );
+            let reference = FieldRef { field_path: path.to_owned() };
+            assert_eq!(field_value(&rollout, &reference, "args[0]").unwrap(), expected, "{path}");
         }
         for path in [
             "metadata.labels['region']",
@@ -246,14 +212,9 @@ mod tests {
             "..",
             "spec.template.spec.containers[9].image",
         ] {
-            let reference = FieldRef {
-                field_path: path.to_owned(),
-            };
+            let reference = FieldRef { field_path: path.to_owned() };
             let problem = field_value(&rollout, &reference, "args[0].valueFrom").unwrap_err();
-            assert_eq!(
-                problem.field, "args[0].valueFrom.fieldRef.fieldPath",
-                "{path}"
-            );
+            assert_eq!(problem.field, "args[0].valueFrom.fieldRef.fieldPath", "{path}");
         }
     }
 
@@ -264,15 +225,9 @@ mod tests {
             json!({"name": "h", "valueFrom": {"podTemplateHashValue": "Stable"}}),
         )
         .unwrap();
-        let mut facts = RolloutFacts {
-            rollout: &rollout,
-            latest_hash: "new",
-            stable_hash: Some("old"),
-        };
-        assert_eq!(
-            rollout_argument(&argument, &facts, "args[0]").unwrap(),
-            "old"
-        );
+        let mut facts =
+            RolloutFacts { rollout: &rollout, latest_hash: "new", stable_hash: Some("old") };
+        assert_eq!(rollout_argument(&argument, &facts, "args[0]").unwrap(), "old");
         facts.stable_hash = None;
         assert!(rollout_argument(&argument, &facts, "args[0]").is_err());
     }

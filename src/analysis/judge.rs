@@ -37,12 +37,7 @@ pub struct Assessment {
 
 impl Assessment {
     fn new(phase: AnalysisPhase, message: impl Into<String>) -> Self {
-        Self {
-            phase,
-            value: String::new(),
-            message: message.into(),
-            metadata: BTreeMap::new(),
-        }
+        Self { phase, value: String::new(), message: message.into(), metadata: BTreeMap::new() }
     }
 
     fn with_metadata(mut self, metadata: &BTreeMap<String, String>) -> Self {
@@ -71,11 +66,10 @@ pub fn assess(metric: &ResolvedMetric, result: &MeasurementResult) -> Assessment
             Assessment::new(AnalysisPhase::Failed, shortened(message, DETAIL_LIMIT))
                 .with_metadata(metadata)
         }
-        MeasurementResult::JobStuck { metadata, message } => Assessment::new(
-            AnalysisPhase::Inconclusive,
-            shortened(message, DETAIL_LIMIT),
-        )
-        .with_metadata(metadata),
+        MeasurementResult::JobStuck { metadata, message } => {
+            Assessment::new(AnalysisPhase::Inconclusive, shortened(message, DETAIL_LIMIT))
+                .with_metadata(metadata)
+        }
         MeasurementResult::InProgress { metadata, .. } => {
             Assessment::new(AnalysisPhase::Running, "").with_metadata(metadata)
         }
@@ -181,24 +175,11 @@ fn answer(
 
 fn assess_value(threshold: &Threshold, value: &SampleValue) -> Assessment {
     let quality = Quality::of(value);
-    let success = answer(
-        "successCondition",
-        threshold.success.as_ref(),
-        value,
-        quality,
-    );
-    let mut failure = answer(
-        "failureCondition",
-        threshold.failure.as_ref(),
-        value,
-        quality,
-    );
+    let success = answer("successCondition", threshold.success.as_ref(), value, quality);
+    let mut failure = answer("failureCondition", threshold.failure.as_ref(), value, quality);
     // Infinity is above every limit, so a failure condition needs no special mention of it.
     let is_beyond = quality == Quality::Infinite
-        && threshold
-            .failure
-            .as_ref()
-            .is_some_and(|condition| condition.holds(value) == Ok(true));
+        && threshold.failure.as_ref().is_some_and(|condition| condition.holds(value) == Ok(true));
     if is_beyond {
         failure = Answer::Yes;
     }
@@ -258,17 +239,12 @@ pub fn metric_phase(metric: &ResolvedMetric, result: &MetricResult) -> (Analysis
     }
     let limits = &metric.limits;
     let has_samples = result.successful >= limits.min_samples;
-    let is_reached = limits
-        .consecutive_success
-        .is_some_and(|limit| result.consecutive_success >= limit);
+    let is_reached =
+        limits.consecutive_success.is_some_and(|limit| result.consecutive_success >= limit);
     if is_reached && has_samples {
         return (AnalysisPhase::Successful, String::new());
     }
-    if metric
-        .schedule
-        .count
-        .is_none_or(|count| result.count < count)
-    {
+    if metric.schedule.count.is_none_or(|count| result.count < count) {
         return (AnalysisPhase::Running, String::new());
     }
     if let (Some(limit), false) = (limits.consecutive_success, is_reached) {
@@ -296,9 +272,7 @@ fn passed_limit(metric: &ResolvedMetric, result: &MetricResult) -> Option<(Analy
         let reason = format!("failed ({}) > failureLimit ({limit})", result.failed);
         return Some((AnalysisPhase::Failed, reason));
     }
-    if let Some(limit) = limits
-        .consecutive_error
-        .filter(|limit| result.consecutive_error > *limit)
+    if let Some(limit) = limits.consecutive_error.filter(|limit| result.consecutive_error > *limit)
     {
         let reason = format!(
             "consecutiveErrors ({}) > consecutiveErrorLimit ({limit})",
@@ -316,10 +290,7 @@ fn passed_limit(metric: &ResolvedMetric, result: &MetricResult) -> Option<(Analy
 }
 
 fn too_few_samples(metric: &ResolvedMetric, result: &MetricResult) -> String {
-    format!(
-        "successful ({}) < minSamples ({})",
-        result.successful, metric.limits.min_samples
-    )
+    format!("successful ({}) < minSamples ({})", result.successful, metric.limits.min_samples)
 }
 
 /// What becomes of a metric that was still running when its run ended.

@@ -22,11 +22,7 @@ pub(super) fn check_provider(
         [only] => format!("{field}.provider.{only}"),
         _ => format!("{field}.provider"),
     };
-    let mut check = Check {
-        base,
-        is_lenient,
-        problems,
-    };
+    let mut check = Check { base, is_lenient, problems };
     match provider.chosen() {
         Ok(Provider::Prometheus(spec)) => check.prometheus(spec),
         Ok(Provider::Web(spec)) => check.web(spec),
@@ -44,11 +40,8 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn say(&mut self, name: &str, message: impl Into<String>) {
-        let field = if name.is_empty() {
-            self.base.clone()
-        } else {
-            format!("{}.{name}", self.base)
-        };
+        let field =
+            if name.is_empty() { self.base.clone() } else { format!("{}.{name}", self.base) };
         self.problems.push(Problem::new(field, message));
     }
 
@@ -63,10 +56,7 @@ impl Check<'_> {
         if spec.query.len() > MAX_QUERY_BYTES {
             self.say("query", format!("is longer than {MAX_QUERY_BYTES} bytes"));
         }
-        let address = spec
-            .address
-            .as_deref()
-            .filter(|address| !address.is_empty());
+        let address = spec.address.as_deref().filter(|address| !address.is_empty());
         match (&spec.source, address) {
             (None, None) => self.say("source", "must name a MetricsSource"),
             (Some(_), Some(_)) => self.say("address", "must not stand beside source"),
@@ -88,10 +78,7 @@ impl Check<'_> {
             Some(source) => {
                 self.source(source);
                 if !spec.url.starts_with('/') && !self.is_open(&spec.url) {
-                    self.say(
-                        "url",
-                        "must be a path that begins with / when source is named",
-                    );
+                    self.say("url", "must be a path that begins with / when source is named");
                 }
             }
             None => self.address("url", &spec.url),
@@ -114,33 +101,16 @@ impl Check<'_> {
     }
 
     fn job(&mut self, spec: &job::Spec) {
-        let template = spec
-            .spec
-            .0
-            .get("template")
-            .and_then(|template| template.get("spec"));
-        let containers = template
-            .and_then(|pod| pod.get("containers"))
-            .and_then(Value::as_array);
+        let template = spec.spec.0.get("template").and_then(|template| template.get("spec"));
+        let containers = template.and_then(|pod| pod.get("containers")).and_then(Value::as_array);
         if containers.is_none_or(Vec::is_empty) {
-            self.say(
-                "spec.template.spec.containers",
-                "must name at least one container",
-            );
+            self.say("spec.template.spec.containers", "must name at least one container");
         }
-        let restart = template
-            .and_then(|pod| pod.get("restartPolicy"))
-            .and_then(Value::as_str);
+        let restart = template.and_then(|pod| pod.get("restartPolicy")).and_then(Value::as_str);
         if !matches!(restart, Some("Never" | "OnFailure")) {
-            self.say(
-                "spec.template.spec.restartPolicy",
-                "must be Never or OnFailure",
-            );
+            self.say("spec.template.spec.restartPolicy", "must be Never or OnFailure");
         }
-        let metadata = spec
-            .metadata
-            .as_ref()
-            .and_then(|metadata| metadata.0.as_object());
+        let metadata = spec.metadata.as_ref().and_then(|metadata| metadata.0.as_object());
         for key in metadata.into_iter().flat_map(serde_json::Map::keys) {
             // `creationTimestamp: null` is what Go clients write into every object.
             if !matches!(key.as_str(), "labels" | "annotations" | "creationTimestamp") {
@@ -173,16 +143,10 @@ impl Check<'_> {
         for (index, header) in headers.iter().enumerate() {
             let is_name = http::HeaderName::try_from(header.key.as_str()).is_ok();
             if !is_name && !self.is_open(&header.key) {
-                self.say(
-                    &format!("headers[{index}].key"),
-                    "is not the name of a header",
-                );
+                self.say(&format!("headers[{index}].key"), "is not the name of a header");
             }
             if http::HeaderValue::try_from(header.value.as_str()).is_err() {
-                self.say(
-                    &format!("headers[{index}].value"),
-                    "is not the value of a header",
-                );
+                self.say(&format!("headers[{index}].value"), "is not the value of a header");
             }
             if header.key.eq_ignore_ascii_case("authorization")
                 || header.key.eq_ignore_ascii_case("cookie")
@@ -193,10 +157,7 @@ impl Check<'_> {
                 );
             }
         }
-        for method in authentication
-            .map(Authentication::named)
-            .unwrap_or_default()
-        {
+        for method in authentication.map(Authentication::named).unwrap_or_default() {
             let message = if method == "sigv4" {
                 "is not built yet"
             } else {
@@ -214,10 +175,7 @@ impl Check<'_> {
 
     fn timeout(&mut self, name: &str, seconds: Option<i64>) {
         if seconds.is_some_and(|seconds| !(0..=MAX_TIMEOUT_SECONDS).contains(&seconds)) {
-            self.say(
-                name,
-                format!("must be from 1 to {MAX_TIMEOUT_SECONDS} seconds"),
-            );
+            self.say(name, format!("must be from 1 to {MAX_TIMEOUT_SECONDS} seconds"));
         }
     }
 }

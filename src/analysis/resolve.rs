@@ -40,20 +40,12 @@ impl ResolvedRun {
         });
         // Missing arguments were reported already; naming each use of them would bury that.
         let is_lenient = !problems.is_empty();
-        let mut resolver = Resolver {
-            values,
-            is_lenient,
-            problems,
-            used_secret: None,
-        };
+        let mut resolver = Resolver { values, is_lenient, problems, used_secret: None };
         let metrics = resolver.metrics(&spec.metrics);
         let metrics = resolver.selected(metrics, spec);
         resolver.check_confused_deputy(&metrics);
         if resolver.problems.is_empty() {
-            Ok(Self {
-                metrics,
-                is_terminate_requested: spec.terminate,
-            })
+            Ok(Self { metrics, is_terminate_requested: spec.terminate })
         } else {
             Err(resolver.problems)
         }
@@ -66,19 +58,14 @@ pub fn template_problems(spec: &AnalysisTemplateSpec) -> Vec<Problem> {
     let mut values = ArgumentValues::new();
     let mut problems = Vec::new();
     for (index, argument) in spec.args.iter().enumerate() {
-        let secret = argument
-            .value_from
-            .as_ref()
-            .and_then(|from| from.secret_key_ref.clone());
+        let secret = argument.value_from.as_ref().and_then(|from| from.secret_key_ref.clone());
         let value = match (&argument.value, secret) {
             (Some(value), None) => ArgumentValue::Text(value.clone()),
             (None, Some(secret)) => ArgumentValue::Secret(secret),
             (None, None) => continue,
             (Some(_), Some(_)) => {
-                problems.push(Problem::new(
-                    format!("args[{index}]"),
-                    "has both value and valueFrom",
-                ));
+                problems
+                    .push(Problem::new(format!("args[{index}]"), "has both value and valueFrom"));
                 continue;
             }
         };
@@ -87,12 +74,7 @@ pub fn template_problems(spec: &AnalysisTemplateSpec) -> Vec<Problem> {
     if spec.metrics.is_empty() && spec.templates.is_empty() {
         problems.push(Problem::new("metrics", "must name at least one metric"));
     }
-    let mut resolver = Resolver {
-        values,
-        is_lenient: true,
-        problems,
-        used_secret: None,
-    };
+    let mut resolver = Resolver { values, is_lenient: true, problems, used_secret: None };
     let metrics = resolver.metric_list(&spec.metrics);
     if spec.templates.is_empty() {
         let run = AnalysisRunSpec {
@@ -117,18 +99,15 @@ struct Resolver {
 impl Resolver {
     fn metrics(&mut self, metrics: &[Metric]) -> Vec<ResolvedMetric> {
         if metrics.is_empty() {
-            self.problems
-                .push(Problem::new("metrics", "must name at least one metric"));
+            self.problems.push(Problem::new("metrics", "must name at least one metric"));
         }
         self.metric_list(metrics)
     }
 
     fn metric_list(&mut self, metrics: &[Metric]) -> Vec<ResolvedMetric> {
         if metrics.len() > MAX_METRICS {
-            self.problems.push(Problem::new(
-                "metrics",
-                format!("must be at most {MAX_METRICS} metrics"),
-            ));
+            self.problems
+                .push(Problem::new("metrics", format!("must be at most {MAX_METRICS} metrics")));
             return Vec::new();
         }
         let mut resolved: Vec<ResolvedMetric> = Vec::new();
@@ -141,10 +120,8 @@ impl Resolver {
                 self.problems.push(Problem::new(&field, "has no name"));
             }
             if resolved.iter().any(|other| other.name == metric.name) {
-                self.problems.push(Problem::new(
-                    &field,
-                    format!("repeats the name {:?}", metric.name),
-                ));
+                self.problems
+                    .push(Problem::new(&field, format!("repeats the name {:?}", metric.name)));
             }
             resolved.extend(self.metric(&field, metric));
         }
@@ -153,8 +130,7 @@ impl Resolver {
 
     fn with_arguments(&mut self, field: &str, metric: &Metric) -> Option<Metric> {
         let Ok(tree) = serde_json::to_value(metric) else {
-            self.problems
-                .push(Problem::new(field, "cannot be written as JSON"));
+            self.problems.push(Problem::new(field, "cannot be written as JSON"));
             return None;
         };
         let mut substitution = Substitution {
@@ -210,16 +186,13 @@ impl Resolver {
     fn schedule(&mut self, field: &str, metric: &Metric) -> Schedule {
         let interval = self.duration(field, "interval", metric.interval.as_ref());
         let initial_delay = self.duration(field, "initialDelay", metric.initial_delay.as_ref());
-        let is_open = metric
-            .interval
-            .as_ref()
-            .is_some_and(|given| self.is_open(&given.to_string()));
+        let is_open =
+            metric.interval.as_ref().is_some_and(|given| self.is_open(&given.to_string()));
         if interval.is_some_and(|interval| interval.num_seconds() < MIN_INTERVAL_SECONDS)
             && !is_open
         {
             let message = format!("must be at least {MIN_INTERVAL_SECONDS} s");
-            self.problems
-                .push(Problem::new(format!("{field}.interval"), message));
+            self.problems.push(Problem::new(format!("{field}.interval"), message));
         }
         let count = self.number(field, "count", metric.count.as_ref(), 0);
         let count = match count {
@@ -229,8 +202,7 @@ impl Resolver {
         };
         if count.is_some_and(|count| count > 1) && interval.is_none() {
             let message = "must be given when count is above 1";
-            self.problems
-                .push(Problem::new(format!("{field}.interval"), message));
+            self.problems.push(Problem::new(format!("{field}.interval"), message));
         }
         Schedule {
             initial_delay: initial_delay.unwrap_or_else(TimeDelta::zero),
@@ -255,8 +227,7 @@ impl Resolver {
             // A stand-in, so that what depends on the field is not reported as missing.
             Err(_) if self.is_open(&text) => Some(TimeDelta::minutes(1)),
             Err(problem) => {
-                self.problems
-                    .push(Problem::new(format!("{field}.{name}"), problem.to_string()));
+                self.problems.push(Problem::new(format!("{field}.{name}"), problem.to_string()));
                 None
             }
         }
@@ -285,25 +256,16 @@ impl Resolver {
         } else {
             format!("is {text:?}: it must be a whole number from {least} to {MAX_COUNT}")
         };
-        self.problems
-            .push(Problem::new(format!("{field}.{name}"), message));
+        self.problems.push(Problem::new(format!("{field}.{name}"), message));
         None
     }
 
     fn limits(&mut self, field: &str, metric: &Metric, count: Option<u32>) -> Limits {
         let failure = self.number(field, "failureLimit", metric.failure_limit.as_ref(), -1);
-        let inconclusive = self.number(
-            field,
-            "inconclusiveLimit",
-            metric.inconclusive_limit.as_ref(),
-            0,
-        );
-        let consecutive_error = self.number(
-            field,
-            "consecutiveErrorLimit",
-            metric.consecutive_error_limit.as_ref(),
-            0,
-        );
+        let inconclusive =
+            self.number(field, "inconclusiveLimit", metric.inconclusive_limit.as_ref(), 0);
+        let consecutive_error =
+            self.number(field, "consecutiveErrorLimit", metric.consecutive_error_limit.as_ref(), 0);
         let consecutive_success = self.number(
             field,
             "consecutiveSuccessLimit",
@@ -319,9 +281,7 @@ impl Resolver {
             },
             inconclusive: inconclusive.map_or(0, saturated),
             consecutive_error: consecutive_error.map(saturated),
-            consecutive_success: consecutive_success
-                .filter(|limit| *limit > 0)
-                .map(saturated),
+            consecutive_success: consecutive_success.filter(|limit| *limit > 0).map(saturated),
             min_samples: min_samples.map_or(1, saturated),
         };
         self.check_limits(field, limits, count);
@@ -330,20 +290,14 @@ impl Resolver {
 
     fn check_limits(&mut self, field: &str, limits: Limits, count: Option<u32>) {
         let mut say = |name: &str, message: String| {
-            self.problems
-                .push(Problem::new(format!("{field}.{name}"), message));
+            self.problems.push(Problem::new(format!("{field}.{name}"), message));
         };
         if limits.failure.is_none() && limits.consecutive_success.is_none() {
-            say(
-                "failureLimit",
-                "and consecutiveSuccessLimit must not both be disabled".to_owned(),
-            );
+            say("failureLimit", "and consecutiveSuccessLimit must not both be disabled".to_owned());
         }
         let Some(count) = count else { return };
-        let needed = limits
-            .failure
-            .unwrap_or(0)
-            .saturating_add(limits.consecutive_success.unwrap_or(0));
+        let needed =
+            limits.failure.unwrap_or(0).saturating_add(limits.consecutive_success.unwrap_or(0));
         if needed > count {
             let message = format!(
                 "is {count}, less than failureLimit and consecutiveSuccessLimit together ({needed})"
@@ -353,31 +307,19 @@ impl Resolver {
         if limits.inconclusive > count {
             say(
                 "count",
-                format!(
-                    "is {count}, less than inconclusiveLimit ({})",
-                    limits.inconclusive
-                ),
+                format!("is {count}, less than inconclusiveLimit ({})", limits.inconclusive),
             );
         }
         if limits.min_samples > count {
-            say(
-                "count",
-                format!("is {count}, less than minSamples ({})", limits.min_samples),
-            );
+            say("count", format!("is {count}, less than minSamples ({})", limits.min_samples));
         }
     }
 
     fn judge(&mut self, field: &str, metric: &Metric, is_job: bool) -> Option<Judge> {
-        let success = self.condition(
-            field,
-            "successCondition",
-            metric.success_condition.as_deref(),
-        );
-        let failure = self.condition(
-            field,
-            "failureCondition",
-            metric.failure_condition.as_deref(),
-        );
+        let success =
+            self.condition(field, "successCondition", metric.success_condition.as_deref());
+        let failure =
+            self.condition(field, "failureCondition", metric.failure_condition.as_deref());
         let is_given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
         let has_any = is_given(&metric.success_condition) || is_given(&metric.failure_condition);
         match (is_job, has_any) {
@@ -405,8 +347,7 @@ impl Resolver {
         match Condition::parse(text) {
             Ok(condition) => Some(condition),
             Err(problem) => {
-                self.problems
-                    .push(Problem::new(format!("{field}.{name}"), problem.to_string()));
+                self.problems.push(Problem::new(format!("{field}.{name}"), problem.to_string()));
                 None
             }
         }
@@ -464,10 +405,9 @@ fn language_of(path: &str) -> Language {
 /// Whether `path` is one entry of an `env` list in a Job.
 fn permits_secret_env(path: &str) -> bool {
     path.contains(".provider.job.spec.")
-        && path
-            .strip_suffix(']')
-            .and_then(|path| path.rsplit_once('['))
-            .is_some_and(|(list, index)| {
+        && path.strip_suffix(']').and_then(|path| path.rsplit_once('[')).is_some_and(
+            |(list, index)| {
                 list.rsplit('.').next() == Some("env") && index.bytes().all(|b| b.is_ascii_digit())
-            })
+            },
+        )
 }

@@ -63,17 +63,13 @@ fn next(
         };
     }
     if let Some(running) = running {
-        let at = running
-            .resume_at
-            .map_or(DateTime::<Utc>::MIN_UTC, |at| at.0);
+        let at = running.resume_at.map_or(DateTime::<Utc>::MIN_UTC, |at| at.0);
         return Next::At(at, DueAction::Resume);
     }
     if result.is_some_and(|result| result.phase.is_completed()) {
         return Next::Never;
     }
-    let base = started_at
-        .checked_add_signed(metric.schedule.initial_delay)
-        .unwrap_or(started_at);
+    let base = started_at.checked_add_signed(metric.schedule.initial_delay).unwrap_or(started_at);
     let Some(last) = result.and_then(|result| result.measurements.last()) else {
         return Next::At(base, DueAction::Start);
     };
@@ -92,9 +88,7 @@ fn next(
 }
 
 fn resume_time(running: &Measurement) -> DateTime<Utc> {
-    running
-        .resume_at
-        .map_or(DateTime::<Utc>::MIN_UTC, |at| at.0)
+    running.resume_at.map_or(DateTime::<Utc>::MIN_UTC, |at| at.0)
 }
 
 /// First point of the grid that is more than half an interval after `last`: a retry shortly before a
@@ -106,13 +100,8 @@ fn next_grid_point(
 ) -> Option<DateTime<Utc>> {
     let interval_ms = interval.num_milliseconds().max(1);
     let since_ms = last.signed_duration_since(base).num_milliseconds().max(0);
-    let points = since_ms
-        .checked_add(interval_ms / 2)?
-        .checked_div(interval_ms)?
-        .checked_add(1)?;
-    base.checked_add_signed(TimeDelta::try_milliseconds(
-        points.checked_mul(interval_ms)?,
-    )?)
+    let points = since_ms.checked_add(interval_ms / 2)?.checked_div(interval_ms)?.checked_add(1)?;
+    base.checked_add_signed(TimeDelta::try_milliseconds(points.checked_mul(interval_ms)?)?)
 }
 
 fn waiting_for(
@@ -127,28 +116,15 @@ fn waiting_for(
         (_, Some(running)) => ("its Job to end".to_owned(), running.started_at),
         (Some(last), None) if last.phase == AnalysisPhase::Error => {
             let first_error = result.and_then(first_of_consecutive_errors);
-            (
-                last.message.clone(),
-                first_error.and_then(|first| first.started_at),
-            )
+            (last.message.clone(), first_error.and_then(|first| first.started_at))
         }
         (Some(_), None) => ("the next measurement".to_owned(), None),
         (None, None) => ("the first measurement".to_owned(), None),
     };
-    RunWaiting {
-        metric: metric.name.clone(),
-        what,
-        since: since.map(|since| since.0),
-        until,
-    }
+    RunWaiting { metric: metric.name.clone(), what, since: since.map(|since| since.0), until }
 }
 
 /// The oldest kept one of the errors since the last judged measurement.
 fn first_of_consecutive_errors(result: &MetricResult) -> Option<&Measurement> {
-    result
-        .measurements
-        .iter()
-        .rev()
-        .take_while(|m| m.phase == AnalysisPhase::Error)
-        .last()
+    result.measurements.iter().rev().take_while(|m| m.phase == AnalysisPhase::Error).last()
 }

@@ -33,28 +33,17 @@ impl Selector {
             .size_limit(MAX_COMPILED_BYTES)
             .build()
             .ok();
-        Some(Self {
-            field,
-            name: name.to_owned(),
-            pattern,
-        })
+        Some(Self { field, name: name.to_owned(), pattern })
     }
 
     fn selects(&self, metric: &str) -> bool {
-        self.name == metric
-            || self
-                .pattern
-                .as_ref()
-                .is_some_and(|pattern| pattern.is_match(metric))
+        self.name == metric || self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(metric))
     }
 
     fn check_used(&self, metrics: &[ResolvedMetric], problems: &mut Vec<Problem>) {
         if !metrics.iter().any(|metric| self.selects(&metric.name)) {
-            let expression = if self.pattern.is_some() {
-                ""
-            } else {
-                " and is no regular expression"
-            };
+            let expression =
+                if self.pattern.is_some() { "" } else { " and is no regular expression" };
             problems.push(Problem::new(
                 format!("{}.metricName", self.field),
                 format!("{:?} names no metric{expression}", self.name),
@@ -111,11 +100,7 @@ impl Selectors {
         }
         for metric in &mut metrics {
             metric.is_dry_run = self.dry_run.iter().any(|rule| rule.selects(&metric.name));
-            let kept = self
-                .retention
-                .iter()
-                .rev()
-                .find(|(rule, _)| rule.selects(&metric.name));
+            let kept = self.retention.iter().rev().find(|(rule, _)| rule.selects(&metric.name));
             if let Some((_, limit)) = kept {
                 metric.kept_measurements = *limit;
             }

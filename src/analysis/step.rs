@@ -103,12 +103,7 @@ pub fn advance(
         }
         summarise(run, &mut status);
     }
-    let mut step = RunStep {
-        status,
-        due: Vec::new(),
-        wake_at: None,
-        waiting: Vec::new(),
-    };
+    let mut step = RunStep { status, due: Vec::new(), wake_at: None, waiting: Vec::new() };
     schedule::fill(run, &mut step, started_at, now);
     step
 }
@@ -121,16 +116,9 @@ pub fn invalid(
 ) -> AnalysisRunStatus {
     let mut status = status.clone();
     let now = Time(now.trunc_subsecs(3));
-    let list = problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ");
+    let list = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     status.phase = AnalysisPhase::Error;
-    status.message = shortened(
-        &format!("Analysis spec invalid: {list}"),
-        MAX_MESSAGE_CHARACTERS,
-    );
+    status.message = shortened(&format!("Analysis spec invalid: {list}"), MAX_MESSAGE_CHARACTERS);
     status.started_at.get_or_insert(now);
     status.completed_at.get_or_insert(now);
     status
@@ -140,24 +128,16 @@ pub(super) fn result_of<'a>(
     status: &'a AnalysisRunStatus,
     metric: &str,
 ) -> Option<&'a MetricResult> {
-    status
-        .metric_results
-        .iter()
-        .find(|result| result.name == metric)
+    status.metric_results.iter().find(|result| result.name == metric)
 }
 
 /// Ordinal number of the measurement that is next or under way.
 pub(super) fn next_ordinal(result: Option<&MetricResult>) -> u32 {
-    result.map_or(1, |result| {
-        result.count.saturating_add(result.error).saturating_add(1)
-    })
+    result.map_or(1, |result| result.count.saturating_add(result.error).saturating_add(1))
 }
 
 pub(super) fn in_flight(result: &MetricResult) -> Option<&Measurement> {
-    result
-        .measurements
-        .last()
-        .filter(|measurement| measurement.finished_at.is_none())
+    result.measurements.last().filter(|measurement| measurement.finished_at.is_none())
 }
 
 /// Takes an outcome into the status, when it is the one that is awaited.
@@ -179,10 +159,7 @@ fn take(
     if (was_completed || is_metric_completed) && !is_under_way {
         return;
     }
-    let position = status
-        .metric_results
-        .iter()
-        .position(|result| result.name == metric.name);
+    let position = status.metric_results.iter().position(|result| result.name == metric.name);
     let position = position.unwrap_or_else(|| {
         status.metric_results.push(new_result(metric));
         status.metric_results.len() - 1
@@ -192,15 +169,8 @@ fn take(
     };
     let assessment = judge::assess(metric, &outcome.result);
     let is_finished = assessment.phase.is_completed();
-    let earlier = if is_under_way {
-        result.measurements.pop()
-    } else {
-        None
-    };
-    let mut metadata = earlier
-        .as_ref()
-        .map(|earlier| earlier.metadata.clone())
-        .unwrap_or_default();
+    let earlier = if is_under_way { result.measurements.pop() } else { None };
+    let mut metadata = earlier.as_ref().map(|earlier| earlier.metadata.clone()).unwrap_or_default();
     metadata.extend(assessment.metadata);
     result.measurements.push(Measurement {
         phase: assessment.phase,
@@ -229,10 +199,7 @@ fn take(
     if is_counted && outcome.result != MeasurementResult::Cancelled {
         judge::count(result, assessment.phase);
     }
-    let surplus = result
-        .measurements
-        .len()
-        .saturating_sub(metric.kept_measurements);
+    let surplus = result.measurements.len().saturating_sub(metric.kept_measurements);
     result.measurements.drain(..surplus);
 }
 
@@ -258,11 +225,8 @@ fn assess_metrics(run: &ResolvedRun, status: &mut AnalysisRunStatus) {
         if result.phase.is_completed() {
             continue;
         }
-        let last_message = result
-            .measurements
-            .last()
-            .map(|last| last.message.clone())
-            .unwrap_or_default();
+        let last_message =
+            result.measurements.last().map(|last| last.message.clone()).unwrap_or_default();
         let (phase, reason) = if in_flight(result).is_some() {
             (AnalysisPhase::Running, String::new())
         } else {
@@ -289,11 +253,7 @@ fn run_end(run: &ResolvedRun, status: &AnalysisRunStatus) -> Option<RunEnd> {
     let phase_of = |metric: &ResolvedMetric| {
         result_of(status, &metric.name).map_or(AnalysisPhase::Pending, |result| result.phase)
     };
-    let mut deciding = run
-        .metrics
-        .iter()
-        .filter(|metric| !metric.is_dry_run)
-        .peekable();
+    let mut deciding = run.metrics.iter().filter(|metric| !metric.is_dry_run).peekable();
     let has_deciding = deciding.peek().is_some();
     let phases: Vec<AnalysisPhase> = deciding.map(phase_of).collect();
     let is_bad =
@@ -307,9 +267,7 @@ fn run_end(run: &ResolvedRun, status: &AnalysisRunStatus) -> Option<RunEnd> {
         // Beside metrics that decide, a dry run must not hold the rollout up for ever.
         !has_deciding || (metric.schedule.count.is_some() && gives_values)
     };
-    let all_good = phases
-        .iter()
-        .all(|phase| *phase == AnalysisPhase::Successful);
+    let all_good = phases.iter().all(|phase| *phase == AnalysisPhase::Successful);
     if phases.iter().any(is_bad) || (all_good && !run.metrics.iter().any(is_awaited)) {
         Some(RunEnd::Decided)
     } else if run.is_terminate_requested {
@@ -322,10 +280,7 @@ fn run_end(run: &ResolvedRun, status: &AnalysisRunStatus) -> Option<RunEnd> {
 fn finish(run: &ResolvedRun, status: &mut AnalysisRunStatus, end: RunEnd, now: DateTime<Utc>) {
     let mut worst: Option<(AnalysisPhase, String)> = None;
     for metric in &run.metrics {
-        let position = status
-            .metric_results
-            .iter()
-            .position(|result| result.name == metric.name);
+        let position = status.metric_results.iter().position(|result| result.name == metric.name);
         let position = position.unwrap_or_else(|| {
             status.metric_results.push(new_result(metric));
             status.metric_results.len() - 1
@@ -340,9 +295,8 @@ fn finish(run: &ResolvedRun, status: &mut AnalysisRunStatus, end: RunEnd, now: D
             continue;
         }
         let (_, reason) = metric_phase(metric, result);
-        let is_worse = worst
-            .as_ref()
-            .is_none_or(|(phase, _)| result.phase.badness() > phase.badness());
+        let is_worse =
+            worst.as_ref().is_none_or(|(phase, _)| result.phase.badness() > phase.badness());
         if is_worse {
             worst = Some((result.phase, run_message(result, &reason)));
         }
@@ -362,11 +316,8 @@ fn run_message(result: &MetricResult, reason: &str) -> String {
     if result.phase == AnalysisPhase::Successful || reason.is_empty() {
         return String::new();
     }
-    let mut message = format!(
-        "Metric \"{}\" assessed {} due to {reason}",
-        result.name,
-        result.phase.as_str()
-    );
+    let mut message =
+        format!("Metric \"{}\" assessed {} due to {reason}", result.name, result.phase.as_str());
     if !result.message.is_empty() {
         let _ = write!(message, ": \"Error Message: {}\"", result.message);
     }
@@ -377,11 +328,7 @@ fn summarise(run: &ResolvedRun, status: &mut AnalysisRunStatus) {
     let mut summaries = [RunSummary::default(), RunSummary::default()];
     let [deciding, dry_run] = &mut summaries;
     for metric in &run.metrics {
-        let summary = if metric.is_dry_run {
-            &mut *dry_run
-        } else {
-            &mut *deciding
-        };
+        let summary = if metric.is_dry_run { &mut *dry_run } else { &mut *deciding };
         summary.count = summary.count.saturating_add(1);
         let phase =
             result_of(status, &metric.name).map_or(AnalysisPhase::Pending, |result| result.phase);

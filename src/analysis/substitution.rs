@@ -158,9 +158,9 @@ impl Substitution<'_> {
                     .map(|(index, item)| self.tree(&format!("{path}[{index}]"), item))
                     .collect(),
             ),
-            Value::Object(fields) => self
-                .secret_variable(path, fields)
-                .unwrap_or_else(|| self.object(path, fields)),
+            Value::Object(fields) => {
+                self.secret_variable(path, fields).unwrap_or_else(|| self.object(path, fields))
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }
@@ -168,16 +168,8 @@ impl Substitution<'_> {
     fn object(&mut self, path: &str, fields: &Map<String, Value>) -> Value {
         let mut result = Map::new();
         for (key, value) in fields {
-            let here = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
-            let key = if key.contains("{{") {
-                self.text(&here, key)
-            } else {
-                key.clone()
-            };
+            let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let key = if key.contains("{{") { self.text(&here, key) } else { key.clone() };
             let value = self.tree(&here, value);
             result.insert(key, value);
         }
@@ -214,12 +206,8 @@ impl Substitution<'_> {
             return None;
         }
         let text = fields.get("value")?.as_str()?;
-        let name = text
-            .trim()
-            .strip_prefix("{{")?
-            .strip_suffix("}}")?
-            .trim()
-            .strip_prefix("args.")?;
+        let name =
+            text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("args.")?;
         let Some(ArgumentValue::Secret(secret)) = self.values.get(name) else {
             return None;
         };
@@ -240,46 +228,28 @@ mod tests {
     use proptest::prelude::*;
 
     fn values(pairs: &[(&str, &str)]) -> ArgumentValues {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), ArgumentValue::Text((*v).to_owned())))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), ArgumentValue::Text((*v).to_owned()))).collect()
     }
 
     #[test]
     fn a_value_inside_a_label_matcher_cannot_leave_it() {
         let injected = values(&[("s", "x\"} or vector(0) #\\")]);
-        let query = substituted(
-            "sum(rate(http{app=\"{{args.s}}\"}[5m]))",
-            &injected,
-            Language::Promql,
-        );
-        assert_eq!(
-            query.unwrap(),
-            "sum(rate(http{app=\"x\\\"} or vector(0) #\\\\\"}[5m]))"
-        );
-        let query = substituted(
-            "http{app='{{args.s}}'}",
-            &values(&[("s", "a'b\"c")]),
-            Language::Promql,
-        );
+        let query =
+            substituted("sum(rate(http{app=\"{{args.s}}\"}[5m]))", &injected, Language::Promql);
+        assert_eq!(query.unwrap(), "sum(rate(http{app=\"x\\\"} or vector(0) #\\\\\"}[5m]))");
+        let query =
+            substituted("http{app='{{args.s}}'}", &values(&[("s", "a'b\"c")]), Language::Promql);
         assert_eq!(query.unwrap(), "http{app='a\\'b\"c'}");
-        let error = substituted(
-            "http{app=`{{args.s}}`}",
-            &values(&[("s", "a`b")]),
-            Language::Promql,
-        );
+        let error =
+            substituted("http{app=`{{args.s}}`}", &values(&[("s", "a`b")]), Language::Promql);
         assert!(error.unwrap_err().contains("backtick"));
     }
 
     #[test]
     fn outside_of_quotes_a_value_stands_as_it_is() {
         let given = values(&[("window", "5m"), ("limit", "0.95")]);
-        let query = substituted(
-            "rate(x{a=\"b\\\"{\"}[{{ args.window }}])",
-            &given,
-            Language::Promql,
-        );
+        let query =
+            substituted("rate(x{a=\"b\\\"{\"}[{{ args.window }}])", &given, Language::Promql);
         assert_eq!(query.unwrap(), "rate(x{a=\"b\\\"{\"}[5m])");
         let condition = substituted("result[0] >= {{args.limit}}", &given, Language::Condition);
         assert_eq!(condition.unwrap(), "result[0] >= 0.95");
@@ -298,10 +268,7 @@ mod tests {
     fn a_placeholder_without_value_is_named() {
         let none = ArgumentValues::new();
         for (text, part) in [
-            (
-                "{{args.service-name}}",
-                "\"service-name\", which is not given",
-            ),
+            ("{{args.service-name}}", "\"service-name\", which is not given"),
             ("{{arg.x}}", "unknown placeholder {{arg.x}}"),
             ("{{args.x", "not closed"),
         ] {
@@ -313,10 +280,7 @@ mod tests {
     #[test]
     fn a_substituted_value_is_not_substituted_again() {
         let given = values(&[("a", "{{args.b}}"), ("b", "secret")]);
-        assert_eq!(
-            substituted("{{args.a}}", &given, Language::Plain).unwrap(),
-            "{{args.b}}"
-        );
+        assert_eq!(substituted("{{args.a}}", &given, Language::Plain).unwrap(), "{{args.b}}");
     }
 
     /// A minimal reader of PromQL texts: the content of the first text in double quotes.

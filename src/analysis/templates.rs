@@ -35,11 +35,8 @@ impl From<&AnalysisTemplateRef> for TemplateKey {
 
 impl std::fmt::Display for TemplateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = if self.is_cluster_scope {
-            "ClusterAnalysisTemplate"
-        } else {
-            "AnalysisTemplate"
-        };
+        let kind =
+            if self.is_cluster_scope { "ClusterAnalysisTemplate" } else { "AnalysisTemplate" };
         write!(f, "{kind} {:?}", self.name)
     }
 }
@@ -86,12 +83,7 @@ pub fn merge(
     references: &[AnalysisTemplateRef],
     library: &TemplateLibrary,
 ) -> Result<MergedTemplates, TemplateError> {
-    let mut walk = Walk {
-        library,
-        order: Vec::new(),
-        done: BTreeSet::new(),
-        missing: Vec::new(),
-    };
+    let mut walk = Walk { library, order: Vec::new(), done: BTreeSet::new(), missing: Vec::new() };
     for reference in references {
         walk.visit(&TemplateKey::from(reference), &mut Vec::new())?;
     }
@@ -153,10 +145,7 @@ fn merge_specs(
             if let Some(other) = owner_of.insert(&metric.name, key) {
                 problems.push(Problem::new(
                     "templates",
-                    format!(
-                        "define the metric {:?} twice, in {other} and in {key}",
-                        metric.name
-                    ),
+                    format!("define the metric {:?} twice, in {other} and in {key}", metric.name),
                 ));
             }
             merged.metrics.push(metric.clone());
@@ -177,11 +166,7 @@ fn merge_specs(
             }
         }
     }
-    if problems.is_empty() {
-        Ok(merged)
-    } else {
-        Err(TemplateError::Problems(problems))
-    }
+    if problems.is_empty() { Ok(merged) } else { Err(TemplateError::Problems(problems)) }
 }
 
 /// The same argument of two templates is one; an argument without default takes the other's.
@@ -243,16 +228,9 @@ pub fn plan_run(
         }
     }
     for declared in &mut args {
-        let reference = declared
-            .value_from
-            .as_ref()
-            .and_then(|source| source.field_ref.clone());
+        let reference = declared.value_from.as_ref().and_then(|source| source.field_ref.clone());
         if let Some(reference) = reference {
-            match field_value(
-                facts.rollout,
-                &reference,
-                &format!("args.{}", declared.name),
-            ) {
+            match field_value(facts.rollout, &reference, &format!("args.{}", declared.name)) {
                 Ok(value) => {
                     declared.value = Some(value);
                     declared.value_from = None;
@@ -260,17 +238,11 @@ pub fn plan_run(
                 Err(problem) => problems.push(problem),
             }
         } else if declared.value.is_none() && declared.value_from.is_none() {
-            let was_given = analysis
-                .args
-                .iter()
-                .any(|given| given.name == declared.name);
+            let was_given = analysis.args.iter().any(|given| given.name == declared.name);
             if !was_given {
                 problems.push(Problem::new(
                     "args",
-                    format!(
-                        "must give a value to {:?}, which the templates need",
-                        declared.name
-                    ),
+                    format!("must give a value to {:?}, which the templates need", declared.name),
                 ));
             }
         }
@@ -315,10 +287,7 @@ mod tests {
                 let is_cluster_scope = name.starts_with("cluster/");
                 let name = name.trim_start_matches("cluster/").to_owned();
                 (
-                    TemplateKey {
-                        is_cluster_scope,
-                        name,
-                    },
+                    TemplateKey { is_cluster_scope, name },
                     serde_json::from_value(spec.clone()).unwrap(),
                 )
             })
@@ -364,10 +333,7 @@ mod tests {
             ("b", json!({"templates": [{"templateName": "a"}]})),
         ]);
         let error = merge(&refs(&["a"]), &library).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "AnalysisTemplate \"a\" refers to itself: a -> b -> a"
-        );
+        assert_eq!(error, "AnalysisTemplate \"a\" refers to itself: a -> b -> a");
     }
 
     #[test]
@@ -384,31 +350,19 @@ mod tests {
     fn a_long_chain_of_templates_is_refused() {
         let chain: Vec<(String, Value)> = (0..20)
             .map(|n| {
-                (
-                    format!("t{n}"),
-                    json!({"templates": [{"templateName": format!("t{}", n + 1)}]}),
-                )
+                (format!("t{n}"), json!({"templates": [{"templateName": format!("t{}", n + 1)}]}))
             })
             .collect();
         let chain: Vec<(&str, Value)> =
             chain.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
-        assert_eq!(
-            merge(&refs(&["t0"]), &library(&chain)),
-            Err(TemplateError::TooMany)
-        );
+        assert_eq!(merge(&refs(&["t0"]), &library(&chain)), Err(TemplateError::TooMany));
     }
 
     #[test]
     fn clashes_of_metrics_and_of_defaults_are_refused_together() {
         let library = library(&[
-            (
-                "a",
-                json!({"metrics": [metric("m")], "args": [{"name": "x", "value": "1"}]}),
-            ),
-            (
-                "b",
-                json!({"metrics": [metric("m")], "args": [{"name": "x", "value": "2"}]}),
-            ),
+            ("a", json!({"metrics": [metric("m")], "args": [{"name": "x", "value": "1"}]})),
+            ("b", json!({"metrics": [metric("m")], "args": [{"name": "x", "value": "2"}]})),
         ]);
         let error = merge(&refs(&["a", "b"]), &library).unwrap_err().to_string();
         assert!(
@@ -417,10 +371,7 @@ mod tests {
             ),
             "{error}"
         );
-        assert!(
-            error.contains("argument \"x\" different defaults"),
-            "{error}"
-        );
+        assert!(error.contains("argument \"x\" different defaults"), "{error}");
     }
 
     #[test]
@@ -439,11 +390,7 @@ mod tests {
             "dryRun": [{"metricName": "m"}],
         })).unwrap();
         let rollout = json!({"metadata": {"name": "shop"}});
-        let facts = RolloutFacts {
-            rollout: &rollout,
-            latest_hash: "n",
-            stable_hash: None,
-        };
+        let facts = RolloutFacts { rollout: &rollout, latest_hash: "n", stable_hash: None };
         let run = plan_run(&analysis, &library, &facts).unwrap();
         assert_eq!(run.unused_args, ["stray"]);
         assert_eq!(
@@ -459,23 +406,12 @@ mod tests {
 
     #[test]
     fn an_argument_without_value_is_named() {
-        let library = library(&[(
-            "a",
-            json!({"metrics": [metric("m")], "args": [{"name": "service"}]}),
-        )]);
+        let library =
+            library(&[("a", json!({"metrics": [metric("m")], "args": [{"name": "service"}]}))]);
         let analysis: RolloutAnalysis =
             serde_json::from_value(json!({"templates": [{"templateName": "a"}]})).unwrap();
-        let facts = RolloutFacts {
-            rollout: &Value::Null,
-            latest_hash: "n",
-            stable_hash: None,
-        };
-        let error = plan_run(&analysis, &library, &facts)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "args must give a value to \"service\", which the templates need"
-        );
+        let facts = RolloutFacts { rollout: &Value::Null, latest_hash: "n", stable_hash: None };
+        let error = plan_run(&analysis, &library, &facts).unwrap_err().to_string();
+        assert_eq!(error, "args must give a value to \"service\", which the templates need");
     }
 }

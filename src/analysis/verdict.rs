@@ -41,13 +41,12 @@ impl Verdict {
         // The field is ours; a CRD of Argo Rollouts drops it, so the message stands in for it.
         let was_terminated = status.terminated || status.message == RUN_TERMINATED;
         match status.phase {
-            AnalysisPhase::Pending | AnalysisPhase::Running => Self::Running {
-                waiting_on: missing_value(status),
-            },
-            AnalysisPhase::Failed => Self::Failed {
-                message: message(),
-                has_measurements: has_bad_values(status),
-            },
+            AnalysisPhase::Pending | AnalysisPhase::Running => {
+                Self::Running { waiting_on: missing_value(status) }
+            }
+            AnalysisPhase::Failed => {
+                Self::Failed { message: message(), has_measurements: has_bad_values(status) }
+            }
             AnalysisPhase::Error => Self::Error { message: message() },
             AnalysisPhase::Successful | AnalysisPhase::Inconclusive if was_terminated => {
                 Self::Terminated
@@ -74,10 +73,7 @@ impl Verdict {
 }
 
 fn deciding(status: &AnalysisRunStatus) -> impl Iterator<Item = &MetricResult> {
-    status
-        .metric_results
-        .iter()
-        .filter(|result| !result.dry_run)
+    status.metric_results.iter().filter(|result| !result.dry_run)
 }
 
 /// Every deciding metric has a good value; a run of dry runs only needs judged values.

@@ -17,6 +17,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the controller.
+    Controller(Box<sluice::controller::settings::Settings>),
     /// Writes the files that are made from the types: CRDs and roles.
     Generate {
         /// Root of the repository.
@@ -32,7 +34,14 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    // One TLS provider for the whole process; it is installed once, here.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match Arguments::parse().command {
+        Command::Controller(settings) => {
+            let runtime =
+                tokio::runtime::Runtime::new().context("failed to start the runtime")?;
+            runtime.block_on(sluice::controller::run::run(*settings))?;
+        }
         Command::Generate { root } => {
             for file in sluice::generate::files()? {
                 let path = root.join(&file.path);

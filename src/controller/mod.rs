@@ -2,8 +2,11 @@
 //! about rollouts.
 
 pub mod elector;
+pub mod git;
 pub mod http;
 pub mod lease;
 pub mod queue;
 mod report;
+pub mod run;
+pub mod settings;
 pub mod rollouts;

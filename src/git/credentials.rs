@@ -98,7 +98,8 @@ pub enum CredentialRefusal {
     OtherUrl,
 }
 
-type Data = BTreeMap<String, Vec<u8>>;
+/// A Secret's data, decoded.
+pub type Data = BTreeMap<String, Vec<u8>>;
 
 impl Credentials {
     /// No credentials. `id` keeps the cached copies of different owners apart.

@@ -11,6 +11,7 @@
 //! model beside `plan`'s kustomize.
 
 pub mod backend;
+pub mod binary;
 pub mod credentials;
 pub mod executor;
 pub mod memory;

@@ -85,14 +85,8 @@ impl AddressPolicy {
     /// [`AddressRefusal`] with the reason.
     pub fn check_ip(&self, ip: IpAddr) -> Result<(), AddressRefusal> {
         let ip = effective(ip);
-        if self
-            .denied_ips
-            .iter()
-            .any(|denied| effective(*denied) == ip)
-        {
-            return Err(AddressRefusal(
-                "it is on the controller's list of denied addresses",
-            ));
+        if self.denied_ips.iter().any(|denied| effective(*denied) == ip) {
+            return Err(AddressRefusal("it is on the controller's list of denied addresses"));
         }
         match Range::of(ip) {
             Range::Public => Ok(()),
@@ -181,9 +175,7 @@ impl Range {
 fn effective(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
     let embedded = |high: u16, low: u16| {
-        IpAddr::V4(Ipv4Addr::from_bits(
-            (u32::from(high) << 16) | u32::from(low),
-        ))
+        IpAddr::V4(Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low)))
     };
     if let Some(v4) = v6.to_ipv4_mapped() {
         IpAddr::V4(v4)
@@ -231,10 +223,7 @@ mod tests {
     #[test]
     fn private_and_loopback_need_a_flag_and_metadata_is_never_reached() {
         let strict = AddressPolicy::default();
-        let open = AddressPolicy {
-            allow_private: true,
-            ..AddressPolicy::default()
-        };
+        let open = AddressPolicy { allow_private: true, ..AddressPolicy::default() };
         for public in ["1.1.1.1", "2606:4700::1111"] {
             assert!(check(&strict, public) && check(&open, public), "{public}");
         }
@@ -250,10 +239,7 @@ mod tests {
             "64:ff9b::a00:1",
             "2002:a00:1::",
         ] {
-            assert!(
-                !check(&strict, private) && check(&open, private),
-                "{private}"
-            );
+            assert!(!check(&strict, private) && check(&open, private), "{private}");
         }
         for never in [
             "169.254.169.254",
@@ -307,14 +293,9 @@ mod tests {
             "file:///etc/passwd",
             "gopher://prometheus.monitoring",
         ] {
-            assert!(
-                matches!(check(refused), Err(MeasureError::NotPermitted { .. })),
-                "{refused}"
-            );
+            assert!(matches!(check(refused), Err(MeasureError::NotPermitted { .. })), "{refused}");
         }
-        let error = check("http://evil.com:1/secret?token=x")
-            .unwrap_err()
-            .to_string();
+        let error = check("http://evil.com:1/secret?token=x").unwrap_err().to_string();
         assert!(
             error.contains("http://evil.com:1 is not permitted") && error.contains("MetricsSource"),
             "{error}"
@@ -326,10 +307,7 @@ mod tests {
 
     #[test]
     fn an_address_written_in_odd_forms_is_still_recognised() {
-        let policy = AddressPolicy {
-            allowed_hosts: vec!["*".into()],
-            ..AddressPolicy::default()
-        };
+        let policy = AddressPolicy { allowed_hosts: vec!["*".into()], ..AddressPolicy::default() };
         for odd in [
             "http://0x7f.1",
             "http://2130706433",
@@ -338,21 +316,14 @@ mod tests {
             "http://0251.0376.0251.0376",
         ] {
             let url: Url = odd.parse().unwrap();
-            assert!(
-                policy.check_url(&url, AddressOrigin::Template).is_err(),
-                "{odd}"
-            );
+            assert!(policy.check_url(&url, AddressOrigin::Template).is_err(), "{odd}");
         }
     }
 
     #[tokio::test]
     async fn a_name_that_leads_to_a_refused_address_is_refused_when_it_is_resolved() {
         let strict = CheckedResolver(Arc::new(AddressPolicy::default()));
-        let error = strict
-            .resolve("localhost".parse().unwrap())
-            .await
-            .err()
-            .unwrap();
+        let error = strict.resolve("localhost".parse().unwrap()).await.err().unwrap();
         assert!(error.to_string().contains("private or loopback"), "{error}");
         let open = CheckedResolver(Arc::new(AddressPolicy {
             allow_private: true,

@@ -90,25 +90,21 @@ pub struct SourceMaterial {
 
 impl SourceMaterial {
     fn secret(&self, key: &SecretKeyRef) -> Result<&Secret<String>, MeasureError> {
-        self.secrets
-            .get(&(key.name.clone(), key.key.clone()))
-            .ok_or_else(|| {
-                MeasureError::Unusable(format!(
-                    "the Secret {:?} with the key {:?} is missing",
-                    key.name, key.key
-                ))
-            })
+        self.secrets.get(&(key.name.clone(), key.key.clone())).ok_or_else(|| {
+            MeasureError::Unusable(format!(
+                "the Secret {:?} with the key {:?} is missing",
+                key.name, key.key
+            ))
+        })
     }
 
     fn config_map(&self, key: &ConfigMapKeyRef) -> Result<&String, MeasureError> {
-        self.config_maps
-            .get(&(key.name.clone(), key.key.clone()))
-            .ok_or_else(|| {
-                MeasureError::Unusable(format!(
-                    "the ConfigMap {:?} with the key {:?} is missing",
-                    key.name, key.key
-                ))
-            })
+        self.config_maps.get(&(key.name.clone(), key.key.clone())).ok_or_else(|| {
+            MeasureError::Unusable(format!(
+                "the ConfigMap {:?} with the key {:?} is missing",
+                key.name, key.key
+            ))
+        })
     }
 }
 
@@ -117,28 +113,14 @@ pub fn source_needs(spec: &MetricsSourceSpec) -> SourceNeeds {
     let mut needs = SourceNeeds::default();
     if let Some(credentials) = &spec.credentials {
         if let Some(basic) = &credentials.basic {
-            needs
-                .secrets
-                .extend([basic.username_ref.clone(), basic.password_ref.clone()]);
+            needs.secrets.extend([basic.username_ref.clone(), basic.password_ref.clone()]);
         }
-        needs.secrets.extend(
-            credentials
-                .bearer
-                .iter()
-                .map(|bearer| bearer.token_ref.clone()),
-        );
-        needs.secrets.extend(
-            credentials
-                .oauth2
-                .iter()
-                .map(|oauth2| oauth2.client_secret_ref.clone()),
-        );
+        needs.secrets.extend(credentials.bearer.iter().map(|bearer| bearer.token_ref.clone()));
+        needs
+            .secrets
+            .extend(credentials.oauth2.iter().map(|oauth2| oauth2.client_secret_ref.clone()));
     }
-    needs.secrets.extend(
-        spec.headers
-            .iter()
-            .filter_map(|header| header.value_ref.clone()),
-    );
+    needs.secrets.extend(spec.headers.iter().filter_map(|header| header.value_ref.clone()));
     if let Some(ca) = &spec.ca {
         needs.secrets.extend(ca.secret_ref.clone());
         needs.config_maps.extend(ca.config_map_ref.clone());
@@ -179,10 +161,8 @@ impl ResolvedEndpoint {
     ) -> Result<Self, MeasureError> {
         let problems = spec.problems(is_cluster);
         if !problems.is_empty() {
-            let list: Vec<String> = problems
-                .iter()
-                .map(|(field, problem)| format!("{field} {problem}"))
-                .collect();
+            let list: Vec<String> =
+                problems.iter().map(|(field, problem)| format!("{field} {problem}")).collect();
             return Err(MeasureError::Unusable(format!(
                 "the source is invalid: {}",
                 list.join("; ")
@@ -228,8 +208,7 @@ impl ResolvedEndpoint {
     /// [`MeasureError::Unusable`] for what is no header.
     pub fn with_headers(mut self, headers: &[Header]) -> Result<Self, MeasureError> {
         for header in headers {
-            self.headers
-                .push(named_header(&header.key, &header.value, false)?);
+            self.headers.push(named_header(&header.key, &header.value, false)?);
         }
         Ok(self)
     }

@@ -26,12 +26,8 @@ const LOOK_AGAIN_LATER: TimeDelta = TimeDelta::seconds(15);
 /// Age from which a Job is old.
 const OLD: TimeDelta = TimeDelta::minutes(2);
 /// Reasons for which a container waits and will not start without help.
-const STUCK_REASONS: &[&str] = &[
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "CreateContainerConfigError",
-];
+const STUCK_REASONS: &[&str] =
+    &["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"];
 
 /// The requests for Jobs.
 pub trait JobPort: Send + Sync {
@@ -77,11 +73,9 @@ impl From<JobPortError> for MeasureError {
     fn from(error: JobPortError) -> Self {
         let address = "the Kubernetes API".to_owned();
         match error {
-            JobPortError::Refused { status, message } => Self::Rejected {
-                address,
-                status,
-                detail: shortened(&message, DETAIL_LIMIT),
-            },
+            JobPortError::Refused { status, message } => {
+                Self::Rejected { address, status, detail: shortened(&message, DETAIL_LIMIT) }
+            }
             JobPortError::NoAnswer(detail) => Self::Unreachable { address, detail },
             JobPortError::NotAvailable(reason) => Self::Unusable(reason),
         }
@@ -164,15 +158,10 @@ async fn attempt(
         },
     };
     if owner_uid(&job) != Some(call.owner.run_uid.as_str()) {
-        return Err(MeasureError::Unusable(format!(
-            "the Job {name:?} belongs to something else"
-        )));
+        return Err(MeasureError::Unusable(format!("the Job {name:?} belongs to something else")));
     }
     if call.step == JobStep::Cancel {
-        let uid = job
-            .pointer("/metadata/uid")
-            .and_then(Value::as_str)
-            .unwrap_or("");
+        let uid = job.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or("");
         port.delete(namespace, &name, uid).await?;
         return Ok(MeasurementResult::Cancelled);
     }
@@ -192,10 +181,7 @@ async fn attempt(
     }
     let is_old = now.signed_duration_since(call.started_at) > OLD;
     let resume_at = now + if is_old { LOOK_AGAIN_LATER } else { LOOK_AGAIN };
-    Ok(MeasurementResult::InProgress {
-        metadata,
-        resume_at,
-    })
+    Ok(MeasurementResult::InProgress { metadata, resume_at })
 }
 
 fn metadata(call: &JobCall) -> BTreeMap<String, String> {
@@ -212,12 +198,8 @@ pub fn job_name(call: &JobCall) -> String {
     let [first, second, third, fourth, fifth, ..] = <[u8; 32]>::from(digest);
     let short = format!("{first:02x}{second:02x}{third:02x}{fourth:02x}{fifth:02x}");
     let tail = format!("-{short}-{}", call.ordinal);
-    let head: String = call
-        .owner
-        .run_name
-        .chars()
-        .take(MAX_NAME.saturating_sub(tail.len()))
-        .collect();
+    let head: String =
+        call.owner.run_name.chars().take(MAX_NAME.saturating_sub(tail.len())).collect();
     format!("{}{tail}", head.trim_end_matches(['-', '.']))
 }
 
@@ -226,24 +208,15 @@ pub fn job_object(call: &JobCall, spec: &Spec) -> Value {
     let owner = &call.owner;
     let group = owner.names.group();
     let given = |name: &str| {
-        let metadata = spec
-            .metadata
-            .as_ref()
-            .and_then(|metadata| metadata.0.get(name));
-        metadata
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default()
+        let metadata = spec.metadata.as_ref().and_then(|metadata| metadata.0.get(name));
+        metadata.and_then(Value::as_object).cloned().unwrap_or_default()
     };
     let uid_label = format!("analysisrun.{group}/uid");
     let mut labels = given("labels");
     labels.insert(uid_label.clone(), json!(owner.run_uid));
     let mut annotations = given("annotations");
     annotations.insert(format!("analysisrun.{group}/name"), json!(owner.run_name));
-    annotations.insert(
-        format!("analysisrun.{group}/metric-name"),
-        json!(call.metric),
-    );
+    annotations.insert(format!("analysisrun.{group}/metric-name"), json!(call.metric));
     let mut job_spec = spec.spec.0.clone();
     label_pods(&mut job_spec, &uid_label, &owner.run_uid);
     json!({
@@ -271,15 +244,11 @@ fn label_pods(job_spec: &mut Value, key: &str, value: &str) {
     let Some(template) = job_spec.get_mut("template").and_then(Value::as_object_mut) else {
         return;
     };
-    let metadata = template
-        .entry("metadata")
-        .or_insert_with(|| Value::Object(Map::new()));
+    let metadata = template.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     let Some(metadata) = metadata.as_object_mut() else {
         return;
     };
-    let labels = metadata
-        .entry("labels")
-        .or_insert_with(|| Value::Object(Map::new()));
+    let labels = metadata.entry("labels").or_insert_with(|| Value::Object(Map::new()));
     if let Some(labels) = labels.as_object_mut() {
         labels.insert(key.to_owned(), json!(value));
     }
@@ -287,9 +256,8 @@ fn label_pods(job_spec: &mut Value, key: &str, value: &str) {
 
 fn owner_uid(job: &Value) -> Option<&str> {
     let owners = job.pointer("/metadata/ownerReferences")?.as_array()?;
-    let controller = owners
-        .iter()
-        .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
+    let controller =
+        owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
     controller.get("uid")?.as_str()
 }
 
@@ -304,43 +272,24 @@ fn job_end(job: &Value) -> Option<JobEnd> {
         condition.get("type").and_then(Value::as_str) == Some(kind)
             && condition.get("status").and_then(Value::as_str) == Some("True")
     };
-    if let Some(failed) = conditions
-        .iter()
-        .find(|condition| holds(condition, "Failed"))
-    {
+    if let Some(failed) = conditions.iter().find(|condition| holds(condition, "Failed")) {
         let part = |name| failed.get(name).and_then(Value::as_str).unwrap_or("");
-        return Some(JobEnd::Failed(format!(
-            "{}: {}",
-            part("reason"),
-            part("message")
-        )));
+        return Some(JobEnd::Failed(format!("{}: {}", part("reason"), part("message"))));
     }
-    conditions
-        .iter()
-        .find(|condition| holds(condition, "Complete"))
-        .map(|_| JobEnd::Complete)
+    conditions.iter().find(|condition| holds(condition, "Complete")).map(|_| JobEnd::Complete)
 }
 
 fn stuck_container(pod: &Value) -> Option<String> {
-    let pod_name = pod
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or("");
-    ["initContainerStatuses", "containerStatuses"]
-        .into_iter()
-        .find_map(|list| {
-            pod.get("status")?
-                .get(list)?
-                .as_array()?
-                .iter()
-                .find_map(|container| {
-                    let waiting = container.pointer("/state/waiting")?;
-                    let reason = waiting.get("reason")?.as_str()?;
-                    let message = waiting.get("message").and_then(Value::as_str).unwrap_or("");
-                    let name = container.get("name").and_then(Value::as_str).unwrap_or("");
-                    STUCK_REASONS
-                        .contains(&reason)
-                        .then(|| format!("pod {pod_name}, container {name}: {reason}: {message}"))
-                })
+    let pod_name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("");
+    ["initContainerStatuses", "containerStatuses"].into_iter().find_map(|list| {
+        pod.get("status")?.get(list)?.as_array()?.iter().find_map(|container| {
+            let waiting = container.pointer("/state/waiting")?;
+            let reason = waiting.get("reason")?.as_str()?;
+            let message = waiting.get("message").and_then(Value::as_str).unwrap_or("");
+            let name = container.get("name").and_then(Value::as_str).unwrap_or("");
+            STUCK_REASONS
+                .contains(&reason)
+                .then(|| format!("pod {pod_name}, container {name}: {reason}: {message}"))
         })
+    })
 }

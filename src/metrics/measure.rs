@@ -4,14 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use super::endpoint::ResolvedEndpoint;
 use super::job::{JobCall, JobPort};
 use super::sample::{MeasureError, MeasurementResult};
 use super::spec::{Provider, SourceRef, prometheus as prometheus_spec, web as web_spec};
 use super::transport::Transport;
 use super::{job, prometheus, web};
+use crate::clock::Clock;
 
 /// Time beyond a source's own limit after which a measurement is given up from outside.
 const GRACE: Duration = Duration::from_secs(5);
@@ -26,7 +25,7 @@ pub struct MeasureContext {
     /// Requests for Jobs; none: Jobs are switched off.
     pub jobs: Option<Arc<dyn JobPort>>,
     /// The present.
-    pub clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Where a metric's endpoint is to be found.
@@ -103,9 +102,9 @@ impl MeasureCall {
                 endpoint: Box::new(endpoint.with_headers(&spec.headers)?),
                 spec: spec.clone(),
             }),
-            Provider::Job(_) => Err(MeasureError::Unusable(
-                "a Job is not measured over HTTP".to_owned(),
-            )),
+            Provider::Job(_) => {
+                Err(MeasureError::Unusable("a Job is not measured over HTTP".to_owned()))
+            }
         });
         call.unwrap_or_else(Self::Refused)
     }
@@ -136,14 +135,14 @@ impl MeasureCall {
         let work = async {
             match self {
                 Self::Prometheus { endpoint, spec } => {
-                    let now = (ctx.clock)();
+                    let now = ctx.clock.now();
                     result(prometheus::measure(&ctx.transport, endpoint, spec, now).await)
                 }
                 Self::Web { endpoint, spec } => {
                     result(web::measure(&ctx.transport, endpoint, spec).await)
                 }
                 Self::Job(call) => match &ctx.jobs {
-                    Some(port) => job::measure(port.as_ref(), call, (ctx.clock)()).await,
+                    Some(port) => job::measure(port.as_ref(), call, ctx.clock.now()).await,
                     None => MeasurementResult::Error(MeasureError::Unusable(
                         "Jobs are switched off in this installation".to_owned(),
                     )),
@@ -152,10 +151,7 @@ impl MeasureCall {
             }
         };
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-            MeasurementResult::Error(MeasureError::TimedOut {
-                address: self.lane(),
-                limit,
-            })
+            MeasurementResult::Error(MeasureError::TimedOut { address: self.lane(), limit })
         })
     }
 }

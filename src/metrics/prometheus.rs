@@ -29,13 +29,9 @@ const MAX_WARNINGS: usize = 5;
 
 /// Time limit of one query.
 pub fn time_limit(endpoint: &ResolvedEndpoint, spec: &Spec) -> Duration {
-    let asked = spec
-        .timeout
-        .filter(|seconds| *seconds > 0)
-        .and_then(|seconds| u64::try_from(seconds).ok());
-    asked
-        .map_or(DEFAULT_TIMEOUT, Duration::from_secs)
-        .min(endpoint.timeout_limit)
+    let asked =
+        spec.timeout.filter(|seconds| *seconds > 0).and_then(|seconds| u64::try_from(seconds).ok());
+    asked.map_or(DEFAULT_TIMEOUT, Duration::from_secs).min(endpoint.timeout_limit)
 }
 
 /// Runs the query of `spec`, whose arguments are filled in.
@@ -49,9 +45,7 @@ pub async fn measure(
     now: DateTime<Utc>,
 ) -> Result<Sample, MeasureError> {
     if endpoint.kind == Some(MetricsSourceType::Web) {
-        return Err(MeasureError::Unusable(
-            "the source is of type Web, not Prometheus".to_owned(),
-        ));
+        return Err(MeasureError::Unusable("the source is of type Web, not Prometheus".to_owned()));
     }
     if let Some(prefix) = &endpoint.allowed_query_prefix
         && !spec.query.trim_start().starts_with(prefix.as_str())
@@ -60,11 +54,7 @@ pub async fn measure(
             "the query must begin with {prefix:?} (allowedQueryPrefix)"
         )));
     }
-    let range = spec
-        .range_query
-        .as_ref()
-        .map(|range| range.resolve(now))
-        .transpose();
+    let range = spec.range_query.as_ref().map(|range| range.resolve(now)).transpose();
     let range = range.map_err(|(field, problem)| {
         MeasureError::Unusable(format!("rangeQuery.{field} {problem}"))
     })?;
@@ -93,33 +83,12 @@ async fn ask(
     // The crate joins paths as texts, so a slash at the end would be doubled.
     let base = endpoint.base.as_str().trim_end_matches('/');
     let client = prometheus_http_query::Client::from(client, base).map_err(|error| {
-        MeasureError::Unusable(format!(
-            "the address cannot be used: {}",
-            root_cause(&error)
-        ))
+        MeasureError::Unusable(format!("the address cannot be used: {}", root_cause(&error)))
     })?;
-    let answer = send(
-        &client,
-        &headers,
-        query,
-        range,
-        limit,
-        Verb::Post,
-        &endpoint.base,
-    )
-    .await?;
+    let answer = send(&client, &headers, query, range, limit, Verb::Post, &endpoint.base).await?;
     if matches!(answer.status, 405 | 501) {
         // Some proxies in front of Prometheus let only GET through.
-        return send(
-            &client,
-            &headers,
-            query,
-            range,
-            limit,
-            Verb::Get,
-            &endpoint.base,
-        )
-        .await;
+        return send(&client, &headers, query, range, limit, Verb::Get, &endpoint.base).await;
     }
     Ok(answer)
 }
@@ -141,9 +110,7 @@ async fn send(
 ) -> Result<Answer, MeasureError> {
     let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
     let response = if let Some(ResolvedRange { start, end, step }) = range {
-        let mut request = client
-            .query_range(query, start, end, step)
-            .timeout(limit_ms);
+        let mut request = client.query_range(query, start, end, step).timeout(limit_ms);
         for (name, value) in headers {
             request = request.header(name, value.clone());
         }
@@ -201,9 +168,7 @@ fn sample_of(answer: &Answer, base: &Url) -> Result<Sample, MeasureError> {
         Some(envelope) if answer.status == 200 && envelope.status == "success" => {
             if !envelope.warnings.is_empty() {
                 let warnings = envelope.warnings.iter().take(MAX_WARNINGS);
-                let warnings = warnings
-                    .map(|warning| shortened(warning, DETAIL_LIMIT))
-                    .collect();
+                let warnings = warnings.map(|warning| shortened(warning, DETAIL_LIMIT)).collect();
                 return Err(MeasureError::PartialData { warnings });
             }
             value_of(envelope.data).map(Sample::from)
@@ -221,24 +186,13 @@ fn sample_of(answer: &Answer, base: &Url) -> Result<Sample, MeasureError> {
 }
 
 fn value_of(data: Value) -> Result<SampleValue, MeasureError> {
-    let kind = data
-        .get("resultType")
-        .and_then(Value::as_str)
-        .unwrap_or("")
-        .to_owned();
+    let kind = data.get("resultType").and_then(Value::as_str).unwrap_or("").to_owned();
     if kind == "string" {
-        return Err(MeasureError::NotANumber(
-            "the query gives a text".to_owned(),
-        ));
+        return Err(MeasureError::NotANumber("the query gives a text".to_owned()));
     }
-    let has_histograms = data
-        .get("result")
-        .and_then(Value::as_array)
-        .is_some_and(|series| {
-            series
-                .iter()
-                .any(|one| one.get("histogram").is_some() || one.get("histograms").is_some())
-        });
+    let has_histograms = data.get("result").and_then(Value::as_array).is_some_and(|series| {
+        series.iter().any(|one| one.get("histogram").is_some() || one.get("histograms").is_some())
+    });
     if has_histograms {
         return Err(MeasureError::NotANumber(
             "the query gives histograms; use histogram_quantile() or another function over them"
@@ -254,10 +208,7 @@ fn value_of(data: Value) -> Result<SampleValue, MeasureError> {
             SampleValue::Numbers(series.iter().map(|one| one.sample().value()).collect())
         }
         Data::Matrix(series) => SampleValue::Numbers(
-            series
-                .iter()
-                .flat_map(|one| one.samples().iter().map(PointSample::value))
-                .collect(),
+            series.iter().flat_map(|one| one.samples().iter().map(PointSample::value)).collect(),
         ),
     })
 }

@@ -94,9 +94,7 @@ impl Runner {
             .lanes
             .entry(call.lane())
             .or_insert_with(|| Arc::new(Semaphore::new(MAX_PER_LANE)));
-        let work = self
-            .clone()
-            .carry_out(key.clone(), ordinal, call, Arc::clone(lane));
+        let work = self.clone().carry_out(key.clone(), ordinal, call, Arc::clone(lane));
         let task = tokio::spawn(work);
         state.slots.insert(key, Slot::Running(task.abort_handle()));
         true
@@ -112,7 +110,7 @@ impl Runner {
         // The lane first: who waits for a busy server must not hold a place that others need.
         let _lane_permit = lane.acquire_owned().await;
         let _permit = Arc::clone(&self.all).acquire_owned().await;
-        let started_at = (self.ctx.clock)();
+        let started_at = self.ctx.clock.now();
         // A panic in one provider must neither stop the others nor leave this slot busy for ever.
         let work = std::panic::AssertUnwindSafe(call.measure(&self.ctx)).catch_unwind();
         let result = work.await.unwrap_or_else(|_| {
@@ -120,7 +118,7 @@ impl Runner {
                 "the measurement broke down".to_owned(),
             ))
         });
-        let finished_at = (self.ctx.clock)();
+        let finished_at = self.ctx.clock.now();
         let outcome = MeasurementOutcome {
             metric: key.metric.clone(),
             ordinal,
@@ -157,10 +155,8 @@ impl Runner {
     pub fn acknowledge(&self, run_uid: &str, outcomes: &[MeasurementOutcome]) {
         let mut state = self.state();
         for outcome in outcomes {
-            let key = MeasurementKey {
-                run_uid: run_uid.to_owned(),
-                metric: outcome.metric.clone(),
-            };
+            let key =
+                MeasurementKey { run_uid: run_uid.to_owned(), metric: outcome.metric.clone() };
             let is_same =
                 matches!(state.slots.get(&key), Some(Slot::Finished(kept)) if kept == outcome);
             if is_same {

@@ -62,11 +62,7 @@ impl Transport {
     pub fn new(policy: AddressPolicy) -> Self {
         // Of several components of a process that install the provider only the first one does.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self {
-            policy: Arc::new(policy),
-            clients: Arc::default(),
-            tokens: Arc::default(),
-        }
+        Self { policy: Arc::new(policy), clients: Arc::default(), tokens: Arc::default() }
     }
 
     /// A client for an endpoint, after its address was checked.
@@ -103,10 +99,7 @@ impl Transport {
             builder = builder.tls_certs_only(certificates);
         }
         builder.build().map_err(|error| {
-            MeasureError::Unusable(format!(
-                "no HTTP client can be made: {}",
-                root_cause(&error)
-            ))
+            MeasureError::Unusable(format!("no HTTP client can be made: {}", root_cause(&error)))
         })
     }
 
@@ -121,18 +114,8 @@ impl Transport {
             Auth::None => return Ok(headers),
             Auth::Basic { username, password } => basic(username, password),
             Auth::Bearer(token) => format!("Bearer {}", token.expose()),
-            Auth::OAuth2 {
-                token_url,
-                client_id,
-                client_secret,
-                scopes,
-            } => {
-                let request = TokenRequest {
-                    token_url,
-                    client_id,
-                    client_secret,
-                    scopes,
-                };
+            Auth::OAuth2 { token_url, client_id, client_secret, scopes } => {
+                let request = TokenRequest { token_url, client_id, client_secret, scopes };
                 let token = self.token(endpoint, &request).await?;
                 format!("Bearer {}", token.expose())
             }
@@ -149,24 +132,9 @@ impl Transport {
 
     /// Forgets the token of an endpoint, because a server refused it.
     pub(super) fn forget_token(&self, endpoint: &ResolvedEndpoint) {
-        if let Auth::OAuth2 {
-            token_url,
-            client_id,
-            client_secret,
-            scopes,
-        } = &endpoint.auth
-        {
-            let key = TokenRequest {
-                token_url,
-                client_id,
-                client_secret,
-                scopes,
-            }
-            .key();
-            self.tokens
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&key);
+        if let Auth::OAuth2 { token_url, client_id, client_secret, scopes } = &endpoint.auth {
+            let key = TokenRequest { token_url, client_id, client_secret, scopes }.key();
+            self.tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         }
     }
 
@@ -178,9 +146,7 @@ impl Transport {
         let key = request.key();
         {
             let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(token) = tokens
-                .get(&key)
-                .filter(|token| token.valid_until > Instant::now())
+            if let Some(token) = tokens.get(&key).filter(|token| token.valid_until > Instant::now())
             {
                 return Ok(token.value.clone());
             }
@@ -208,13 +174,7 @@ impl Transport {
         if tokens.len() >= MAX_CACHED {
             tokens.clear();
         }
-        tokens.insert(
-            key,
-            Token {
-                value: value.clone(),
-                valid_until,
-            },
-        );
+        tokens.insert(key, Token { value: value.clone(), valid_until });
         Ok(value)
     }
 }
@@ -230,12 +190,8 @@ impl TokenRequest<'_> {
     fn key(&self) -> CacheKey {
         let mut digest = Sha256::new();
         let scopes = self.scopes.join(" ");
-        for part in [
-            self.token_url.as_str(),
-            self.client_id,
-            self.client_secret.expose(),
-            &scopes,
-        ] {
+        for part in [self.token_url.as_str(), self.client_id, self.client_secret.expose(), &scopes]
+        {
             digest.update(part.len().to_be_bytes());
             digest.update(part);
         }
@@ -276,10 +232,7 @@ fn form_encoded(text: &str) -> String {
 fn basic(username: &Secret<String>, password: &Secret<String>) -> String {
     use base64::Engine as _;
     let pair = format!("{}:{}", username.expose(), password.expose());
-    format!(
-        "Basic {}",
-        base64::engine::general_purpose::STANDARD.encode(pair)
-    )
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
 
 /// Reads an answer of at most `limit` bytes.
@@ -289,43 +242,25 @@ pub(super) async fn read(
     url: &Url,
 ) -> Result<Answer, MeasureError> {
     let status = response.status().as_u16();
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    let content_type = header(header::CONTENT_TYPE)
-        .unwrap_or("")
-        .to_ascii_lowercase();
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let content_type = header(header::CONTENT_TYPE).unwrap_or("").to_ascii_lowercase();
     // We ask for no compression, so a compressed answer is a mistake or a bomb.
     if header(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(MeasureError::Malformed(
             "it is compressed, which was not asked for".to_owned(),
         ));
     }
-    if response
-        .content_length()
-        .is_some_and(|length| length > limit as u64)
-    {
+    if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(MeasureError::TooLarge { limit });
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| request_error(&error, url))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|error| request_error(&error, url))? {
         if body.len() + chunk.len() > limit {
             return Err(MeasureError::TooLarge { limit });
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer {
-        status,
-        content_type,
-        body,
-    })
+    Ok(Answer { status, content_type, body })
 }
 
 /// Runs `work` under one time limit.
@@ -334,28 +269,19 @@ pub(super) async fn within<T>(
     url: &Url,
     work: impl Future<Output = Result<T, MeasureError>>,
 ) -> Result<T, MeasureError> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(MeasureError::TimedOut {
-            address: shown_address(url),
-            limit,
-        })
-    })
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(MeasureError::TimedOut { address: shown_address(url), limit }))
 }
 
 /// What a failed request means.
 pub(super) fn request_error(error: &reqwest::Error, url: &Url) -> MeasureError {
     let address = shown_address(url);
     if let Some(refusal) = find_refusal(error) {
-        return MeasureError::NotPermitted {
-            address,
-            reason: refusal.to_string(),
-        };
+        return MeasureError::NotPermitted { address, reason: refusal.to_string() };
     }
     if error.is_timeout() {
-        return MeasureError::TimedOut {
-            address,
-            limit: CONNECT_TIMEOUT,
-        };
+        return MeasureError::TimedOut { address, limit: CONNECT_TIMEOUT };
     }
     if error.is_body() || error.is_decode() {
         return MeasureError::Unreachable {
@@ -363,10 +289,7 @@ pub(super) fn request_error(error: &reqwest::Error, url: &Url) -> MeasureError {
             detail: "the connection broke during the answer".to_owned(),
         };
     }
-    MeasureError::Unreachable {
-        address,
-        detail: root_cause(error),
-    }
+    MeasureError::Unreachable { address, detail: root_cause(error) }
 }
 
 fn find_refusal(error: &reqwest::Error) -> Option<AddressRefusal> {

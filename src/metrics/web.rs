@@ -22,9 +22,7 @@ pub fn time_limit(endpoint: &ResolvedEndpoint, spec: &Spec) -> Duration {
         .timeout_seconds
         .filter(|seconds| *seconds > 0)
         .and_then(|seconds| u64::try_from(seconds).ok());
-    asked
-        .map_or(DEFAULT_TIMEOUT, Duration::from_secs)
-        .min(endpoint.timeout_limit)
+    asked.map_or(DEFAULT_TIMEOUT, Duration::from_secs).min(endpoint.timeout_limit)
 }
 
 /// Makes the request of `spec`, whose arguments are filled in.
@@ -37,9 +35,7 @@ pub async fn measure(
     spec: &Spec,
 ) -> Result<Sample, MeasureError> {
     if endpoint.kind == Some(MetricsSourceType::Prometheus) {
-        return Err(MeasureError::Unusable(
-            "the source is of type Prometheus, not Web".to_owned(),
-        ));
+        return Err(MeasureError::Unusable("the source is of type Prometheus, not Web".to_owned()));
     }
     let url = request_url(endpoint, spec)?;
     let answer = within(time_limit(endpoint, spec), &url, async {
@@ -66,15 +62,9 @@ fn request_url(endpoint: &ResolvedEndpoint, spec: &Spec) -> Result<Url, MeasureE
     let base_path = endpoint.base.path().trim_end_matches('/').to_owned();
     // `//host` would be another host, and `..` another path; both are worked out before the check.
     let joined = format!("{base_path}/{}", spec.url.trim_start_matches(['/', '\\']));
-    let url = endpoint
-        .base
-        .join(&joined)
-        .map_err(|_| unusable("is not a path"))?;
+    let url = endpoint.base.join(&joined).map_err(|_| unusable("is not a path"))?;
     let is_below = url.origin() == endpoint.base.origin()
-        && url
-            .path()
-            .strip_prefix(base_path.as_str())
-            .is_some_and(|rest| rest.starts_with('/'));
+        && url.path().strip_prefix(base_path.as_str()).is_some_and(|rest| rest.starts_with('/'));
     if !is_below {
         return Err(unusable("leads out of the source's address"));
     }
@@ -84,9 +74,7 @@ fn request_url(endpoint: &ResolvedEndpoint, spec: &Spec) -> Result<Url, MeasureE
             .strip_prefix(prefix.trim_end_matches('/'))
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if !is_allowed {
-            return Err(unusable(&format!(
-                "must be below {prefix:?} (allowedQueryPrefix)"
-            )));
+            return Err(unusable(&format!("must be below {prefix:?} (allowedQueryPrefix)")));
         }
     }
     Ok(url)
@@ -106,18 +94,13 @@ async fn ask(
         Method::Put => client.put(url.clone()),
     };
     if let Some(body) = &spec.json_body {
-        headers
-            .entry(CONTENT_TYPE)
-            .or_insert(HeaderValue::from_static("application/json"));
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         request = request.body(body.0.to_string());
     } else if let Some(body) = &spec.body {
         request = request.body(body.clone());
     }
-    let response = request
-        .headers(headers)
-        .send()
-        .await
-        .map_err(|error| request_error(&error, url))?;
+    let response =
+        request.headers(headers).send().await.map_err(|error| request_error(&error, url))?;
     read(response, MAX_ANSWER_BYTES, url).await
 }
 
@@ -144,9 +127,7 @@ fn sample_of(answer: &Answer, spec: &Spec, url: &Url) -> Result<Sample, MeasureE
             Value::String(text.to_owned())
         }
         Err(_) => {
-            return Err(MeasureError::Malformed(
-                "it is not JSON, or it was cut off".to_owned(),
-            ));
+            return Err(MeasureError::Malformed("it is not JSON, or it was cut off".to_owned()));
         }
     };
     let Some(path) = &spec.json_path else {
@@ -177,36 +158,18 @@ mod tests {
             ResolvedEndpoint::from_source(&source, false, "ns", &SourceMaterial::default())
                 .ok()
                 .unwrap();
-        let spec = Spec {
-            url: path.to_owned(),
-            ..Spec::default()
-        };
-        request_url(&endpoint, &spec)
-            .map(Into::into)
-            .map_err(|error| error.to_string())
+        let spec = Spec { url: path.to_owned(), ..Spec::default() };
+        request_url(&endpoint, &spec).map(Into::into).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_path_stays_below_its_source() {
-        assert_eq!(
-            url_of("/v1/x?a=b", None).unwrap(),
-            "http://api.svc:8080/base/v1/x?a=b"
-        );
-        assert_eq!(
-            url_of("/api/x", Some("/api")).unwrap(),
-            "http://api.svc:8080/base/api/x"
-        );
-        assert_eq!(
-            url_of("//evil.com/x", None).unwrap(),
-            "http://api.svc:8080/base/evil.com/x"
-        );
-        for outside in [
-            "/../secret",
-            "/a/../../secret",
-            "/%2e%2e/secret",
-            "http://evil.com",
-            "/..\\..\\x",
-        ] {
+        assert_eq!(url_of("/v1/x?a=b", None).unwrap(), "http://api.svc:8080/base/v1/x?a=b");
+        assert_eq!(url_of("/api/x", Some("/api")).unwrap(), "http://api.svc:8080/base/api/x");
+        assert_eq!(url_of("//evil.com/x", None).unwrap(), "http://api.svc:8080/base/evil.com/x");
+        for outside in
+            ["/../secret", "/a/../../secret", "/%2e%2e/secret", "http://evil.com", "/..\\..\\x"]
+        {
             assert!(url_of(outside, None).is_err(), "{outside}");
         }
         for outside in ["/apix", "/api/../other", "/other"] {

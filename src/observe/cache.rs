@@ -6,9 +6,10 @@
 //! complete it says so, and what it holds is then not known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use futures::future::join_all;
 use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::core::{ApiResource, DynamicObject};
@@ -62,15 +63,26 @@ pub struct Change {
 pub enum Scope {
     /// All of them.
     Cluster,
-    /// One.
-    Namespace(String),
+    /// Some, each by a watch of its own.
+    Namespaces(Vec<String>),
+}
+
+impl Scope {
+    /// One entry for each watch: the namespace, or `None` for all of them.
+    fn watches(&self) -> Vec<Option<String>> {
+        match self {
+            Self::Cluster => vec![None],
+            Self::Namespaces(namespaces) => namespaces.iter().cloned().map(Some).collect(),
+        }
+    }
 }
 
 /// The objects of one kind.
 #[derive(Debug)]
 pub struct Cache {
     resource: ApiResource,
-    is_synced: AtomicBool,
+    /// Watches that have not listed everything yet.
+    unsynced: AtomicUsize,
     trouble: RwLock<Option<String>>,
     objects: RwLock<Objects>,
 }
@@ -80,19 +92,21 @@ struct Objects {
     by_key: BTreeMap<Key, Arc<Value>>,
     by_owner: HashMap<String, BTreeSet<Key>>,
     by_service: HashMap<Key, BTreeSet<Key>>,
-    /// Keys seen in the relist that is under way.
-    relist: Option<BTreeSet<Key>>,
+    /// Keys seen in the relists that are under way, by namespace of the watch.
+    relists: HashMap<Option<String>, BTreeSet<Key>>,
+    /// Watches that have listed everything once.
+    listed: BTreeSet<Option<String>>,
 }
 
 /// The label by which an EndpointSlice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 impl Cache {
-    /// An empty cache.
-    pub fn new(resource: ApiResource) -> Self {
+    /// An empty cache that so many watches fill.
+    pub fn new(resource: ApiResource, watches: usize) -> Self {
         Self {
             resource,
-            is_synced: AtomicBool::new(false),
+            unsynced: AtomicUsize::new(watches),
             trouble: RwLock::default(),
             objects: RwLock::default(),
         }
@@ -108,7 +122,7 @@ impl Cache {
     /// # Errors
     /// What is in the way, for people.
     pub fn ready(&self) -> Result<(), String> {
-        if self.is_synced.load(Ordering::Acquire) {
+        if self.unsynced.load(Ordering::Acquire) == 0 {
             return Ok(());
         }
         let plural = &self.resource.plural;
@@ -146,6 +160,11 @@ impl Cache {
         let objects = self.read();
         let keys = objects.by_owner.get(uid).into_iter().flatten();
         keys.filter_map(|key| objects.by_key.get(key).cloned()).collect()
+    }
+
+    /// How many watches fill caches of namespaced kinds.
+    pub fn watches_of(scope: &Scope) -> usize {
+        scope.watches().len()
     }
 
     /// The EndpointSlices of a Service.
@@ -190,23 +209,29 @@ impl Cache {
         Some(Change { plural: self.resource.plural.clone(), key, object, is_new })
     }
 
-    fn apply<K: ResourceExt + Serialize>(&self, event: Event<K>) -> Vec<Change> {
+    fn apply<K: ResourceExt + Serialize>(
+        &self,
+        watch: &Option<String>,
+        event: Event<K>,
+    ) -> Vec<Change> {
         match event {
             Event::Init => {
-                self.write().relist = Some(BTreeSet::new());
+                self.write().relists.insert(watch.clone(), BTreeSet::new());
                 vec![]
             }
             Event::InitApply(object) => {
                 let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
-                if let Some(relist) = &mut self.write().relist {
+                if let Some(relist) = self.write().relists.get_mut(watch) {
                     relist.insert(key);
                 }
                 to_value(object).and_then(|object| self.put(object)).into_iter().collect()
             }
             Event::InitDone => {
-                let changes = self.finish_relist();
+                let changes = self.finish_relist(watch);
                 *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = None;
-                self.is_synced.store(true, Ordering::Release);
+                if self.write().listed.insert(watch.clone()) {
+                    self.unsynced.fetch_sub(1, Ordering::Release);
+                }
                 changes
             }
             Event::Apply(object) => {
@@ -219,10 +244,17 @@ impl Cache {
         }
     }
 
-    fn finish_relist(&self) -> Vec<Change> {
-        let Some(seen) = self.write().relist.take() else { return vec![] };
-        let lost: Vec<Key> =
-            self.read().by_key.keys().filter(|key| !seen.contains(*key)).cloned().collect();
+    fn finish_relist(&self, watch: &Option<String>) -> Vec<Change> {
+        let Some(seen) = self.write().relists.remove(watch) else { return vec![] };
+        let is_watched =
+            |key: &Key| watch.as_ref().is_none_or(|namespace| key.namespace == *namespace);
+        let lost: Vec<Key> = self
+            .read()
+            .by_key
+            .keys()
+            .filter(|key| is_watched(key) && !seen.contains(*key))
+            .cloned()
+            .collect();
         lost.iter().filter_map(|key| self.gone(key, None)).collect()
     }
 
@@ -279,7 +311,10 @@ impl Objects {
 
 /// The key of an object.
 pub fn key_of(object: &Value) -> Key {
-    Key::new(text(object, "namespace").unwrap_or_default(), text(object, "name").unwrap_or_default())
+    Key::new(
+        text(object, "namespace").unwrap_or_default(),
+        text(object, "name").unwrap_or_default(),
+    )
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
@@ -337,9 +372,12 @@ pub async fn run(
     changes: mpsc::UnboundedSender<Change>,
     stop: CancellationToken,
 ) {
-    let api: Api<DynamicObject> = api(client, &scope, cache.resource());
-    let stream = watcher::watcher(api, config).default_backoff();
-    follow(&cache, stream, &changes, &stop).await;
+    let watches = scope.watches().into_iter().map(|watch| {
+        let api = api(client.clone(), watch.as_deref(), cache.resource());
+        let stream = watcher::watcher(api, config.clone()).default_backoff();
+        follow(&cache, watch, stream, &changes, &stop)
+    });
+    join_all(watches).await;
 }
 
 /// Keeps a cache of metadata up to date until `stop`.
@@ -351,20 +389,24 @@ pub async fn run_metadata(
     changes: mpsc::UnboundedSender<Change>,
     stop: CancellationToken,
 ) {
-    let api: Api<DynamicObject> = api(client, &scope, cache.resource());
-    let stream = watcher::metadata_watcher(api, config).default_backoff();
-    follow(&cache, stream, &changes, &stop).await;
+    let watches = scope.watches().into_iter().map(|watch| {
+        let api = api(client.clone(), watch.as_deref(), cache.resource());
+        let stream = watcher::metadata_watcher(api, config.clone()).default_backoff();
+        follow(&cache, watch, stream, &changes, &stop)
+    });
+    join_all(watches).await;
 }
 
-fn api(client: Client, scope: &Scope, resource: &ApiResource) -> Api<DynamicObject> {
-    match scope {
-        Scope::Cluster => Api::all_with(client, resource),
-        Scope::Namespace(namespace) => Api::namespaced_with(client, namespace, resource),
+fn api(client: Client, namespace: Option<&str>, resource: &ApiResource) -> Api<DynamicObject> {
+    match namespace {
+        None => Api::all_with(client, resource),
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
     }
 }
 
 async fn follow<K: ResourceExt + Serialize>(
     cache: &Cache,
+    watch: Option<String>,
     stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
     changes: &mpsc::UnboundedSender<Change>,
     stop: &CancellationToken,
@@ -378,7 +420,7 @@ async fn follow<K: ResourceExt + Serialize>(
         };
         match event {
             Some(Ok(event)) => {
-                for change in cache.apply(event) {
+                for change in cache.apply(&watch, event) {
                     // The receiver is gone only when the process ends.
                     let _ = changes.send(change);
                 }
@@ -400,7 +442,7 @@ mod tests {
 
     fn cache() -> Cache {
         let gvk = kube::core::GroupVersionKind::gvk("apps", "v1", "ReplicaSet");
-        Cache::new(ApiResource::from_gvk_with_plural(&gvk, "replicasets"))
+        Cache::new(ApiResource::from_gvk_with_plural(&gvk, "replicasets"), 1)
     }
 
     fn object(name: &str, version: u64) -> DynamicObject {
@@ -423,22 +465,22 @@ mod tests {
     #[test]
     fn an_older_watch_event_never_hides_our_own_write() {
         let cache = cache();
-        cache.apply(Event::Apply(object("a", 10)));
+        cache.apply(&None, Event::Apply(object("a", 10)));
         cache.note(&to_value(object("a", 12)).unwrap());
-        assert!(cache.apply(Event::Apply(object("a", 11))).is_empty());
+        assert!(cache.apply(&None, Event::Apply(object("a", 11))).is_empty());
         assert_eq!(version(&cache, "a").as_deref(), Some("12"));
-        assert_eq!(cache.apply(Event::Apply(object("a", 13))).len(), 1);
+        assert_eq!(cache.apply(&None, Event::Apply(object("a", 13))).len(), 1);
     }
 
     #[test]
     fn objects_that_vanished_during_a_relist_are_reported() {
         let cache = cache();
         for name in ["a", "b"] {
-            cache.apply(Event::Apply(object(name, 1)));
+            cache.apply(&None, Event::Apply(object(name, 1)));
         }
-        cache.apply(Event::Init);
-        cache.apply(Event::InitApply(object("a", 1)));
-        let changes = cache.apply(Event::InitDone);
+        cache.apply(&None, Event::Init);
+        cache.apply(&None, Event::InitApply(object("a", 1)));
+        let changes = cache.apply(&None, Event::InitDone);
         assert_eq!(changes.iter().map(|c| c.key.name.as_str()).collect::<Vec<_>>(), ["b"]);
         assert_eq!(cache.owned_by("owner").len(), 1);
         assert!(cache.ready().is_ok());
@@ -449,8 +491,8 @@ mod tests {
         let cache = cache();
         let mut successor = object("a", 20);
         successor.metadata.uid = Some("uid-2".to_owned());
-        cache.apply(Event::Apply(successor));
-        assert!(cache.apply(Event::Delete(object("a", 19))).is_empty());
+        cache.apply(&None, Event::Apply(successor));
+        assert!(cache.apply(&None, Event::Delete(object("a", 19))).is_empty());
         assert!(cache.get(&Key::new("shop", "a")).is_some());
     }
 }

@@ -76,13 +76,8 @@ impl Caches {
         stop: CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<Change>) {
         let (changes, receiver) = mpsc::unbounded_channel();
-        let starter = Starter {
-            client: client.clone(),
-            scope,
-            changes,
-            stop,
-            tasks: TaskTracker::new(),
-        };
+        let starter =
+            Starter { client: client.clone(), scope, changes, stop, tasks: TaskTracker::new() };
         let revisions = Config::default().labels(names.revision_label());
         let all = Config::default;
         let own = |kind: Kind| starter.start(names.resource(kind), all());
@@ -94,10 +89,8 @@ impl Caches {
             cluster_templates: is_cluster.then(|| own(Kind::ClusterAnalysisTemplate)),
             replica_sets: starter.start(replica_sets(), revisions.clone()),
             services: starter.start(services(), all()),
-            slices: starter.start(
-                builtin("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
-                all(),
-            ),
+            slices: starter
+                .start(builtin("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"), all()),
             pods: starter.start_metadata(pods(), revisions),
             routes: Mutex::default(),
             starter,
@@ -127,8 +120,7 @@ impl Caches {
         routes
             .entry(key)
             .or_insert_with(|| {
-                let resource =
-                    builtin(route.group(), route.version(), &route.kind, &route.plural);
+                let resource = builtin(route.group(), route.version(), &route.kind, &route.plural);
                 self.starter.start(resource, Config::default())
             })
             .clone()
@@ -153,7 +145,7 @@ impl std::fmt::Debug for Starter {
 
 impl Starter {
     fn start(&self, resource: ApiResource, config: Config) -> Arc<Cache> {
-        let cache = Arc::new(Cache::new(resource));
+        let cache = Arc::new(Cache::new(resource, Cache::watches_of(&self.scope)));
         let (client, scope) = (self.client.clone(), self.scope.clone());
         let (changes, stop) = (self.changes.clone(), self.stop.clone());
         self.tasks.spawn(run(cache.clone(), client, scope, config, changes, stop));
@@ -161,7 +153,7 @@ impl Starter {
     }
 
     fn start_metadata(&self, resource: ApiResource, config: Config) -> Arc<Cache> {
-        let cache = Arc::new(Cache::new(resource));
+        let cache = Arc::new(Cache::new(resource, Cache::watches_of(&self.scope)));
         let (client, scope) = (self.client.clone(), self.scope.clone());
         let (changes, stop) = (self.changes.clone(), self.stop.clone());
         self.tasks.spawn(run_metadata(cache.clone(), client, scope, config, changes, stop));

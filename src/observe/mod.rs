@@ -6,4 +6,4 @@ pub mod caches;
 mod objects;
 mod rollout;
 
-pub use rollout::{Interest, Memo, Snapshot, observe, backends};
+pub use rollout::{Interest, Memo, Snapshot, backends, observe};

@@ -172,6 +172,8 @@ pub struct RevertOrder {
     pub failed_template: Value,
     /// Why it failed, in sentences.
     pub cause: String,
+    /// Where the update stopped, such as `step 2/5`.
+    pub stopped_at: String,
     /// Name of the AnalysisRun that failed.
     pub run: String,
     /// Digests of the two templates: stable, failed.

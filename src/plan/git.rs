@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 
 use super::action::{Action, RevertOrder};
 use super::effects::Effects;
-use super::facts::{LedgerAnswer, RevertProgress, RevertResult};
+use super::facts::{LedgerAnswer, RevertProgress, RevertResult, RunSlot};
 use super::memory::{Memory, Phase};
 use super::validate::{ValidGit, ValidStrategy};
 use super::view::View;
@@ -48,7 +48,8 @@ fn ledger_answer(view: &View<'_>) -> Option<Memory> {
                 }
             }
             LedgerAnswer::NotFound(reason) => {
-                if record.commit.is_none() && record.reason != *reason {
+                // The first reason stays: later ones differ in details that nobody waits for.
+                if record.commit.is_none() && record.reason.is_empty() {
                     record.reason.clone_from(reason);
                     changed = true;
                 }
@@ -287,27 +288,39 @@ pub(super) fn actions(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     if let Some(order) = revert_order(view, git, effects) {
         return vec![Action::RevertInGit(Box::new(order))];
     }
-    look_ups(view, effects)
+    look_ups(view)
 }
 
 /// Revisions whose commit is not known yet: the current one, and the stable one it may go back to.
-fn look_ups(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
+fn look_ups(view: &View<'_>) -> Vec<Action> {
     let Some(record) = view.memory.record(&view.revision) else { return vec![] };
     if record.commit.is_some() || !is_worth_looking(view, record.observed_at) {
         return vec![];
     }
     match view.observed.git.ledger.get(&view.revision) {
         Some(LedgerAnswer::Running | LedgerAnswer::Declared(_)) => vec![],
+        // The worker leaves more and more time between its tries.
         Some(LedgerAnswer::NotFound(_)) | None => {
-            effects.wake(view.now() + TimeDelta::seconds(30));
             vec![Action::LookUpCommit { revision: view.revision.clone() }]
         }
     }
 }
 
-/// The branch's tip is the declaring commit only soon after a template was first seen.
+/// The branch's tip is the declaring commit soon after a template was first seen, and for as long as
+/// the template is the stable one: a tip that still declares it can be gone back to.
 fn is_worth_looking(view: &View<'_>, seen_at: Time) -> bool {
-    view.now() < seen_at.0 + TimeDelta::minutes(10)
+    view.memory.phase == Phase::Settled || view.now() < seen_at.0 + TimeDelta::minutes(10)
+}
+
+fn stopped_at(view: &View<'_>, slot: Option<RunSlot>) -> String {
+    let steps = view.canary().map_or(0, |canary| canary.steps.len());
+    match slot {
+        Some(RunSlot::Step(index)) => format!("step {}/{steps}", index.saturating_add(1)),
+        Some(RunSlot::Background) => "its background analysis".to_owned(),
+        Some(RunSlot::PrePromotion) => "its pre-promotion analysis".to_owned(),
+        Some(RunSlot::PostPromotion) => "its post-promotion analysis".to_owned(),
+        None => "its analysis".to_owned(),
+    }
 }
 
 fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Option<RevertOrder> {
@@ -346,8 +359,9 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
         .runs()
         .iter()
         .filter(|run| run.attempt == Some(view.memory.attempt))
-        .find(|run| matches!(run.verdict, crate::analysis::Verdict::Failed { .. }))
-        .map_or_else(String::new, |run| run.name.clone());
+        .find(|run| matches!(run.verdict, crate::analysis::Verdict::Failed { .. }));
+    let stopped_at = stopped_at(view, run.and_then(|run| run.slot));
+    let run = run.map_or_else(String::new, |run| run.name.clone());
     let stable_digest =
         stable_set.digest.clone().unwrap_or_else(|| TemplateDigest::of(&stable_set.template));
     Some(RevertOrder {
@@ -359,6 +373,7 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
         stable_template: stable_set.template.clone(),
         failed_template: view.spec.template.clone(),
         cause,
+        stopped_at,
         run,
         digests: (stable_digest, view.digest.clone()),
     })

@@ -35,10 +35,7 @@ fn play_letters(fields: Value, letters: &str) -> Play {
 fn each_limit_ends_a_metric_exactly_when_it_is_passed() {
     let s = |more: Value| {
         let mut fields = json!({"successCondition": GOOD_BELOW, "interval": "1m"});
-        fields
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         fields
     };
     let both = |more: Value| {
@@ -82,41 +79,11 @@ fn each_limit_ends_a_metric_exactly_when_it_is_passed() {
             Inconclusive,
             "inconclusive (1) > inconclusiveLimit (0)",
         ),
-        (
-            "both, failure true",
-            both(json!({"count": 1})),
-            "b",
-            Failed,
-            "failed (1)",
-        ),
-        (
-            "count is not reached",
-            s(json!({"count": 3})),
-            "gg",
-            Running,
-            "",
-        ),
-        (
-            "count is reached",
-            s(json!({"count": 3})),
-            "ggg",
-            Successful,
-            "",
-        ),
-        (
-            "count as text",
-            s(json!({"count": "2"})),
-            "gg",
-            Successful,
-            "",
-        ),
-        (
-            "interval without count runs on",
-            s(json!({})),
-            "gggggggg",
-            Running,
-            "",
-        ),
+        ("both, failure true", both(json!({"count": 1})), "b", Failed, "failed (1)"),
+        ("count is not reached", s(json!({"count": 3})), "gg", Running, ""),
+        ("count is reached", s(json!({"count": 3})), "ggg", Successful, ""),
+        ("count as text", s(json!({"count": "2"})), "gg", Successful, ""),
+        ("interval without count runs on", s(json!({})), "gggggggg", Running, ""),
         (
             "failureLimit is tolerated",
             s(json!({"count": 3, "failureLimit": 1})),
@@ -152,27 +119,9 @@ fn each_limit_ends_a_metric_exactly_when_it_is_passed() {
             Inconclusive,
             "inconclusive (2) > inconclusiveLimit (1)",
         ),
-        (
-            "errors do not count",
-            s(json!({"count": 2})),
-            "gee",
-            Running,
-            "",
-        ),
-        (
-            "errors never end a run by default",
-            s(json!({"count": 2})),
-            "eeeeeeeeeeee",
-            Running,
-            "",
-        ),
-        (
-            "errors then values",
-            s(json!({"count": 2})),
-            "eeeeeeegg",
-            Successful,
-            "",
-        ),
+        ("errors do not count", s(json!({"count": 2})), "gee", Running, ""),
+        ("errors never end a run by default", s(json!({"count": 2})), "eeeeeeeeeeee", Running, ""),
+        ("errors then values", s(json!({"count": 2})), "eeeeeeegg", Successful, ""),
         (
             "a written consecutiveErrorLimit ends it",
             s(json!({"consecutiveErrorLimit": 2})),
@@ -222,13 +171,7 @@ fn each_limit_ends_a_metric_exactly_when_it_is_passed() {
             Running,
             "",
         ),
-        (
-            "an error resets successes",
-            s(json!({"consecutiveSuccessLimit": 2})),
-            "geg",
-            Running,
-            "",
-        ),
+        ("an error resets successes", s(json!({"consecutiveSuccessLimit": 2})), "geg", Running, ""),
         (
             "failureLimit -1 tolerates all",
             s(json!({"consecutiveSuccessLimit": 2, "failureLimit": -1})),
@@ -282,20 +225,12 @@ fn each_limit_ends_a_metric_exactly_when_it_is_passed() {
     for (name, fields, letters, phase, reason) in cases {
         let play = play_letters(fields, letters);
         assert_eq!(play.status.phase, phase, "{name}: {}", play.status.message);
-        assert_eq!(
-            play.status.completed_at.is_some(),
-            phase.is_completed(),
-            "{name}"
-        );
+        assert_eq!(play.status.completed_at.is_some(), phase.is_completed(), "{name}");
         if reason.is_empty() {
             assert_eq!(play.status.message, "", "{name}");
         } else {
             let expected = format!("Metric \"m\" assessed {} due to {reason}", phase.as_str());
-            assert!(
-                play.status.message.starts_with(&expected),
-                "{name}: {}",
-                play.status.message
-            );
+            assert!(play.status.message.starts_with(&expected), "{name}: {}", play.status.message);
         }
         if !phase.is_completed() {
             assert!(
@@ -325,9 +260,7 @@ fn a_condition_that_does_not_fit_the_value_is_an_error_and_names_itself() {
     );
     assert_eq!(play.status.phase, Error);
     assert!(
-        play.status
-            .message
-            .contains("could not evaluate successCondition \"result.ok\""),
+        play.status.message.contains("could not evaluate successCondition \"result.ok\""),
         "{}",
         play.status.message
     );
@@ -343,12 +276,7 @@ fn missing_values_are_decided_only_by_conditions_that_name_them() {
     let nil = MeasurementResult::Sample(SampleValue::Json(Value::Null).into());
     let nan_text = MeasurementResult::Sample(SampleValue::Json(json!("NaN")).into());
     let partly = vector(&[0.01, f64::NAN]);
-    let cases: Vec<(
-        Option<&str>,
-        Option<&str>,
-        &MeasurementResult,
-        AnalysisPhase,
-    )> = vec![
+    let cases: Vec<(Option<&str>, Option<&str>, &MeasurementResult, AnalysisPhase)> = vec![
         (Some(GOOD_BELOW), None, &empty, Error),
         (Some(GOOD_BELOW), None, &nan, Error),
         (Some(GOOD_BELOW), None, &infinite, Error),
@@ -362,61 +290,16 @@ fn missing_values_are_decided_only_by_conditions_that_name_them() {
         (Some("all(result, # < 0.05)"), None, &empty, Error),
         (None, Some("result[0] != 1"), &nan, Error),
         // True because the author said so.
-        (
-            Some("len(result) == 0 || result[0] < 0.05"),
-            None,
-            &empty,
-            Successful,
-        ),
-        (
-            Some("len(result) == 0 || result[0] < 0.05"),
-            None,
-            &nan,
-            Error,
-        ),
-        (
-            Some("isNaN(result[0]) || result[0] < 0.05"),
-            None,
-            &nan,
-            Successful,
-        ),
-        (
-            Some("isNaN(result[0]) || result[0] < 0.05"),
-            None,
-            &empty,
-            Error,
-        ),
-        (
-            None,
-            Some("isNaN(result[0]) || result[0] > 0.05"),
-            &nan,
-            Failed,
-        ),
-        (
-            None,
-            Some("len(result) == 0 || result[0] > 0.05"),
-            &empty,
-            Failed,
-        ),
-        (
-            Some("isInf(result[0]) || result[0] < 0.05"),
-            None,
-            &infinite,
-            Successful,
-        ),
+        (Some("len(result) == 0 || result[0] < 0.05"), None, &empty, Successful),
+        (Some("len(result) == 0 || result[0] < 0.05"), None, &nan, Error),
+        (Some("isNaN(result[0]) || result[0] < 0.05"), None, &nan, Successful),
+        (Some("isNaN(result[0]) || result[0] < 0.05"), None, &empty, Error),
+        (None, Some("isNaN(result[0]) || result[0] > 0.05"), &nan, Failed),
+        (None, Some("len(result) == 0 || result[0] > 0.05"), &empty, Failed),
+        (Some("isInf(result[0]) || result[0] < 0.05"), None, &infinite, Successful),
         // A guard against missing values does not make them bad.
-        (
-            Some("len(result) > 0 && result[0] < 0.05"),
-            None,
-            &empty,
-            Error,
-        ),
-        (
-            None,
-            Some("len(result) > 0 && result[0] > 0.05"),
-            &empty,
-            Error,
-        ),
+        (Some("len(result) > 0 && result[0] < 0.05"), None, &empty, Error),
+        (None, Some("len(result) > 0 && result[0] > 0.05"), &empty, Error),
         // A substitute is a value.
         (Some("default(result, 0) < 5"), None, &nil, Successful),
         (Some("default(result, 9) < 5"), None, &nil, Failed),
@@ -464,10 +347,7 @@ fn unreachable_rejected_partial_and_empty_hold_the_run_and_say_why() {
             play.measure("m", error.clone());
         }
         assert_eq!(play.status.phase, Running);
-        let Verdict::Running {
-            waiting_on: Some(why),
-        } = Verdict::of(&play.status)
-        else {
+        let Verdict::Running { waiting_on: Some(why) } = Verdict::of(&play.status) else {
             panic!()
         };
         assert!(why.starts_with("metric \"m\": "), "{why}");
@@ -497,10 +377,8 @@ fn measurements_stand_on_a_grid_that_does_not_drift() {
 
 #[test]
 fn missed_points_of_the_grid_are_not_made_up_for() {
-    let mut play = Play::of(vec![metric(
-        "m",
-        json!({"successCondition": GOOD_BELOW, "interval": "1m"}),
-    )]);
+    let mut play =
+        Play::of(vec![metric("m", json!({"successCondition": GOOD_BELOW, "interval": "1m"}))]);
     let start = play.now;
     play.measure("m", good());
     play.sleep(60 * 10 + 5);
@@ -511,22 +389,31 @@ fn missed_points_of_the_grid_are_not_made_up_for() {
 
 #[test]
 fn after_an_error_it_is_tried_again_after_ten_seconds_and_then_back_on_the_grid() {
-    let mut play = Play::of(vec![metric(
-        "m",
-        json!({"successCondition": GOOD_BELOW, "interval": "1m"}),
-    )]);
+    let mut play =
+        Play::of(vec![metric("m", json!({"successCondition": GOOD_BELOW, "interval": "1m"}))]);
     let start = play.now;
     play.measure("m", unreachable());
     assert_eq!((play.step.wake_at.unwrap() - start).num_seconds(), 10);
     play.measure("m", good());
     assert_eq!((play.step.wake_at.unwrap() - start).num_seconds(), 60);
-    let mut quick = Play::of(vec![metric(
-        "m",
-        json!({"successCondition": GOOD_BELOW, "interval": "2s"}),
-    )]);
+    let mut quick =
+        Play::of(vec![metric("m", json!({"successCondition": GOOD_BELOW, "interval": "2s"}))]);
     let start = quick.now;
     quick.measure("m", unreachable());
     assert_eq!((quick.step.wake_at.unwrap() - start).num_seconds(), 2);
+}
+
+#[test]
+fn a_retry_shortly_before_a_point_of_the_grid_stands_for_that_point() {
+    let fields = json!({"successCondition": GOOD_BELOW, "interval": "1m"});
+    let mut play = Play::of(vec![metric("m", fields)]);
+    let start = play.now;
+    for _ in 0..5 {
+        play.measure("m", unreachable());
+    }
+    play.measure("m", good());
+    assert_eq!((play.now - start).num_seconds(), 50);
+    assert_eq!((play.step.wake_at.unwrap() - start).num_seconds(), 120);
 }
 
 #[test]
@@ -549,15 +436,9 @@ fn an_outcome_that_is_delivered_twice_is_counted_once() {
 #[test]
 fn the_worst_metric_wins_and_ends_the_run_early() {
     let mut play = Play::of(vec![
-        metric(
-            "a",
-            json!({"successCondition": GOOD_BELOW, "interval": "1m", "count": 5}),
-        ),
+        metric("a", json!({"successCondition": GOOD_BELOW, "interval": "1m", "count": 5})),
         metric("b", json!({"successCondition": GOOD_BELOW})),
-        metric(
-            "c",
-            json!({"successCondition": GOOD_BELOW, "initialDelay": "1h"}),
-        ),
+        metric("c", json!({"successCondition": GOOD_BELOW, "initialDelay": "1h"})),
     ]);
     play.measure("a", good());
     play.measure("b", bad());
@@ -571,25 +452,13 @@ fn the_worst_metric_wins_and_ends_the_run_early() {
         Successful,
         "one good value is enough for what was measured"
     );
-    assert_eq!(
-        play.result("c").phase,
-        Inconclusive,
-        "never measured is not successful"
-    );
+    assert_eq!(play.result("c").phase, Inconclusive, "never measured is not successful");
     let summary = &play.status.run_summary;
     assert_eq!(
-        (
-            summary.count,
-            summary.successful,
-            summary.failed,
-            summary.inconclusive
-        ),
+        (summary.count, summary.successful, summary.failed, summary.inconclusive),
         (3, 1, 1, 1)
     );
-    assert!(
-        play.step.due.is_empty() && play.step.wake_at.is_none(),
-        "nothing more is measured"
-    );
+    assert!(play.step.due.is_empty() && play.step.wake_at.is_none(), "nothing more is measured");
     let before = play.status.clone();
     play.sleep(3600);
     assert_eq!(play.status, before, "a completed run does not change");
@@ -598,16 +467,11 @@ fn the_worst_metric_wins_and_ends_the_run_early() {
 #[test]
 fn two_metrics_that_decide_at_once_give_the_worse_phase() {
     let mut play = Play::of(vec![
-        metric(
-            "a",
-            json!({"successCondition": GOOD_BELOW, "failureCondition": "result[0] > 0.4"}),
-        ),
+        metric("a", json!({"successCondition": GOOD_BELOW, "failureCondition": "result[0] > 0.4"})),
         metric("b", json!({"successCondition": GOOD_BELOW})),
     ]);
-    let outcomes = [
-        play.outcome("a", &vector(&[0.2])).unwrap(),
-        play.outcome("b", &bad()).unwrap(),
-    ];
+    let outcomes =
+        [play.outcome("a", &vector(&[0.2])).unwrap(), play.outcome("b", &bad()).unwrap()];
     play.look(&outcomes);
     assert_eq!(play.status.phase, Failed);
     assert_eq!(play.status.run_summary.inconclusive, 1);
@@ -652,10 +516,7 @@ fn a_dry_run_metric_without_values_or_end_does_not_hold_the_run_up() {
         play.measure(name, good());
     }
     play.measure("broken", unreachable());
-    assert_eq!(
-        play.status.phase, Running,
-        "a dry run with values and an end is waited for"
-    );
+    assert_eq!(play.status.phase, Running, "a dry run with values and an end is waited for");
     play.measure("counted", good());
     assert_eq!(Verdict::of(&play.status), Verdict::Successful);
 }
@@ -709,35 +570,18 @@ fn a_job_is_resumed_until_it_ends_and_is_one_measurement() {
         let resume_at = play.now + chrono::TimeDelta::seconds(5);
         play.measure(
             "smoke",
-            MeasurementResult::InProgress {
-                metadata: job_metadata(),
-                resume_at,
-            },
+            MeasurementResult::InProgress { metadata: job_metadata(), resume_at },
         );
         assert_eq!(play.status.phase, Running);
         assert_eq!(play.result("smoke").measurements.len(), 1);
-        assert_eq!(
-            play.result("smoke").measurements[0].started_at.unwrap().0,
-            start
-        );
-        assert_eq!(
-            Verdict::of(&play.status),
-            Verdict::Running { waiting_on: None }
-        );
+        assert_eq!(play.result("smoke").measurements[0].started_at.unwrap().0, start);
+        assert_eq!(Verdict::of(&play.status), Verdict::Running { waiting_on: None });
     }
     play.wait();
     assert!(play.is_due("smoke", DueAction::Resume));
-    play.measure(
-        "smoke",
-        MeasurementResult::JobSucceeded {
-            metadata: job_metadata(),
-        },
-    );
+    play.measure("smoke", MeasurementResult::JobSucceeded { metadata: job_metadata() });
     assert_eq!(Verdict::of(&play.status), Verdict::Successful);
-    assert_eq!(
-        play.result("smoke").measurements[0].metadata,
-        job_metadata()
-    );
+    assert_eq!(play.result("smoke").measurements[0].metadata, job_metadata());
 }
 
 #[test]
@@ -750,18 +594,9 @@ fn a_failed_job_fails_its_metric() {
             message: "BackoffLimitExceeded".into(),
         },
     );
-    let Verdict::Failed {
-        message,
-        has_measurements,
-    } = Verdict::of(&play.status)
-    else {
-        panic!()
-    };
+    let Verdict::Failed { message, has_measurements } = Verdict::of(&play.status) else { panic!() };
     assert!(has_measurements);
-    assert!(
-        message.ends_with(": \"Error Message: BackoffLimitExceeded\""),
-        "{message}"
-    );
+    assert!(message.ends_with(": \"Error Message: BackoffLimitExceeded\""), "{message}");
 }
 
 // Named after the issues of argoproj/argo-rollouts.
@@ -787,18 +622,12 @@ fn r4479_a_status_that_calls_itself_successful_without_a_good_value_opens_no_gat
 #[test]
 fn r1329_a_terminated_run_never_counts_as_success() {
     for letters in ["", "g", "ggg"] {
-        let mut play = play_letters(
-            json!({"successCondition": GOOD_BELOW, "interval": "1m"}),
-            letters,
-        );
+        let mut play =
+            play_letters(json!({"successCondition": GOOD_BELOW, "interval": "1m"}), letters);
         play.terminate();
         assert!(play.status.phase.is_completed() && play.status.terminated);
         assert_eq!(play.status.message, "Run Terminated");
-        assert_eq!(
-            Verdict::of(&play.status),
-            Verdict::Terminated,
-            "after {letters:?}"
-        );
+        assert_eq!(Verdict::of(&play.status), Verdict::Terminated, "after {letters:?}");
         assert_eq!(
             play.status.phase == Successful,
             !letters.is_empty(),
@@ -812,30 +641,19 @@ fn r1329_a_terminated_run_never_counts_as_success() {
 
 #[test]
 fn r1329_a_failure_measured_before_the_end_is_still_a_failure() {
-    let mut play = Play::of(vec![metric(
-        "m",
-        json!({"successCondition": GOOD_BELOW, "interval": "1m"}),
-    )]);
+    let mut play =
+        Play::of(vec![metric("m", json!({"successCondition": GOOD_BELOW, "interval": "1m"}))]);
     let outcome = play.outcome("m", &bad()).unwrap();
     play.spec.terminate = true;
     play.look(&[outcome]);
-    assert!(matches!(
-        Verdict::of(&play.status),
-        Verdict::Failed {
-            has_measurements: true,
-            ..
-        }
-    ));
+    assert!(matches!(Verdict::of(&play.status), Verdict::Failed { has_measurements: true, .. }));
 }
 
 #[test]
 fn r3850_an_inconclusive_background_run_is_inconclusive_also_when_terminated_later() {
     let fields = json!({"successCondition": GOOD_BELOW, "failureCondition": "result[0] > 0.4", "interval": "1m"});
     let mut play = play_letters(fields, "gu");
-    assert!(matches!(
-        Verdict::of(&play.status),
-        Verdict::Inconclusive { .. }
-    ));
+    assert!(matches!(Verdict::of(&play.status), Verdict::Inconclusive { .. }));
     play.terminate();
     assert!(
         matches!(Verdict::of(&play.status), Verdict::Inconclusive { .. }),
@@ -845,16 +663,9 @@ fn r3850_an_inconclusive_background_run_is_inconclusive_also_when_terminated_lat
 
 #[test]
 fn r1466_an_empty_answer_holds_instead_of_ending_the_run() {
-    let play = play_letters(
-        json!({"successCondition": "result[0] >= 0.95", "interval": "1m"}),
-        "000000",
-    );
-    let Verdict::Running {
-        waiting_on: Some(why),
-    } = Verdict::of(&play.status)
-    else {
-        panic!()
-    };
+    let play =
+        play_letters(json!({"successCondition": "result[0] >= 0.95", "interval": "1m"}), "000000");
+    let Verdict::Running { waiting_on: Some(why) } = Verdict::of(&play.status) else { panic!() };
     assert!(why.contains("no data"), "{why}");
     assert_eq!(play.result("m").measurements[0].value, "[]");
 }
@@ -863,38 +674,24 @@ fn r1466_an_empty_answer_holds_instead_of_ending_the_run() {
 fn r4604_an_unfinished_job_is_not_a_success_when_its_run_ends() {
     let mut play = Play::of(vec![job_metric()]);
     let resume_at = play.now + chrono::TimeDelta::seconds(5);
-    play.measure(
-        "smoke",
-        MeasurementResult::InProgress {
-            metadata: job_metadata(),
-            resume_at,
-        },
-    );
+    play.measure("smoke", MeasurementResult::InProgress { metadata: job_metadata(), resume_at });
     play.terminate();
     assert_ne!(play.status.phase, Successful);
     assert_eq!(Verdict::of(&play.status), Verdict::Terminated);
     play.wait();
-    assert!(
-        play.is_due("smoke", DueAction::Cancel),
-        "its Job is deleted"
-    );
+    assert!(play.is_due("smoke", DueAction::Cancel), "its Job is deleted");
     let before = play.status.phase;
     play.measure("smoke", MeasurementResult::Cancelled);
     assert!(play.step.due.is_empty() && play.step.wake_at.is_none());
     assert_eq!(play.status.phase, before);
-    assert_eq!(
-        play.result("smoke").measurements[0].message,
-        "Metric Terminated"
-    );
+    assert_eq!(play.result("smoke").measurements[0].message, "Metric Terminated");
     assert_eq!(play.result("smoke").count, 0);
 }
 
 #[test]
 fn r4604_a_run_does_not_succeed_while_one_metric_is_unfinished() {
-    let mut play = Play::of(vec![
-        metric("m", json!({"successCondition": GOOD_BELOW})),
-        job_metric(),
-    ]);
+    let mut play =
+        Play::of(vec![metric("m", json!({"successCondition": GOOD_BELOW})), job_metric()]);
     play.measure("m", good());
     assert_eq!(play.status.phase, Running);
     let delayed = json!({"successCondition": GOOD_BELOW, "initialDelay": "5m"});
@@ -916,9 +713,7 @@ fn r4602_a_job_whose_image_cannot_be_pulled_is_inconclusive() {
             message: "ImagePullBackOff".into(),
         },
     );
-    let Verdict::Inconclusive { message } = Verdict::of(&play.status) else {
-        panic!()
-    };
+    let Verdict::Inconclusive { message } = Verdict::of(&play.status) else { panic!() };
     assert!(message.contains("ImagePullBackOff"), "{message}");
 }
 
@@ -930,14 +725,8 @@ fn r4759_an_analysis_that_needs_the_stable_revision_says_so_on_a_first_deploy() 
     )
     .unwrap();
     let rollout = json!({});
-    let facts = RolloutFacts {
-        rollout: &rollout,
-        latest_hash: "abc",
-        stable_hash: None,
-    };
-    let problem = rollout_argument(&argument, &facts, "args[0]")
-        .unwrap_err()
-        .to_string();
+    let facts = RolloutFacts { rollout: &rollout, latest_hash: "abc", stable_hash: None };
+    let problem = rollout_argument(&argument, &facts, "args[0]").unwrap_err().to_string();
     assert!(problem.contains("needs a stable revision"), "{problem}");
 }
 
@@ -950,9 +739,7 @@ fn r1982_a_condition_that_cannot_be_read_ends_the_run_with_a_message() {
     let problems = ResolvedRun::resolve(&spec).unwrap_err();
     let now = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
     let status = sluice::analysis::step::invalid(&AnalysisRunStatus::default(), &problems, now);
-    let Verdict::Error { message } = Verdict::of(&status) else {
-        panic!()
-    };
+    let Verdict::Error { message } = Verdict::of(&status) else { panic!() };
     assert!(
         message.starts_with(
             "Analysis spec invalid: metrics[0].successCondition is not an expression: at 1:12"

@@ -57,26 +57,21 @@ fn any_fields() -> impl Strategy<Value = Value> {
         prop::option::of(1..3_i64),
         0..3_u8,
     )
-        .prop_map(
-            |(count, failure, inconclusive, errors, successes, samples, conditions)| {
-                let mut fields = json!({
-                    "interval": "30s", "count": count, "failureLimit": failure,
-                    "inconclusiveLimit": inconclusive, "consecutiveErrorLimit": errors,
-                    "consecutiveSuccessLimit": successes, "minSamples": samples,
-                });
-                fields
-                    .as_object_mut()
-                    .unwrap()
-                    .retain(|_, value| !value.is_null());
-                if conditions != 1 {
-                    fields["successCondition"] = json!("result[0] < 0.05");
-                }
-                if conditions != 0 {
-                    fields["failureCondition"] = json!("result[0] > 0.4");
-                }
-                fields
-            },
-        )
+        .prop_map(|(count, failure, inconclusive, errors, successes, samples, conditions)| {
+            let mut fields = json!({
+                "interval": "30s", "count": count, "failureLimit": failure,
+                "inconclusiveLimit": inconclusive, "consecutiveErrorLimit": errors,
+                "consecutiveSuccessLimit": successes, "minSamples": samples,
+            });
+            fields.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            if conditions != 1 {
+                fields["successCondition"] = json!("result[0] < 0.05");
+            }
+            if conditions != 0 {
+                fields["failureCondition"] = json!("result[0] > 0.4");
+            }
+            fields
+        })
         .prop_filter("limits that fit together", |fields| {
             let spec = json!({"metrics": [metric("m", fields.clone())]});
             ResolvedRun::resolve(&serde_json::from_value(spec).unwrap()).is_ok()

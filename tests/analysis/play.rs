@@ -66,30 +66,16 @@ impl Play {
         let spec: AnalysisRunSpec = serde_json::from_value(spec).unwrap();
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let status = AnalysisRunStatus::default();
-        let step = RunStep {
-            status: status.clone(),
-            due: vec![],
-            wake_at: None,
-            waiting: vec![],
-        };
+        let step = RunStep { status: status.clone(), due: vec![], wake_at: None, waiting: vec![] };
         let run = ResolvedRun::resolve(&spec).unwrap_or_else(|p| panic!("{p:?}"));
-        let mut play = Self {
-            spec,
-            status,
-            now,
-            step,
-            run,
-        };
+        let mut play = Self { spec, status, now, step, run };
         play.look(&[]);
         play
     }
 
     /// The resolved run.
     pub(crate) fn run(&self) -> ResolvedRun {
-        ResolvedRun {
-            is_terminate_requested: self.spec.terminate,
-            ..self.run.clone()
-        }
+        ResolvedRun { is_terminate_requested: self.spec.terminate, ..self.run.clone() }
     }
 
     /// One step with these outcomes; the status goes over the wire and back, as it really does.
@@ -144,19 +130,12 @@ impl Play {
 
     /// Whether a metric is due with this action.
     pub(crate) fn is_due(&self, metric: &str, action: DueAction) -> bool {
-        self.step
-            .due
-            .iter()
-            .any(|due| due.metric == metric && due.action == action)
+        self.step.due.iter().any(|due| due.metric == metric && due.action == action)
     }
 
     /// What became of a metric.
     pub(crate) fn result(&self, metric: &str) -> &MetricResult {
-        self.status
-            .metric_results
-            .iter()
-            .find(|r| r.name == metric)
-            .expect("a result")
+        self.status.metric_results.iter().find(|r| r.name == metric).expect("a result")
     }
 
     /// Lets `seconds` go by.

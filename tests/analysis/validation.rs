@@ -46,26 +46,11 @@ fn each_mistake_in_a_metric_is_named_with_its_field() {
             json!({"failureCondition": "len(1..9) > 0"}),
             "metrics[0].failureCondition is refused: ranges",
         ),
-        (
-            json!({"interval": "soon"}),
-            "metrics[0].interval \"soon\" is not a duration",
-        ),
-        (
-            json!({"interval": "10ms"}),
-            "metrics[0].interval must be at least 1 s",
-        ),
-        (
-            json!({"initialDelay": "x"}),
-            "metrics[0].initialDelay \"x\" is not a duration",
-        ),
-        (
-            json!({"count": 3}),
-            "metrics[0].interval must be given when count is above 1",
-        ),
-        (
-            json!({"count": "many"}),
-            "metrics[0].count is \"many\": it must be a whole number",
-        ),
+        (json!({"interval": "soon"}), "metrics[0].interval \"soon\" is not a duration"),
+        (json!({"interval": "10ms"}), "metrics[0].interval must be at least 1 s"),
+        (json!({"initialDelay": "x"}), "metrics[0].initialDelay \"x\" is not a duration"),
+        (json!({"count": 3}), "metrics[0].interval must be given when count is above 1"),
+        (json!({"count": "many"}), "metrics[0].count is \"many\": it must be a whole number"),
         (json!({"count": -1}), "metrics[0].count is \"-1\""),
         (
             json!({"failureLimit": -2}),
@@ -75,23 +60,11 @@ fn each_mistake_in_a_metric_is_named_with_its_field() {
             json!({"failureLimit": -1}),
             "metrics[0].failureLimit and consecutiveSuccessLimit must not both be disabled",
         ),
-        (
-            json!({"inconclusiveLimit": -1}),
-            "metrics[0].inconclusiveLimit",
-        ),
-        (
-            json!({"consecutiveErrorLimit": -1}),
-            "metrics[0].consecutiveErrorLimit",
-        ),
-        (
-            json!({"consecutiveSuccessLimit": -1}),
-            "metrics[0].consecutiveSuccessLimit",
-        ),
+        (json!({"inconclusiveLimit": -1}), "metrics[0].inconclusiveLimit"),
+        (json!({"consecutiveErrorLimit": -1}), "metrics[0].consecutiveErrorLimit"),
+        (json!({"consecutiveSuccessLimit": -1}), "metrics[0].consecutiveSuccessLimit"),
         (json!({"minSamples": 0}), "metrics[0].minSamples"),
-        (
-            json!({"minSamples": 2}),
-            "metrics[0].count is 1, less than minSamples (2)",
-        ),
+        (json!({"minSamples": 2}), "metrics[0].count is 1, less than minSamples (2)"),
         (
             json!({"count": 2, "interval": "1m", "failureLimit": 3}),
             "metrics[0].count is 2, less than failureLimit and consecutiveSuccessLimit together (3)",
@@ -100,10 +73,7 @@ fn each_mistake_in_a_metric_is_named_with_its_field() {
             json!({"count": 2, "interval": "1m", "inconclusiveLimit": 3}),
             "metrics[0].count is 2, less than inconclusiveLimit (3)",
         ),
-        (
-            json!({"provider": {}}),
-            "metrics[0].provider names no provider",
-        ),
+        (json!({"provider": {}}), "metrics[0].provider names no provider"),
         (
             json!({"provider": {"datadog": {"query": "x"}}}),
             "metrics[0].provider.datadog is not built yet; use one of prometheus, web, job",
@@ -202,10 +172,7 @@ fn all_problems_are_found_at_once() {
     assert_eq!(problems.len(), 3, "{problems:?}");
     let problems = run(json!({"metrics": [with(json!({})), with(json!({}))]})).unwrap_err();
     assert_eq!(problems, ["metrics[1] repeats the name \"m\""]);
-    assert_eq!(
-        run(json!({"metrics": []})).unwrap_err(),
-        ["metrics must name at least one metric"]
-    );
+    assert_eq!(run(json!({"metrics": []})).unwrap_err(), ["metrics must name at least one metric"]);
 }
 
 #[test]
@@ -237,21 +204,11 @@ fn arguments_fill_every_field_also_numbers_and_durations() {
     let run = run(spec).unwrap();
     let metric = &run.metrics[0];
     assert_eq!(metric.schedule.count, Some(4));
-    assert_eq!(
-        metric.schedule.interval,
-        Some(chrono::TimeDelta::minutes(2))
-    );
+    assert_eq!(metric.schedule.interval, Some(chrono::TimeDelta::minutes(2)));
     assert_eq!(metric.limits.failure, Some(1));
-    let Judge::Threshold(threshold) = &metric.judge else {
-        panic!()
-    };
-    assert_eq!(
-        threshold.success.as_ref().unwrap().source(),
-        "result[0] >= 0.95"
-    );
-    let Ok(Provider::Prometheus(prometheus)) = metric.provider.chosen() else {
-        panic!()
-    };
+    let Judge::Threshold(threshold) = &metric.judge else { panic!() };
+    assert_eq!(threshold.success.as_ref().unwrap().source(), "result[0] >= 0.95");
+    let Ok(Provider::Prometheus(prometheus)) = metric.provider.chosen() else { panic!() };
     assert_eq!(prometheus.query, "up{app=\"shop\\\"} or vector(1) #\"}");
 }
 
@@ -262,10 +219,7 @@ fn an_injected_condition_is_still_held_to_the_limits() {
         "metrics": [with(json!({"successCondition": "result[0] >= {{args.limit}}"}))],
     }))
     .unwrap_err();
-    assert!(
-        problems[0].contains("ranges (..) are not available"),
-        "{problems:?}"
-    );
+    assert!(problems[0].contains("ranges (..) are not available"), "{problems:?}");
 }
 
 #[test]
@@ -296,9 +250,7 @@ fn job_with_env(env: Value) -> Value {
 fn a_secret_argument_reaches_a_job_as_a_reference_and_nothing_else() {
     let env = json!([{"name": "TOKEN", "value": "{{args.token}}"}, {"name": "A", "value": "b"}]);
     let run = run(json!({"args": secret_args(), "metrics": [job_with_env(env)]})).unwrap();
-    let Ok(Provider::Job(job)) = run.metrics[0].provider.chosen() else {
-        panic!()
-    };
+    let Ok(Provider::Job(job)) = run.metrics[0].provider.chosen() else { panic!() };
     let env = &job.spec.0["template"]["spec"]["containers"][0]["env"];
     assert_eq!(
         *env,
@@ -369,22 +321,14 @@ fn selectors_that_select_nothing_or_keep_too_much_are_refused() {
     }
     // A part of a name does not take a metric out of the decision.
     assert!(spec(json!({"dryRun": [{"metricName": "errors"}]})).is_err());
-    assert!(
-        spec(json!({"dryRun": [{"metricName": "errors.*"}]}))
-            .unwrap()
-            .metrics[0]
-            .is_dry_run
-    );
+    assert!(spec(json!({"dryRun": [{"metricName": "errors.*"}]})).unwrap().metrics[0].is_dry_run);
 }
 
 #[test]
 fn a_template_is_checked_as_far_as_its_arguments_are_known() {
     let template = |spec: Value| -> Vec<String> {
         let spec: AnalysisTemplateSpec = serde_json::from_value(spec).unwrap();
-        template_problems(&spec)
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        template_problems(&spec).iter().map(ToString::to_string).collect()
     };
     let fine = json!({
         "args": [{"name": "service"}, {"name": "limit", "value": "0.9"}],
@@ -400,33 +344,15 @@ fn a_template_is_checked_as_far_as_its_arguments_are_known() {
         "dryRun": [{"metricName": "other"}],
     });
     let problems = template(broken);
-    assert!(
-        problems
-            .iter()
-            .any(|p| p.starts_with("metrics[0].successCondition")),
-        "{problems:?}"
-    );
-    assert!(
-        problems
-            .iter()
-            .any(|p| p.starts_with("metrics[0].interval")),
-        "{problems:?}"
-    );
-    assert_eq!(
-        template(json!({})),
-        ["metrics must name at least one metric"]
-    );
-    assert_eq!(
-        template(json!({"templates": [{"templateName": "a"}]})),
-        [""; 0]
-    );
+    assert!(problems.iter().any(|p| p.starts_with("metrics[0].successCondition")), "{problems:?}");
+    assert!(problems.iter().any(|p| p.starts_with("metrics[0].interval")), "{problems:?}");
+    assert_eq!(template(json!({})), ["metrics must name at least one metric"]);
+    assert_eq!(template(json!({"templates": [{"templateName": "a"}]})), [""; 0]);
 }
 
 #[test]
 fn a_huge_run_is_refused_before_it_costs_anything() {
-    let metrics: Vec<Value> = (0..60)
-        .map(|n| with(json!({"name": format!("m{n}")})))
-        .collect();
+    let metrics: Vec<Value> = (0..60).map(|n| with(json!({"name": format!("m{n}")}))).collect();
     assert_eq!(
         run(json!({"metrics": metrics})).unwrap_err(),
         ["metrics must be at most 50 metrics"]
@@ -435,13 +361,7 @@ fn a_huge_run_is_refused_before_it_costs_anything() {
     let problems = problems_of(with(
         json!({"provider": {"prometheus": {"source": {"name": "a"}, "query": long}}}),
     ));
-    assert_eq!(
-        problems,
-        ["metrics[0].provider.prometheus.query is longer than 16384 bytes"]
-    );
+    assert_eq!(problems, ["metrics[0].provider.prometheus.query is longer than 16384 bytes"]);
     let problems = problems_of(with(json!({"successCondition": long})));
-    assert!(
-        problems[0].contains("longer than 2048 bytes"),
-        "{problems:?}"
-    );
+    assert!(problems[0].contains("longer than 2048 bytes"), "{problems:?}");
 }

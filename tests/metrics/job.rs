@@ -35,13 +35,7 @@ impl JobPort for Jobs {
             self.failing()?;
             let name = job["metadata"]["name"].as_str().unwrap().to_owned();
             job["metadata"]["uid"] = json!(format!("uid-of-{name}"));
-            Ok(self
-                .by_name
-                .lock()
-                .unwrap()
-                .entry(name)
-                .or_insert(job)
-                .clone())
+            Ok(self.by_name.lock().unwrap().entry(name).or_insert(job).clone())
         }
         .boxed()
     }
@@ -117,11 +111,7 @@ fn a_job_is_owned_by_its_run_and_named_after_it() {
     assert_eq!(job_name(&long).len(), 63);
     let mut other = call(JobStep::Resume);
     other.metric = "smoke_test".into();
-    assert_ne!(
-        job_name(&other),
-        job_name(&call(JobStep::Resume)),
-        "names differ as metrics do"
-    );
+    assert_ne!(job_name(&other), job_name(&call(JobStep::Resume)), "names differ as metrics do");
 }
 
 #[tokio::test]
@@ -129,10 +119,7 @@ async fn a_job_that_was_created_before_a_crash_is_found_again() {
     let jobs = Jobs::default();
     for _ in 0..2 {
         let result = measure(&jobs, &call(JobStep::Start(spec())), now()).await;
-        assert!(
-            matches!(result, MeasurementResult::InProgress { .. }),
-            "{result:?}"
-        );
+        assert!(matches!(result, MeasurementResult::InProgress { .. }), "{result:?}");
     }
     assert_eq!(jobs.by_name.lock().unwrap().len(), 1);
 }
@@ -205,15 +192,10 @@ async fn an_api_server_without_answer_leaves_the_job_in_progress() {
     *jobs.failure.lock().unwrap() = Some(JobPortError::NoAnswer("timeout".into()));
     for step in [JobStep::Start(spec()), JobStep::Resume, JobStep::Cancel] {
         let result = measure(&jobs, &call(step), now()).await;
-        assert!(
-            matches!(result, MeasurementResult::InProgress { .. }),
-            "{result:?}"
-        );
+        assert!(matches!(result, MeasurementResult::InProgress { .. }), "{result:?}");
     }
-    *jobs.failure.lock().unwrap() = Some(JobPortError::Refused {
-        status: 403,
-        message: "jobs is forbidden".into(),
-    });
+    *jobs.failure.lock().unwrap() =
+        Some(JobPortError::Refused { status: 403, message: "jobs is forbidden".into() });
     let result = measure(&jobs, &call(JobStep::Start(spec())), now()).await;
     assert!(
         matches!(&result, MeasurementResult::Error(error) if error.kind() == "rejected"),

@@ -1,10 +1,7 @@
 //! Measurement sources against scripted servers on loopback, with and without TLS: every way in which
 //! a server can answer or not answer.
 
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "helpers take json! values as they come"
-)]
+#![expect(clippy::needless_pass_by_value, reason = "helpers take json! values as they come")]
 
 #[cfg(test)]
 mod job;

@@ -14,10 +14,7 @@ fn now() -> DateTime<Utc> {
 }
 
 fn up() -> Spec {
-    Spec {
-        query: "up".to_owned(),
-        ..Spec::default()
-    }
+    Spec { query: "up".to_owned(), ..Spec::default() }
 }
 
 async fn ask(server: &Server, source: Value, spec: &Spec) -> Result<SampleValue, MeasureError> {
@@ -26,9 +23,7 @@ async fn ask(server: &Server, source: Value, spec: &Spec) -> Result<SampleValue,
     for (key, value) in source.as_object().unwrap() {
         full[key] = value.clone();
     }
-    prometheus::measure(&transport(), &endpoint(full), spec, now())
-        .await
-        .map(|sample| sample.value)
+    prometheus::measure(&transport(), &endpoint(full), spec, now()).await.map(|sample| sample.value)
 }
 
 fn success(kind: &str, result: Value) -> Value {
@@ -42,23 +37,14 @@ fn one(value: &str) -> Value {
 #[tokio::test]
 async fn each_form_of_answer_is_read_as_what_it_is() {
     let cases = [
-        (
-            success("scalar", json!([1_800_000_000, "0.25"])),
-            SampleValue::Number(0.25),
-        ),
-        (
-            success("vector", json!([one("1.5")])),
-            SampleValue::Numbers(vec![1.5]),
-        ),
+        (success("scalar", json!([1_800_000_000, "0.25"])), SampleValue::Number(0.25)),
+        (success("vector", json!([one("1.5")])), SampleValue::Numbers(vec![1.5])),
         (success("vector", json!([])), SampleValue::Numbers(vec![])),
         (
             success("vector", json!([one("+Inf"), one("-Inf")])),
             SampleValue::Numbers(vec![f64::INFINITY, f64::NEG_INFINITY]),
         ),
-        (
-            success("vector", json!([one("1e3")])),
-            SampleValue::Numbers(vec![1000.0]),
-        ),
+        (success("vector", json!([one("1e3")])), SampleValue::Numbers(vec![1000.0])),
         (
             success(
                 "matrix",
@@ -85,10 +71,7 @@ async fn each_form_of_answer_is_read_as_what_it_is() {
 #[tokio::test]
 async fn many_series_are_all_read() {
     let server = Server::start(|_| {
-        json_reply(&success(
-            "vector",
-            (0..5000).map(|n| one(&n.to_string())).collect(),
-        ))
+        json_reply(&success("vector", (0..5000).map(|n| one(&n.to_string())).collect()))
     });
     let SampleValue::Numbers(numbers) = ask(&server, json!({}), &up()).await.unwrap() else {
         panic!()
@@ -218,11 +201,8 @@ async fn every_kind_of_bad_answer_is_told_apart() {
             "streamed too large",
             Box::new(|| {
                 Reply::Bytes(
-                    [
-                        b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec(),
-                        vec![b' '; 2 << 20],
-                    ]
-                    .concat(),
+                    [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec(), vec![b' '; 2 << 20]]
+                        .concat(),
                 )
             }),
             "too_large",
@@ -253,22 +233,15 @@ async fn every_kind_of_bad_answer_is_told_apart() {
 #[tokio::test]
 async fn a_server_that_hangs_is_a_timeout_and_one_that_is_not_there_is_unreachable() {
     let hanging = Server::start(|_| Reply::Hang);
-    let error = ask(&hanging, json!({"timeout": "200ms"}), &up())
-        .await
-        .unwrap_err();
+    let error = ask(&hanging, json!({"timeout": "200ms"}), &up()).await.unwrap_err();
     assert_eq!(error.kind(), "timed_out");
-    let half = Server::start(|request| {
-        if request.field("query").is_some() {
-            Reply::Hang
-        } else {
-            panic!()
-        }
-    });
+    let half = Server::start(
+        |request| {
+            if request.field("query").is_some() { Reply::Hang } else { panic!() }
+        },
+    );
     assert_eq!(
-        ask(&half, json!({"timeout": "200ms"}), &up())
-            .await
-            .unwrap_err()
-            .kind(),
+        ask(&half, json!({"timeout": "200ms"}), &up()).await.unwrap_err().kind(),
         "timed_out"
     );
     let closed = {
@@ -276,19 +249,14 @@ async fn a_server_that_hangs_is_a_timeout_and_one_that_is_not_there_is_unreachab
         listener.local_addr().unwrap().port()
     };
     let gone = endpoint(json!({"address": format!("http://localhost:{closed}")}));
-    let error = prometheus::measure(&transport(), &gone, &up(), now())
-        .await
-        .unwrap_err();
+    let error = prometheus::measure(&transport(), &gone, &up(), now()).await.unwrap_err();
     assert!(
         matches!(&error, MeasureError::Unreachable { detail, .. } if detail.contains("refused")),
         "{error}"
     );
     let nowhere = endpoint(json!({"address": "http://no-such-host.invalid:9090"}));
     assert_eq!(
-        prometheus::measure(&transport(), &nowhere, &up(), now())
-            .await
-            .unwrap_err()
-            .kind(),
+        prometheus::measure(&transport(), &nowhere, &up(), now()).await.unwrap_err().kind(),
         "unreachable"
     );
 }
@@ -297,23 +265,11 @@ async fn a_server_that_hangs_is_a_timeout_and_one_that_is_not_there_is_unreachab
 async fn the_query_is_sent_whole_with_its_time_limit_and_below_the_base_path() {
     let server = Server::start(|_| json_reply(&success("vector", json!([]))));
     let query = "sum(rate(x{a=\"ä & +\"}[5m]))\n > 1";
-    let spec = Spec {
-        query: query.to_owned(),
-        timeout: Some(7),
-        ..Spec::default()
-    };
+    let spec = Spec { query: query.to_owned(), timeout: Some(7), ..Spec::default() };
     let source = endpoint(json!({"address": format!("{}/tenant/a/", server.url)}));
-    prometheus::measure(&transport(), &source, &spec, now())
-        .await
-        .unwrap();
+    prometheus::measure(&transport(), &source, &spec, now()).await.unwrap();
     let request = &server.requests()[0];
-    assert!(
-        request
-            .head
-            .starts_with("POST /tenant/a/api/v1/query HTTP/1.1"),
-        "{}",
-        request.head
-    );
+    assert!(request.head.starts_with("POST /tenant/a/api/v1/query HTTP/1.1"), "{}", request.head);
     assert_eq!(request.field("query").unwrap(), query);
     assert_eq!(request.field("timeout").unwrap(), "7000ms");
     assert!(request.header("user-agent").unwrap().starts_with("sluice/"));
@@ -328,15 +284,9 @@ async fn a_range_query_carries_its_range() {
     .unwrap();
     ask(&server, json!({}), &spec).await.unwrap();
     let request = &server.requests()[0];
-    assert!(
-        request.head.starts_with("POST /api/v1/query_range "),
-        "{}",
-        request.head
-    );
-    let fields: Vec<String> = ["start", "end", "step"]
-        .iter()
-        .map(|f| request.field(f).unwrap())
-        .collect();
+    assert!(request.head.starts_with("POST /api/v1/query_range "), "{}", request.head);
+    let fields: Vec<String> =
+        ["start", "end", "step"].iter().map(|f| request.field(f).unwrap()).collect();
     assert_eq!(fields, ["1799999700", "1800000000", "30"]);
 }
 
@@ -349,15 +299,8 @@ async fn a_proxy_that_permits_only_get_is_asked_by_get() {
             json_reply(&success("scalar", json!([1, "1"])))
         }
     });
-    assert_eq!(
-        ask(&server, json!({}), &up()).await,
-        Ok(SampleValue::Number(1.0))
-    );
-    assert!(
-        server.requests()[1]
-            .head
-            .starts_with("GET /api/v1/query?query=up")
-    );
+    assert_eq!(ask(&server, json!({}), &up()).await, Ok(SampleValue::Number(1.0)));
+    assert!(server.requests()[1].head.starts_with("GET /api/v1/query?query=up"));
 }
 
 #[tokio::test]
@@ -371,28 +314,16 @@ async fn credentials_and_headers_of_a_source_are_sent() {
     let basic = json!({"address": server.url, "credentials": {"basic": {"usernameRef": secret("user"), "passwordRef": secret("password")}},
         "headers": [{"name": "X-Scope-OrgID", "value": "team"}, {"name": "X-Api-Key", "valueRef": secret("token")}]});
     let basic = endpoint(basic).with_headers(&spec.headers).ok().unwrap();
-    prometheus::measure(&transport(), &basic, &spec, now())
-        .await
-        .unwrap();
+    prometheus::measure(&transport(), &basic, &spec, now()).await.unwrap();
     let request = &server.requests()[0];
-    assert_eq!(
-        request.header("authorization"),
-        Some("Basic YWxpY2U6cGFzczp3b3Jk")
-    );
+    assert_eq!(request.header("authorization"), Some("Basic YWxpY2U6cGFzczp3b3Jk"));
     assert_eq!(request.header("x-scope-orgid"), Some("team"));
     assert_eq!(request.header("x-api-key"), Some("t0ken"));
     assert_eq!(request.header("x-extra"), Some("1"));
-    ask(
-        &server,
-        json!({"credentials": {"bearer": {"tokenRef": secret("token")}}}),
-        &up(),
-    )
-    .await
-    .unwrap();
-    assert_eq!(
-        server.requests()[1].header("authorization"),
-        Some("Bearer t0ken")
-    );
+    ask(&server, json!({"credentials": {"bearer": {"tokenRef": secret("token")}}}), &up())
+        .await
+        .unwrap();
+    assert_eq!(server.requests()[1].header("authorization"), Some("Bearer t0ken"));
 }
 
 fn oauth_server(expires_in: u64) -> Server {
@@ -420,61 +351,35 @@ async fn an_oauth2_token_is_fetched_once_and_kept_while_it_is_valid() {
     let server = oauth_server(3600);
     let (transport, source) = (transport(), endpoint(oauth_source(&server)));
     for _ in 0..3 {
-        prometheus::measure(&transport, &source, &up(), now())
-            .await
-            .unwrap();
+        prometheus::measure(&transport, &source, &up(), now()).await.unwrap();
     }
     let requests = server.requests();
     assert_eq!(requests.len(), 4);
-    assert_eq!(
-        requests[0].header("authorization"),
-        Some("Basic c2x1aWNlKyUyNitjbzpzM2NyZXQ=")
-    );
-    assert_eq!(
-        requests[0].field("grant_type").unwrap(),
-        "client_credentials"
-    );
+    assert_eq!(requests[0].header("authorization"), Some("Basic c2x1aWNlKyUyNitjbzpzM2NyZXQ="));
+    assert_eq!(requests[0].field("grant_type").unwrap(), "client_credentials");
     assert_eq!(requests[0].field("scope").unwrap(), "a b");
     let short = oauth_server(10);
     let source = endpoint(oauth_source(&short));
     for _ in 0..2 {
-        prometheus::measure(&transport, &source, &up(), now())
-            .await
-            .unwrap();
+        prometheus::measure(&transport, &source, &up(), now()).await.unwrap();
     }
-    assert_eq!(
-        short.requests().len(),
-        4,
-        "a token about to end is not used again"
-    );
+    assert_eq!(short.requests().len(), 4, "a token about to end is not used again");
 }
 
 #[tokio::test]
 async fn a_token_endpoint_that_refuses_is_named_and_no_secret_is_repeated() {
     let server = Server::start(|_| {
-        answer(
-            "400 Bad Request",
-            "application/json",
-            "{\"error\":\"invalid_client s3cret\"}",
-        )
+        answer("400 Bad Request", "application/json", "{\"error\":\"invalid_client s3cret\"}")
     });
-    let error = ask(&server, oauth_source(&server), &up())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, MeasureError::Rejected { status: 400, .. }),
-        "{error}"
-    );
+    let error = ask(&server, oauth_source(&server), &up()).await.unwrap_err();
+    assert!(matches!(error, MeasureError::Rejected { status: 400, .. }), "{error}");
     assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
 }
 
 #[tokio::test]
 async fn tls_is_checked_against_the_given_authority_only() {
     let server = Server::start_tls(|_| json_reply(&success("scalar", json!([1, "1"]))));
-    assert_eq!(
-        ask(&server, json!({}), &up()).await,
-        Ok(SampleValue::Number(1.0))
-    );
+    assert_eq!(ask(&server, json!({}), &up()).await, Ok(SampleValue::Number(1.0)));
     let other = Server::start_tls(|_| Reply::Hang);
     for ca in [json!({"ca": {"pem": other.ca_pem}}), json!({"ca": null})] {
         let error = ask(&server, ca, &up()).await.unwrap_err();
@@ -483,14 +388,8 @@ async fn tls_is_checked_against_the_given_authority_only() {
             "{error}"
         );
     }
-    assert_eq!(
-        server.requests().len(),
-        1,
-        "nothing was sent to a server that is not who it says"
-    );
-    let error = ask(&server, json!({"ca": {"pem": "no certificate"}}), &up())
-        .await
-        .unwrap_err();
+    assert_eq!(server.requests().len(), 1, "nothing was sent to a server that is not who it says");
+    let error = ask(&server, json!({"ca": {"pem": "no certificate"}}), &up()).await.unwrap_err();
     assert_eq!(error.kind(), "unusable");
 }
 
@@ -499,52 +398,32 @@ async fn refused_addresses_get_no_connection() {
     let server = Server::start(|_| json_reply(&success("scalar", json!([1, "1"]))));
     let strict = Transport::new(AddressPolicy::default());
     let source = endpoint(json!({"address": server.url}));
-    let error = prometheus::measure(&strict, &source, &up(), now())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, MeasureError::NotPermitted { .. }),
-        "{error}"
-    );
+    let error = prometheus::measure(&strict, &source, &up(), now()).await.unwrap_err();
+    assert!(matches!(error, MeasureError::NotPermitted { .. }), "{error}");
     let literal = endpoint(json!({"address": server.url.replace("localhost", "127.0.0.1")}));
     assert_eq!(
-        prometheus::measure(&strict, &literal, &up(), now())
-            .await
-            .unwrap_err()
-            .kind(),
+        prometheus::measure(&strict, &literal, &up(), now()).await.unwrap_err().kind(),
         "not_permitted"
     );
     let metadata = endpoint(json!({"address": "http://169.254.169.254/latest"}));
     assert_eq!(
-        prometheus::measure(&transport(), &metadata, &up(), now())
-            .await
-            .unwrap_err()
-            .kind(),
+        prometheus::measure(&transport(), &metadata, &up(), now()).await.unwrap_err().kind(),
         "not_permitted"
     );
     let token = json!({"address": server.url, "credentials": {"oauth2": {
         "tokenUrl": "http://169.254.169.254/token", "clientId": "c", "clientSecretRef": {"name": "s", "key": "secret"}}}});
     assert_eq!(
-        prometheus::measure(&transport(), &endpoint(token), &up(), now())
-            .await
-            .unwrap_err()
-            .kind(),
+        prometheus::measure(&transport(), &endpoint(token), &up(), now()).await.unwrap_err().kind(),
         "not_permitted"
     );
     assert_eq!(server.requests().len(), 0);
     let inline = ResolvedEndpoint::inline(&server.url).ok().unwrap();
     assert!(
-        prometheus::measure(&transport(), &inline, &up(), now())
-            .await
-            .is_ok(),
+        prometheus::measure(&transport(), &inline, &up(), now()).await.is_ok(),
         "localhost is listed"
     );
-    let unlisted = ResolvedEndpoint::inline("http://prometheus.evil.com")
-        .ok()
-        .unwrap();
-    let error = prometheus::measure(&transport(), &unlisted, &up(), now())
-        .await
-        .unwrap_err();
+    let unlisted = ResolvedEndpoint::inline("http://prometheus.evil.com").ok().unwrap();
+    let error = prometheus::measure(&transport(), &unlisted, &up(), now()).await.unwrap_err();
     assert!(error.to_string().contains("MetricsSource"), "{error}");
 }
 
@@ -552,24 +431,9 @@ async fn refused_addresses_get_no_connection() {
 async fn a_query_outside_of_the_allowed_prefix_is_not_sent() {
     let server = Server::start(|_| json_reply(&success("scalar", json!([1, "1"]))));
     let source = json!({"allowedQueryPrefix": "sum(rate(shop_"});
-    assert_eq!(
-        ask(&server, source.clone(), &up())
-            .await
-            .unwrap_err()
-            .kind(),
-        "unusable"
-    );
-    let spec = Spec {
-        query: " sum(rate(shop_x[5m]))".to_owned(),
-        ..Spec::default()
-    };
+    assert_eq!(ask(&server, source.clone(), &up()).await.unwrap_err().kind(), "unusable");
+    let spec = Spec { query: " sum(rate(shop_x[5m]))".to_owned(), ..Spec::default() };
     assert!(ask(&server, source, &spec).await.is_ok());
-    assert_eq!(
-        ask(&server, json!({"type": "Web"}), &up())
-            .await
-            .unwrap_err()
-            .kind(),
-        "unusable"
-    );
+    assert_eq!(ask(&server, json!({"type": "Web"}), &up()).await.unwrap_err().kind(), "unusable");
     assert_eq!(server.requests().len(), 1);
 }

@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use sluice::api::names::ApiNames;
+use sluice::clock::TokioClock;
 use sluice::metrics::job::{JobCall, JobOwner, JobPort, JobPortError, JobStep};
 use sluice::metrics::spec::{MetricProvider, Provider, prometheus};
 use sluice::metrics::{
@@ -21,25 +22,21 @@ fn context(jobs: Option<Arc<dyn JobPort>>) -> MeasureContext {
     MeasureContext {
         transport: transport(),
         jobs,
-        clock: Arc::new(|| DateTime::from_timestamp(1_800_000_000, 0).unwrap()),
+        clock: Arc::new(TokioClock::starting_at(
+            DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+        )),
     }
 }
 
 fn key(run: &str, metric: &str) -> MeasurementKey {
-    MeasurementKey {
-        run_uid: run.to_owned(),
-        metric: metric.to_owned(),
-    }
+    MeasurementKey { run_uid: run.to_owned(), metric: metric.to_owned() }
 }
 
 fn query(server: &Server) -> MeasureCall {
     let endpoint = endpoint(json!({"address": server.url}));
     MeasureCall::Prometheus {
         endpoint: Box::new(endpoint),
-        spec: prometheus::Spec {
-            query: "up".into(),
-            ..prometheus::Spec::default()
-        },
+        spec: prometheus::Spec { query: "up".into(), ..prometheus::Spec::default() },
     }
 }
 
@@ -63,10 +60,7 @@ async fn a_hanging_server_delays_only_its_own_metrics() {
     }
     assert_eq!(runner.finished("quick").len(), 40);
     assert!(runner.finished("slow").is_empty() && runner.is_busy(&key("slow", "m0")));
-    assert!(
-        hanging.requests().len() <= 16,
-        "one server is asked at most 16 times at once"
-    );
+    assert!(hanging.requests().len() <= 16, "one server is asked at most 16 times at once");
     runner.forget_all();
 }
 
@@ -77,21 +71,11 @@ async fn nothing_is_measured_twice_until_its_outcome_is_acknowledged() {
     assert!(runner.start(key("r", "m"), 1, query(&server)));
     assert!(!runner.start(key("r", "m"), 1, query(&server)), "under way");
     ready.recv().await.unwrap();
-    assert!(
-        !runner.start(key("r", "m"), 1, query(&server)),
-        "not acknowledged"
-    );
+    assert!(!runner.start(key("r", "m"), 1, query(&server)), "not acknowledged");
     let outcomes = runner.finished("r");
     assert_eq!(outcomes.len(), 1);
-    assert_eq!(
-        outcomes[0].result,
-        MeasurementResult::Sample(SampleValue::Number(1.0).into())
-    );
-    assert_eq!(
-        runner.finished("r"),
-        outcomes,
-        "reading does not take it away"
-    );
+    assert_eq!(outcomes[0].result, MeasurementResult::Sample(SampleValue::Number(1.0).into()));
+    assert_eq!(runner.finished("r"), outcomes, "reading does not take it away");
     runner.acknowledge("r", &outcomes);
     assert!(runner.finished("r").is_empty());
     assert!(runner.start(key("r", "m"), 2, query(&server)));
@@ -123,10 +107,7 @@ struct BadPort(AtomicUsize);
 
 impl JobPort for BadPort {
     fn create(&self, _: &str, _: Value) -> BoxFuture<'_, Result<Value, JobPortError>> {
-        assert!(
-            self.0.fetch_add(1, Ordering::SeqCst) == 0,
-            "a bug in a provider"
-        );
+        assert!(self.0.fetch_add(1, Ordering::SeqCst) == 0, "a bug in a provider");
         std::future::pending().boxed()
     }
     fn get(&self, _: &str, _: &str) -> BoxFuture<'_, Result<Option<Value>, JobPortError>> {
@@ -171,13 +152,7 @@ async fn a_provider_that_hangs_or_panics_becomes_an_error_and_frees_its_place() 
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(
-        kinds,
-        [
-            ("hangs".to_owned(), "timed_out"),
-            ("panics".to_owned(), "unusable")
-        ]
-    );
+    assert_eq!(kinds, [("hangs".to_owned(), "timed_out"), ("panics".to_owned(), "unusable")]);
 }
 
 #[tokio::test]
@@ -185,9 +160,7 @@ async fn what_cannot_be_asked_is_an_outcome_with_its_reason() {
     let (runner, mut ready) = Runner::new(context(None));
     let provider: MetricProvider =
         serde_json::from_value(json!({"prometheus": {"query": "up"}})).unwrap();
-    let Ok(provider @ Provider::Prometheus(_)) = provider.chosen() else {
-        panic!()
-    };
+    let Ok(provider @ Provider::Prometheus(_)) = provider.chosen() else { panic!() };
     runner.start(
         key("r", "bad"),
         1,
@@ -196,11 +169,8 @@ async fn what_cannot_be_asked_is_an_outcome_with_its_reason() {
     ready.recv().await.unwrap();
     runner.start(key("r", "job"), 1, job("job"));
     ready.recv().await.unwrap();
-    let texts: Vec<String> = runner
-        .finished("r")
-        .iter()
-        .map(|o| format!("{:?}", o.result))
-        .collect();
+    let texts: Vec<String> =
+        runner.finished("r").iter().map(|o| format!("{:?}", o.result)).collect();
     assert!(
         texts[0].contains("is not a URL") && texts[1].contains("Jobs are switched off"),
         "{texts:?}"

@@ -72,10 +72,7 @@ impl Server {
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &ca)
-            .unwrap();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -111,11 +108,7 @@ impl Server {
                 });
             }
         });
-        Self {
-            url: format!("{scheme}://localhost:{port}"),
-            ca_pem,
-            requests,
-        }
+        Self { url: format!("{scheme}://localhost:{port}"), ca_pem, requests }
     }
 
     /// All requests so far.
@@ -141,13 +134,8 @@ fn serve(
         }
     };
     let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
-    let mut request = Request {
-        head,
-        body: String::new(),
-    };
-    let length: usize = request
-        .header("content-length")
-        .map_or(0, |text| text.parse().unwrap());
+    let mut request = Request { head, body: String::new() };
+    let length: usize = request.header("content-length").map_or(0, |text| text.parse().unwrap());
     while bytes.len() < head_end + length {
         match stream.read(&mut buffer) {
             Ok(read) if read > 0 => bytes.extend_from_slice(&buffer[..read]),
@@ -194,16 +182,10 @@ pub(crate) fn transport() -> Transport {
 pub(crate) fn endpoint(source: Value) -> ResolvedEndpoint {
     let spec: MetricsSourceSpec = serde_json::from_value(source).unwrap();
     let mut material = SourceMaterial::default();
-    for (key, value) in [
-        ("user", "alice"),
-        ("password", "pass:word"),
-        ("token", "t0ken\n"),
-        ("secret", "s3cret"),
-    ] {
-        material.secrets.insert(
-            ("s".to_owned(), key.to_owned()),
-            Secret::new(value.to_owned()),
-        );
+    for (key, value) in
+        [("user", "alice"), ("password", "pass:word"), ("token", "t0ken\n"), ("secret", "s3cret")]
+    {
+        material.secrets.insert(("s".to_owned(), key.to_owned()), Secret::new(value.to_owned()));
     }
     match ResolvedEndpoint::from_source(&spec, false, "ns", &material) {
         Ok(endpoint) => endpoint,

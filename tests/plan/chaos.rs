@@ -152,10 +152,7 @@ fn happen(world: &mut World, event: &Event) {
 /// Hands that edit routes and sets break the rules themselves; only our writes are judged, and a
 /// state that somebody else made unsafe is no fault of the write that follows.
 fn is_foreign(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::SelectorEdited | Event::WeightEdited(_) | Event::SetScaledByHand(_)
-    )
+    matches!(event, Event::SelectorEdited | Event::WeightEdited(_) | Event::SetScaledByHand(_))
 }
 
 proptest! {

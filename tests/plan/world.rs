@@ -14,9 +14,8 @@ use sluice::api::status::{RolloutPhase, RolloutStatus};
 use sluice::api::{ApiNames, Time};
 use sluice::plan::action::{Action, EffectClass, Outcome};
 use sluice::plan::facts::{
-    FailingAction, GitFact, Known, LedgerAnswer, Observed, PodFact, ReplicaSetFact,
-    RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot,
-    ServiceFact, ServiceState,
+    FailingAction, GitFact, Known, LedgerAnswer, Observed, PodFact, ReplicaSetFact, RevertProgress,
+    RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot, ServiceFact, ServiceState,
 };
 use sluice::plan::validate::validate;
 use sluice::plan::{Decision, decide, status};
@@ -273,7 +272,9 @@ impl World {
                 } else if is_over && let Some(slot) = run.slot {
                     run.verdict = match self.verdicts.get(slot.label()) {
                         Some(verdict) => verdict.clone(),
-                        None if slot == RunSlot::Background => Verdict::Running { waiting_on: None },
+                        None if slot == RunSlot::Background => {
+                            Verdict::Running { waiting_on: None }
+                        }
                         None => Verdict::Successful,
                     };
                 }
@@ -339,9 +340,10 @@ impl World {
         }
         let label = ApiNames::SLUICE.revision_label();
         let selected = service.selector.get(label);
-        let sets = self.sets.values().filter(|set| {
-            selected.is_none_or(|revision| set.fact.revision.as_str() == revision)
-        });
+        let sets = self
+            .sets
+            .values()
+            .filter(|set| selected.is_none_or(|revision| set.fact.revision.as_str() == revision));
         let ready = sets.map(|set| (set.fact.revision.clone(), set.fact.ready));
         Known::Known(ready.filter(|(_, ready)| *ready > 0).collect())
     }
@@ -422,8 +424,7 @@ impl World {
         let git = if decision.git_changed { " change=Git" } else { "" };
         let actions: Vec<String> =
             decision.actions.iter().map(|action| self.describe(action)).collect();
-        let waiting: Vec<String> =
-            decision.waiting.iter().map(|wait| self.redact(wait)).collect();
+        let waiting: Vec<String> = decision.waiting.iter().map(|wait| self.redact(wait)).collect();
         let line = format!(
             "phase={phase} step={step} desired={desired} actual={actual}{change}{git} \
              actions=[{}] waiting=[{}]",

@@ -92,17 +92,12 @@ impl RangeQuery {
         if (end - start).as_seconds_f64() / step > MAX_POINTS {
             return Err(("step", format!("gives more than {MAX_POINTS} points")));
         }
-        Ok(ResolvedRange {
-            start: start.timestamp(),
-            end: end.timestamp(),
-            step,
-        })
+        Ok(ResolvedRange { start: start.timestamp(), end: end.timestamp(), step })
     }
 
     /// What is wrong with it at any time.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        self.resolve(DateTime::UNIX_EPOCH + TimeDelta::days(20_000))
-            .err()
+        self.resolve(DateTime::UNIX_EPOCH + TimeDelta::days(20_000)).err()
     }
 }
 
@@ -120,9 +115,7 @@ fn instant(expression: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String
     while !rest.is_empty() {
         let (sign, tail) = rest.split_at_checked(1).ok_or_else(bad)?;
         let (argument, tail) = call_argument(tail, "duration(").ok_or_else(bad)?;
-        let step = IntOrString::Text(argument.to_owned())
-            .as_duration()
-            .map_err(|_| bad())?;
+        let step = IntOrString::Text(argument.to_owned()).as_duration().map_err(|_| bad())?;
         at = match sign {
             "+" => at.checked_add_signed(step),
             "-" => at.checked_sub_signed(step),
@@ -148,33 +141,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn range(start: &str, end: &str, step: &str) -> RangeQuery {
-        RangeQuery {
-            start: start.into(),
-            end: end.into(),
-            step: step.into(),
-        }
+        RangeQuery { start: start.into(), end: end.into(), step: step.into() }
     }
 
     #[test]
     fn argos_range_expressions_are_worked_out() {
         let now = DateTime::from_timestamp(1_000_000, 0).unwrap();
-        let resolved = range("now() - duration(\"5m\")", "now()", "1m")
-            .resolve(now)
-            .unwrap();
-        assert_eq!(
-            resolved,
-            ResolvedRange {
-                start: 999_700,
-                end: 1_000_000,
-                step: 60.0
-            }
-        );
-        let resolved = range(
-            "date('1970-01-01T00:00:00Z')+duration('90s')",
-            "now()",
-            "1h",
-        )
-        .resolve(now);
+        let resolved = range("now() - duration(\"5m\")", "now()", "1m").resolve(now).unwrap();
+        assert_eq!(resolved, ResolvedRange { start: 999_700, end: 1_000_000, step: 60.0 });
+        let resolved =
+            range("date('1970-01-01T00:00:00Z')+duration('90s')", "now()", "1h").resolve(now);
         assert_eq!(resolved.unwrap().start, 90);
     }
 
@@ -187,11 +163,7 @@ mod tests {
             ("now() - duration(\"720h\")", "now()", "1s", "step"),
             ("now() * duration(\"5m\")", "now()", "1s", "start"),
         ] {
-            assert_eq!(
-                range(start, end, step).problem().unwrap().0,
-                field,
-                "{start} {end} {step}"
-            );
+            assert_eq!(range(start, end, step).problem().unwrap().0, field, "{start} {end} {step}");
         }
     }
 

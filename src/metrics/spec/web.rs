@@ -78,9 +78,9 @@ pub fn parsed_json_path(text: &str) -> Result<JsonPath, String> {
     check_cost(text)?;
     let trimmed = text.trim();
     let inner = match trimmed.strip_prefix('{') {
-        Some(rest) => rest
-            .strip_suffix('}')
-            .ok_or_else(|| format!("{text:?} lacks its closing }}"))?,
+        Some(rest) => {
+            rest.strip_suffix('}').ok_or_else(|| format!("{text:?} lacks its closing }}"))?
+        }
         None => trimmed,
     };
     let inner = inner.trim();
@@ -129,24 +129,12 @@ mod tests {
             ("data.ok", json!(true)),
             ("{$}", answer.clone()),
         ] {
-            let found = parsed_json_path(path)
-                .unwrap()
-                .query(&answer)
-                .first()
-                .cloned();
+            let found = parsed_json_path(path).unwrap().query(&answer).first().cloned();
             assert_eq!(found, Some(expected), "{path}");
         }
         assert!(parsed_json_path("{$.data").is_err() && parsed_json_path("$..[").is_err());
-        for costly in [
-            "$..*..*",
-            "$[0,0][0,0][0,0][0,0]",
-            "$..[?@.a]",
-            "$[?$.a[?$.b]]",
-        ] {
-            assert!(
-                parsed_json_path(costly).unwrap_err().contains("too costly"),
-                "{costly}"
-            );
+        for costly in ["$..*..*", "$[0,0][0,0][0,0][0,0]", "$..[?@.a]", "$[?$.a[?$.b]]"] {
+            assert!(parsed_json_path(costly).unwrap_err().contains("too costly"), "{costly}");
         }
     }
 }

@@ -1,0 +1,305 @@
+//! From settings to a running controller: caches, election, the loops of a leadership, and an end
+//! that leaves nothing half done.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Config;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::elector::{Elector, HoldEnd, LeaseConfig, unique_identity};
+use super::git::{GitParts, GitWorker};
+use super::http::{Health, HealthServer};
+use super::lease::LeaseTimings;
+use super::rollouts::Rollouts;
+use super::settings::Settings;
+use crate::act::actions::Hands;
+use crate::act::guard::Writer;
+use crate::act::leadership::Leadership;
+use crate::act::wire::{Wire, connect};
+use crate::api::ApiNames;
+use crate::api::names::LEASE_NAME;
+use crate::clock::{Clock, Entropy, SeededEntropy, SystemClock};
+use crate::git::binary::{BinaryConfig, BinaryGit};
+use crate::git::executor::Executor;
+use crate::git::source::{AddressRule, AllowedHosts};
+use crate::observe::cache::{Change, Scope};
+use crate::observe::caches::Caches;
+use crate::telemetry::logs::{LogConfig, LogError, start};
+use crate::telemetry::metrics::{Metrics, SeriesLimits};
+
+/// How often it is looked whether the caches are filled.
+const SYNC_CHECK: Duration = Duration::from_millis(200);
+
+/// Why the controller cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Logging cannot start.
+    #[error("failed to start logging")]
+    Logs(#[from] LogError),
+    /// The API group is unknown.
+    #[error("failed to read --api-group")]
+    Group(#[from] crate::api::names::UnknownGroup),
+    /// No cluster is configured.
+    #[error("failed to find a cluster: set KUBECONFIG, or run inside of one")]
+    Config(#[source] kube::config::InferConfigError),
+    /// The client cannot be made.
+    #[error("failed to make a client of the cluster")]
+    Client(#[source] kube::Error),
+    /// The metrics address cannot be listened on.
+    #[error("failed to serve metrics and health")]
+    Bind(#[from] super::http::BindFailed),
+    /// Git cannot be used.
+    #[error("failed to prepare Git")]
+    Git(#[from] crate::git::backend::GitError),
+    /// A pattern of Git hosts is malformed.
+    #[error("failed to read --git-allowed-hosts")]
+    GitHosts(#[from] crate::git::source::InvalidSource),
+    /// The election cannot start.
+    #[error("failed to start the election")]
+    Election(#[from] super::lease::InvalidTimings),
+    /// The leadership was lost, and with it the right to go on.
+    #[error("the leadership was lost: {0}")]
+    Lost(String),
+    /// Signals cannot be listened to.
+    #[error("failed to listen to signals")]
+    Signals(#[source] std::io::Error),
+    /// Analyses cannot be set up.
+    #[error("failed to set up analyses: {0}")]
+    Analyses(String),
+}
+
+/// What every part of the process shares.
+struct Process {
+    settings: Settings,
+    names: ApiNames,
+    wire: Wire,
+    caches: Arc<Caches>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    metrics: Arc<Metrics>,
+    executor: Option<Executor>,
+    relay: Arc<Relay>,
+}
+
+/// Sends what the caches see to the loops of the present leadership, and to nobody between two.
+#[derive(Debug, Default)]
+struct Relay(Mutex<Vec<mpsc::UnboundedSender<Change>>>);
+
+impl Relay {
+    fn connect(&self, senders: Vec<mpsc::UnboundedSender<Change>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = senders;
+    }
+
+    fn send(&self, change: &Change) {
+        for sender in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            // A loop that has ended is disconnected soon after.
+            let _ = sender.send(change.clone());
+        }
+    }
+}
+
+/// Runs the controller until it is told to stop.
+///
+/// # Errors
+/// Why it cannot run (any more).
+pub async fn run(settings: Settings) -> Result<(), RunError> {
+    let level = settings.log_level.clone();
+    start(&LogConfig { format: settings.log_format(), level })?;
+    let stop = CancellationToken::new();
+    listen_to_signals(&stop)?;
+    run_until(settings, stop).await
+}
+
+fn listen_to_signals(stop: &CancellationToken) -> Result<(), RunError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+    });
+    Ok(())
+}
+
+async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
+    let names = ApiNames::for_group(&settings.api_group)?;
+    let metrics = Arc::new(Metrics::new(SeriesLimits {
+        analysis_values: settings.max_analysis_value_series,
+        weights: settings.max_weight_series,
+    }));
+    let config = Config::infer().await.map_err(RunError::Config)?;
+    let client = connect(config, &metrics).map_err(RunError::Client)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::from_system());
+    let scope = if settings.namespaces.is_empty() {
+        Scope::Cluster
+    } else {
+        Scope::Namespaces(settings.namespaces.clone())
+    };
+    let executor = git_executor(&settings, &entropy).await?;
+    // Caches outlive leaderships: a standby that takes over knows the cluster already.
+    let watching = CancellationToken::new();
+    let (caches, mut changes) = Caches::start(&client, names, scope, watching.clone());
+    let process = Process {
+        names,
+        wire: Wire::new(client.clone()),
+        caches: Arc::new(caches),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        metrics: metrics.clone(),
+        executor,
+        relay: Arc::default(),
+        settings,
+    };
+    let relay = process.relay.clone();
+    tokio::spawn(async move {
+        while let Some(change) = changes.recv().await {
+            relay.send(&change);
+        }
+    });
+    let health = Arc::new(Health::waiting_for(
+        process.caches.required().iter().map(|cache| cache.resource().plural.clone()),
+    ));
+    let server = HealthServer::bind(process.settings.metrics_address).await?;
+    tracing::info!(address = %server.address(), "serving metrics and health");
+    // Metrics and health are served to the very end.
+    let serving = CancellationToken::new();
+    let served = tokio::spawn(server.serve(health.clone(), metrics, clock.clone(), serving.clone()));
+    let result = elect_and_lead(&process, client, &health, &stop).await;
+    watching.cancel();
+    serving.cancel();
+    let _ = served.await;
+    result
+}
+
+async fn git_executor(
+    settings: &Settings,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Option<Executor>, RunError> {
+    let Some(cache) = &settings.git_cache_dir else { return Ok(None) };
+    let hosts = if settings.git_allowed_hosts.is_empty() {
+        AllowedHosts::parse(["*"])?
+    } else {
+        AllowedHosts::parse(settings.git_allowed_hosts.iter().map(String::as_str))?
+    };
+    let mut config = BinaryConfig::new(cache.clone(), hosts);
+    config.addresses = AddressRule { permit_loopback: settings.allow_private_addresses };
+    let git = BinaryGit::detect(config).await?;
+    let entropy = entropy.clone();
+    let jitter = Arc::new(move || {
+        // 53 random bits: every value is an exact double.
+        let bits = u32::try_from(entropy.next_u64() >> 32).unwrap_or(0);
+        f64::from(bits) / f64::from(u32::MAX)
+    });
+    Ok(Some(Executor::new(Arc::new(git), jitter)))
+}
+
+async fn elect_and_lead(
+    process: &Process,
+    client: kube::Client,
+    health: &Health,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    if !wait_for_caches(process, health, stop).await {
+        return Ok(());
+    }
+    let config = LeaseConfig {
+        namespace: process.settings.lease_namespace.clone(),
+        name: LEASE_NAME.to_owned(),
+        identity: unique_identity(&process.settings.pod_name, process.entropy.as_ref()),
+        timings: LeaseTimings::default(),
+    };
+    let mut elector =
+        Elector::new(client, config, process.clock.clone(), process.entropy.clone())?;
+    tracing::info!(lease = LEASE_NAME, "waiting for the leadership");
+    let Some(leadership) = elector.campaign(stop).await else { return Ok(()) };
+    tracing::info!(term = leadership.term(), "leading");
+    process.metrics.leadership_gained(leadership.term());
+    let working = CancellationToken::new();
+    let work = lead(process, leadership.clone(), working.clone());
+    let mut work = std::pin::pin!(work);
+    let end = tokio::select! {
+        end = elector.hold(&leadership, stop) => end,
+        result = &mut work => return result,
+    };
+    process.metrics.leadership_lost();
+    working.cancel();
+    match end {
+        HoldEnd::Stopped => {
+            // What is under way comes to its end, and only then may another lead.
+            let drained = work.await;
+            elector.release(&leadership).await;
+            tracing::info!("stopped");
+            drained
+        }
+        // The writer refuses everything from here on; a fresh process is the cleanest candidate.
+        HoldEnd::Lost(reason) => Err(RunError::Lost(reason.to_string())),
+    }
+}
+
+async fn wait_for_caches(process: &Process, health: &Health, stop: &CancellationToken) -> bool {
+    loop {
+        let mut is_ready = true;
+        for cache in process.caches.required() {
+            match cache.ready() {
+                Ok(()) => health.synced(&cache.resource().plural),
+                Err(_) => is_ready = false,
+            }
+        }
+        if is_ready {
+            return true;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep(SYNC_CHECK) => {}
+        }
+    }
+}
+
+/// The loops of one leadership; they end with `stop`.
+async fn lead(
+    process: &Process,
+    leadership: Leadership,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let writer =
+        Writer::new(process.wire.clone(), leadership, process.names.epoch_annotation());
+    let (wishes, mut wished) = mpsc::unbounded_channel();
+    let git = GitWorker::new(
+        GitParts {
+            executor: process.executor.clone(),
+            wire: process.wire.clone(),
+            clock: process.clock.clone(),
+            entropy: process.entropy.clone(),
+            cluster: process.settings.cluster_name.clone(),
+        },
+        wishes,
+        stop.clone(),
+    );
+    let hands = Hands {
+        writer,
+        wire: process.wire.clone(),
+        caches: process.caches.clone(),
+        names: process.names,
+        git: Arc::new(git.clone()),
+    };
+    let (to_rollouts, mut rollout_changes) = mpsc::unbounded_channel();
+    process.relay.connect(vec![to_rollouts]);
+    let rollouts = Arc::new(Rollouts::new(
+        hands,
+        process.clock.clone(),
+        process.entropy.clone(),
+        process.metrics.clone(),
+    ));
+    rollouts.run(&mut rollout_changes, &mut wished, &stop).await;
+    process.relay.connect(vec![]);
+    git.drain().await;
+    Ok(())
+}

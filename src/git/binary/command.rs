@@ -1,0 +1,239 @@
+//! Every argument list that this program ever gives to Git, built from checked types.
+//!
+//! No text from outside becomes an argument except through a type that was checked when it was
+//! made. The push refspec is built in one function, from a full object id and a branch name: it can
+//! be neither empty (which deletes a branch) nor forced.
+
+use std::ffi::OsString;
+
+use super::super::{
+    plan::BlobId,
+    revert_id::{REVERT_ID_TRAILER, RevertId},
+    source::{BranchName, RepoPath},
+};
+use crate::revision::Commit;
+
+/// Which kind of repository directory a command runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// May talk to the server.
+    Network,
+    /// Knows no server: what is missing is missing, and is never fetched in passing.
+    Local,
+}
+
+/// One invocation of Git.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum GitCommand<'a> {
+    /// `git --version`.
+    Version,
+    /// Fetches a branch without contents.
+    FetchBranch(&'a BranchName),
+    /// Fetches one commit.
+    FetchCommit(&'a Commit),
+    /// Fetches contents whose ids are given on stdin.
+    FetchObjects,
+    /// Keeps what was fetched and is a base for the next fetch.
+    KeepRef { slot: &'a str, commit: &'a Commit },
+    /// Whether a commit is there.
+    HasCommit(&'a Commit),
+    /// All files of a commit.
+    ListTree(&'a Commit),
+    /// One directory, by its tree's id or by its commit.
+    ListDirectory(&'a str),
+    /// Sizes of the objects on stdin.
+    Sizes,
+    /// Contents of the objects on stdin.
+    Contents,
+    /// Commits with a trailer.
+    FindRevert { after: &'a Commit, until: &'a Commit, id: &'a RevertId },
+    /// Commits that changed paths.
+    History { after: &'a Commit, until: &'a Commit, paths: &'a [RepoPath] },
+    /// Stores the content on stdin.
+    StoreBlob,
+    /// Stores the directory on stdin.
+    StoreTree,
+    /// Makes a commit; its message is on stdin.
+    StoreCommit { tree: &'a BlobId, parent: &'a Commit },
+    /// The paths that differ.
+    ChangedPaths { before: &'a Commit, after: &'a Commit },
+    /// The parents of a commit.
+    Parents(&'a Commit),
+    /// Adds a commit to a branch.
+    Push { new: &'a Commit, branch: &'a BranchName },
+}
+
+impl GitCommand<'_> {
+    /// The subcommand, for messages.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Version => "--version",
+            Self::FetchBranch(_) | Self::FetchCommit(_) | Self::FetchObjects => "fetch",
+            Self::KeepRef { .. } => "update-ref",
+            Self::HasCommit(_) | Self::Sizes | Self::Contents => "cat-file",
+            Self::ListTree(_) | Self::ListDirectory(_) => "ls-tree",
+            Self::FindRevert { .. } | Self::History { .. } => "log",
+            Self::StoreBlob => "hash-object",
+            Self::StoreTree => "mktree",
+            Self::StoreCommit { .. } => "commit-tree",
+            Self::ChangedPaths { .. } => "diff-tree",
+            Self::Parents(_) => "rev-list",
+            Self::Push { .. } => "push",
+        }
+    }
+
+    /// Where it runs.
+    pub(super) fn reach(&self) -> Reach {
+        match self {
+            Self::FetchBranch(_)
+            | Self::FetchCommit(_)
+            | Self::FetchObjects
+            | Self::KeepRef { .. }
+            | Self::Push { .. } => Reach::Network,
+            Self::Version
+            | Self::HasCommit(_)
+            | Self::ListTree(_)
+            | Self::ListDirectory(_)
+            | Self::Sizes
+            | Self::Contents
+            | Self::FindRevert { .. }
+            | Self::History { .. }
+            | Self::StoreBlob
+            | Self::StoreTree
+            | Self::StoreCommit { .. }
+            | Self::ChangedPaths { .. }
+            | Self::Parents(_) => Reach::Local,
+        }
+    }
+
+    /// The whole argument list.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let mut args: Vec<String> = Vec::new();
+        if matches!(self, Self::FetchObjects) {
+            // Contents are asked for by id: no negotiation about history.
+            push_all(&mut args, &["-c", "fetch.negotiationAlgorithm=noop"]);
+        }
+        args.push(self.name().to_owned());
+        match self {
+            Self::Version => {}
+            Self::FetchBranch(branch) => {
+                push_all(&mut args, &FETCH);
+                args.extend(["origin".to_owned(), branch.full_ref()]);
+            }
+            Self::FetchCommit(commit) => {
+                push_all(&mut args, &FETCH);
+                args.extend(["origin".to_owned(), commit.to_string()]);
+            }
+            Self::FetchObjects => {
+                push_all(&mut args, &FETCH);
+                push_all(&mut args, &["--no-write-fetch-head", "--stdin", "origin"]);
+            }
+            Self::KeepRef { slot, commit } => {
+                args.extend([format!("refs/sluice/{slot}"), commit.to_string()]);
+            }
+            Self::HasCommit(commit) => {
+                args.extend(["-e".to_owned(), format!("{commit}^{{commit}}")])
+            }
+            Self::ListTree(commit) => {
+                push_all(&mut args, &["-r", "-z", "--full-tree"]);
+                args.push(commit.to_string());
+            }
+            Self::ListDirectory(tree) => push_all(&mut args, &["-z", "--full-tree", *tree]),
+            Self::Sizes => args.push("--batch-check".to_owned()),
+            Self::Contents => args.push("--batch".to_owned()),
+            Self::FindRevert { after, until, id } => {
+                push_all(&mut args, &LOG);
+                args.push("--fixed-strings".to_owned());
+                args.push(format!("--grep={REVERT_ID_TRAILER}: {id}"));
+                args.push(format!("{after}..{until}"));
+            }
+            Self::History { after, until, paths } => {
+                push_all(&mut args, &LOG);
+                args.push("--full-history".to_owned());
+                args.extend([format!("{after}..{until}"), "--".to_owned()]);
+                args.extend(paths.iter().map(|path| format!(":(top,literal){}", path.as_str())));
+            }
+            Self::StoreBlob => push_all(&mut args, &["-w", "--stdin"]),
+            Self::StoreTree => push_all(&mut args, &["-z", "--missing"]),
+            Self::StoreCommit { tree, parent } => {
+                let (tree, parent) = (tree.as_str().to_owned(), parent.to_string());
+                args.extend([tree, "-p".to_owned(), parent]);
+            }
+            Self::ChangedPaths { before, after } => {
+                push_all(&mut args, &["-r", "-z", "--no-renames", "--name-only"]);
+                args.extend([before.to_string(), after.to_string()]);
+            }
+            Self::Parents(commit) => {
+                push_all(&mut args, &["--parents", "--max-count=1"]);
+                args.push(commit.to_string());
+            }
+            Self::Push { new, branch } => {
+                push_all(&mut args, &["--porcelain", "--no-verify", "--no-follow-tags", "origin"]);
+                args.push(push_refspec(new, branch));
+            }
+        }
+        args.into_iter().map(OsString::from).collect()
+    }
+}
+
+const FETCH: [&str; 6] = [
+    "--quiet",
+    "--no-tags",
+    "--no-recurse-submodules",
+    "--no-auto-maintenance",
+    "--no-write-commit-graph",
+    "--filter=blob:none",
+];
+
+/// Hash and whole message of at most 200 commits, each ended by NUL.
+const LOG: [&str; 5] =
+    ["-z", "--no-show-signature", "--no-decorate", "--max-count=200", "--format=%H%n%B"];
+
+fn push_all(args: &mut Vec<String>, more: &[&str]) {
+    args.extend(more.iter().map(|arg| (*arg).to_owned()));
+}
+
+/// `<full id>:refs/heads/<branch>`: the one place where a push refspec is made.
+fn push_refspec(new: &Commit, branch: &BranchName) -> String {
+    format!("{new}:{}", branch.full_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_push_names_a_full_id_and_a_full_ref_and_is_never_forced_or_empty() {
+        let new = Commit::parse(&"a".repeat(40)).unwrap();
+        let branch = BranchName::parse("release/1").unwrap();
+        let args = GitCommand::Push { new: &new, branch: &branch }.arguments();
+        let last = args.last().unwrap().to_str().unwrap();
+        assert_eq!(last, format!("{}:refs/heads/release/1", "a".repeat(40)));
+        assert!(!args.iter().any(|arg| arg.to_str().unwrap().contains("force")));
+        // Empty, short and non-hex ids cannot be expressed at all.
+        for bad in ["", "a", "+aaaa", &"g".repeat(40)] {
+            assert!(Commit::parse(bad).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_branch_or_path_becomes_an_option(branch in "\\PC{1,20}", path in "\\PC{1,20}") {
+            let commit = Commit::parse(&"a".repeat(40)).unwrap();
+            if let Ok(branch) = BranchName::parse(&branch) {
+                let args = GitCommand::FetchBranch(&branch).arguments();
+                prop_assert!(args.last().unwrap().to_str().unwrap().starts_with("refs/heads/"));
+                let refspec = push_refspec(&commit, &branch);
+                prop_assert!(!refspec.starts_with(':') && !refspec.contains('+') || branch.as_str().contains('+'));
+            }
+            if let Ok(path) = RepoPath::parse(&path) {
+                let paths = [path];
+                let command = GitCommand::History { after: &commit, until: &commit, paths: &paths };
+                let args = command.arguments();
+                let dashes = args.iter().position(|arg| arg == "--").unwrap();
+                prop_assert_eq!(dashes, args.len() - 2);
+            }
+        }
+    }
+}
