@@ -224,7 +224,7 @@ cluster_down() {
 	local cmdline
 	for cmdline in /proc/[0-9]*/cmdline; do
 		pid=${cmdline#/proc/} pid=${pid%/cmdline}
-		tr '\0' '\n' <"$cmdline" 2>/dev/null | grep -qxF -- "$CONTAINERD_SOCKET" || continue
+		tr "\\0" "\\n" 2>/dev/null <"$cmdline" | grep -qxF -- "$CONTAINERD_SOCKET" || continue
 		[[ $(readlink "/proc/$pid/exe") == */containerd-shim* ]] || continue
 		pkill -KILL -P "$pid" || true
 		kill -KILL "$pid" 2>/dev/null || true
@@ -232,10 +232,11 @@ cluster_down() {
 	awk -v prefix="$STATE/" 'index($2, prefix) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do
 		umount -l "$(printf '%b' "$mount")" 2>/dev/null || true
 	done
+	# Only empty ones can be removed, so that another kubelet's stay.
 	for cgroup in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do
-		[[ -d $cgroup ]] && find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
+		[[ ! -f $STATE/kubelet.yaml || ! -d $cgroup ]] || find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
 	done
-	[[ -e /run/netns/$NETNS ]] && ip netns del "$NETNS"
+	[[ ! -e /run/netns/$NETNS ]] || ip netns del "$NETNS"
 	# The kubelet leaves a link per container here, whatever its own log directory is.
 	[[ ! -d /var/log/containers ]] || find /var/log/containers -type l -lname "$STATE/*" -delete
 	if [[ -f $STATE/not-there-before ]]; then

@@ -11,24 +11,22 @@ DRIVER_BINARY="$TARGET_DIR/$PROFILE_DIR/sluice-e2e-driver"
 CONTROLLER_BINARY="$TARGET_DIR/$PROFILE_DIR/sluice"
 PLUGIN_BINARY="$TARGET_DIR/$PROFILE_DIR/kubectl-sluice"
 
-need_cargo() { command -v cargo >/dev/null || die "cargo is missing; install the Rust tool chain"; }
+# cargo_build ARGUMENT...: builds in the clone; what the compiler says is shown only when it fails.
+cargo_build() {
+	local said
+	command -v cargo >/dev/null || die "cargo is missing; install the Rust tool chain"
+	said=$(cd "$REPO_DIR" && cargo build --quiet "$@" 2>&1) || die "cargo build $* failed:
+$said"
+}
 
 # Static, so that its image holds nothing else; naming the target keeps the flag away from build scripts.
 build_app() {
-	need_cargo
-	(cd "$REPO_DIR" && RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release \
-		--target x86_64-unknown-linux-gnu --package sluice-e2e-app)
+	RUSTFLAGS="-C target-feature=+crt-static" cargo_build --release --target x86_64-unknown-linux-gnu --package sluice-e2e-app
 }
 
-build_driver() {
-	need_cargo
-	(cd "$REPO_DIR" && cargo build --quiet --profile "$PROFILE" --package sluice-e2e-driver)
-}
+build_driver() { cargo_build --profile "$PROFILE" --package sluice-e2e-driver; }
 
-build_controller() {
-	need_cargo
-	(cd "$REPO_DIR" && cargo build --quiet --profile "$PROFILE" --package sluice --bin sluice --bin kubectl-sluice)
-}
+build_controller() { cargo_build --profile "$PROFILE" --package sluice --bin sluice --bin kubectl-sluice; }
 
 build_app_and_driver() {
 	build_app
