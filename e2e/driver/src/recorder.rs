@@ -111,13 +111,13 @@ impl Recorder {
         test: impl Fn(&str) -> bool,
     ) -> Option<(Instant, String)> {
         let history = self.history(key);
-        let before = history.iter().rfind(|(at, _)| *at < from);
+        let before = history.iter().rfind(|(at, _)| *at <= from);
         if let Some((_, value)) = before
             && test(value)
         {
             return Some((from, value.clone()));
         }
-        history.into_iter().filter(|(at, _)| *at >= from).find(|(_, value)| test(value))
+        history.into_iter().filter(|(at, _)| *at > from).find(|(_, value)| test(value))
     }
 
     /// Waits until `key` has a value that passes `test`, now or at any moment since `from`.
@@ -245,6 +245,17 @@ mod tests {
         let values: Vec<String> = recorder.history("key").into_iter().map(|(_, v)| v).collect();
         assert_eq!(values, ["a", "b"]);
         assert_eq!(recorder.now("key"), "b");
+    }
+
+    #[test]
+    fn a_change_is_looked_for_after_the_value_of_that_moment() {
+        let recorder = Recorder::new("test");
+        recorder.record("key", "25");
+        recorder.record("key", "50");
+        let fifty = recorder.history("key")[1].0;
+        recorder.record("key", "100");
+        let next = recorder.seen("key", fifty, |value| value != "50");
+        assert_eq!(next.map(|(_, value)| value), Some("100".to_owned()));
     }
 
     #[test]
