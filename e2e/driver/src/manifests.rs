@@ -206,7 +206,6 @@ spec:
     - name: pods
       interval: 1s
       count: 3
-      failureLimit: 30
       successCondition: result[0] >= 1
       provider:
         prometheus:

@@ -32,7 +32,7 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
     }
 
     let asked = tokio::time::Instant::now();
-    scene.plugin(&["retry", "rollout", "web"]).await?;
+    scene.plugin(&["retry", "web"]).await?;
     let again = scene.wait_route_weight(50, asked, 60).await?;
     scene.figure("retry to weight 50", seconds(again - asked));
     wait_phase(scene, "Paused", again, 30).await?;
