@@ -92,6 +92,12 @@ impl Recorder {
         }
     }
 
+    /// Remembers a value without saying so.
+    pub(crate) fn remember(&self, key: &str, now: &str) {
+        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        histories.insert(key.to_owned(), vec![(Instant::now(), now.to_owned())]);
+    }
+
     /// Every value of `key` with the moment at which it was first seen.
     pub(crate) fn history(&self, key: &str) -> Vec<(Instant, String)> {
         let histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,36 +7,58 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{LEASE, text};
-use crate::faults::{controller_pods, delete_now, kill_container};
+use crate::faults::{controller_pods, kill_container};
 use crate::release::{deploy_canary, seconds};
 use crate::scenarios::bad_canary::{assert_users_left, fail_and_revert};
 use crate::scenarios::good_canary::{options, roll_out};
 use crate::scene::Scene;
 
-/// So often at least must the controller have been killed in one scenario.
-const KILLS_WANTED: u32 = 10;
+const LEASE_NAME: &str = "sluice-controller";
+/// So often at least is the controller killed during good releases, and during bad ones; together twenty times.
+const KILLS_WANTED: (u32, u32) = (14, 6);
 
 pub(crate) async fn good(scene: &Scene) -> Result<()> {
     let release = deploy_canary(scene, &options(scene, true)).await?;
-    let (outcome, kills) = while_killing(scene, roll_out(scene, &release)).await;
-    let (pushed, _steps, healthy) = outcome?;
-    scene.figure("push to Healthy", seconds(healthy - pushed));
+    let mut kills = 0;
+    let mut versions = ["v1", "v2", "v3"].into_iter().cycle();
+    let mut running = versions.next().unwrap_or("v1");
+    while kills < KILLS_WANTED.0 {
+        let next = versions.next().unwrap_or("v1");
+        let work = roll_out(scene, &release, running, next);
+        let (outcome, killed) = while_killing(scene, work).await;
+        let (pushed, _steps, healthy) = outcome?;
+        kills += killed;
+        scene.figure(
+            format!("{running} to {next}"),
+            format!("push to Healthy {}, {killed} kills", seconds(healthy - pushed)),
+        );
+        running = next;
+    }
     let traffic = release.stop().await;
     if traffic.application_errors() > 0 {
         bail!("a good release answered {} times with an error", traffic.application_errors());
     }
     scene.assert_no_failed_requests(&traffic)?;
-    enough(scene, kills)
+    enough(scene, kills, KILLS_WANTED.0)
 }
 
 pub(crate) async fn bad(scene: &Scene) -> Result<()> {
     let release = deploy_canary(scene, &options(scene, true)).await?;
-    let (outcome, kills) = while_killing(scene, fail_and_revert(scene, &release, "errors")).await;
-    let failure = outcome?;
+    let mut kills = 0;
+    let mut failures = Vec::new();
+    // Two, because a Rollout is reverted twice a day at most.
+    for version in ["errors", "slow"] {
+        let work = fail_and_revert(scene, &release, version);
+        let (outcome, killed) = while_killing(scene, work).await;
+        failures.push((version, outcome?));
+        kills += killed;
+    }
     let traffic = release.stop().await;
-    assert_users_left(scene, &traffic, "errors", &failure)?;
+    for (version, failure) in &failures {
+        assert_users_left(scene, &traffic, version, failure)?;
+    }
     scene.assert_no_failed_requests(&traffic)?;
-    enough(scene, kills)
+    enough(scene, kills, KILLS_WANTED.1)
 }
 
 pub(crate) async fn failover(scene: &Scene) -> Result<()> {
@@ -52,7 +74,7 @@ pub(crate) async fn failover(scene: &Scene) -> Result<()> {
             .iter()
             .find(|pod| before.contains(pod.as_str()))
             .with_context(|| format!("the lease's holder `{before}` is none of {pods:?}"))?;
-        delete_now(scene, pod).await?;
+        kill_container(scene, pod).await?;
         let lost = Instant::now();
         while holder(scene).await? == before {
             if lost.elapsed() > scene.settings.deadline(60) {
@@ -63,7 +85,7 @@ pub(crate) async fn failover(scene: &Scene) -> Result<()> {
         scene.figure("lost leader to next leader", seconds(lost.elapsed()));
         Ok(())
     };
-    let (rolled_out, lost) = tokio::join!(roll_out(scene, &release), lose_the_leader);
+    let (rolled_out, lost) = tokio::join!(roll_out(scene, &release, "v1", "v2"), lose_the_leader);
     lost?;
     let (pushed, _steps, healthy) = rolled_out?;
     scene.figure("push to Healthy", seconds(healthy - pushed));
@@ -71,7 +93,8 @@ pub(crate) async fn failover(scene: &Scene) -> Result<()> {
     scene.assert_no_failed_requests(&traffic)
 }
 
-/// Runs `work` while replicas of the controller are killed with SIGKILL at random moments; gives the number of kills.
+/// Runs `work` while replicas of the controller are killed with SIGKILL at random moments; gives the number of kills. After
+/// each kill somebody must lead again before the next, or nothing would ever be done.
 async fn while_killing<T>(
     scene: &Scene,
     work: impl Future<Output = Result<T>>,
@@ -79,21 +102,22 @@ async fn while_killing<T>(
     let stop = CancellationToken::new();
     let killer = async {
         let mut kills = 0;
-        loop {
-            let pause = Duration::from_millis(fastrand::u64(500..4000));
+        while !stop.is_cancelled() {
+            let pause = Duration::from_millis(fastrand::u64(200..4000));
             tokio::select! {
-                () = stop.cancelled() => break kills,
+                () = stop.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
             }
-            let pods = controller_pods(scene).await.unwrap_or_else(|_restarting| Vec::new());
-            let Some(pod) = fastrand::choice(&pods) else {
-                continue;
-            };
-            // A pod that is just being restarted has no process to kill; that is no kill.
-            if kill_container(scene, pod).await.is_ok() {
+            if kill_one(scene).await.unwrap_or(false) {
                 kills += 1;
             }
+            // The first look only learns what the dead leader wrote last.
+            leads(scene).await;
+            while !stop.is_cancelled() && !leads(scene).await {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
         }
+        kills
     };
     let work = async {
         let outcome = work.await;
@@ -103,18 +127,40 @@ async fn while_killing<T>(
     tokio::join!(work, killer)
 }
 
-fn enough(scene: &Scene, kills: u32) -> Result<()> {
+/// Kills the leader, or in one of three cases any replica; a pod that is just being restarted has no process to kill.
+async fn kill_one(scene: &Scene) -> Result<bool> {
+    let pods = controller_pods(scene).await?;
+    let holder = holder(scene).await?;
+    let leader = pods.iter().find(|pod| holder.contains(pod.as_str()));
+    let any = fastrand::choice(&pods);
+    let Some(pod) = (if fastrand::u32(0..3) == 0 { any } else { leader.or(any) }) else {
+        return Ok(false);
+    };
+    Ok(kill_container(scene, pod).await.is_ok())
+}
+
+/// Whether somebody renewed the lease since the last look.
+async fn leads(scene: &Scene) -> bool {
+    let namespace = &scene.settings.controller_namespace;
+    let lease = scene.cluster.get(LEASE, namespace, LEASE_NAME).await;
+    let Ok(Some(lease)) = lease else { return false };
+    let renewed = text(&lease, "/spec/renewTime");
+    let before = scene.recorder.now("lease renewed");
+    scene.recorder.remember("lease renewed", &renewed);
+    !renewed.is_empty() && !before.is_empty() && renewed != before
+}
+
+fn enough(scene: &Scene, kills: u32, wanted: u32) -> Result<()> {
     scene.figure("kills", kills.to_string());
-    if kills < KILLS_WANTED {
-        bail!("the controller was killed only {kills} times");
+    if kills < wanted {
+        bail!("the controller was killed only {kills} times, and not {wanted}");
     }
     Ok(())
 }
 
 async fn holder(scene: &Scene) -> Result<String> {
     let namespace = &scene.settings.controller_namespace;
-    let lease = scene.cluster.get(LEASE, namespace, "sluice-controller").await?;
-    let lease =
-        lease.with_context(|| format!("there is no Lease {namespace}/sluice-controller"))?;
+    let lease = scene.cluster.get(LEASE, namespace, LEASE_NAME).await?;
+    let lease = lease.with_context(|| format!("there is no Lease {namespace}/{LEASE_NAME}"))?;
     Ok(text(&lease, "/spec/holderIdentity"))
 }

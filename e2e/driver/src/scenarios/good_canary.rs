@@ -20,7 +20,7 @@ pub(crate) fn options(scene: &Scene, revert: bool) -> RolloutOptions {
 
 pub(crate) async fn run(scene: &Scene) -> Result<()> {
     let release = deploy_canary(scene, &options(scene, true)).await?;
-    let (pushed, steps, healthy) = roll_out(scene, &release).await?;
+    let (pushed, steps, healthy) = roll_out(scene, &release, "v1", "v2").await?;
     // The users after the promotion count as a step of their own.
     let users_after = std::time::Duration::from_secs_f64(6000.0 / f64::from(scene.settings.rate));
     tokio::time::sleep(SETTLED + users_after).await;
@@ -44,20 +44,22 @@ fn last(steps: &[(i64, Instant)]) -> Instant {
     steps.last().map_or_else(Instant::now, |(_, at)| *at)
 }
 
-/// Pushes v2 and follows it to Healthy; gives the push, the moment of each weight, and the moment of Healthy.
+/// Pushes `new` and follows it to Healthy; gives the push, the moment of each weight, and the moment of Healthy.
 pub(crate) async fn roll_out(
     scene: &Scene,
     release: &Release,
+    old: &str,
+    new: &str,
 ) -> Result<(Instant, Vec<(i64, Instant)>, Instant)> {
-    let (_commit, pushed) = release.push(scene, "v1", "v2").await?;
+    let (_commit, pushed) = release.push(scene, old, new).await?;
     let mut steps = Vec::new();
     for weight in [5, 25, 50] {
         steps.push((weight, scene.wait_route_weight(weight, pushed, 120).await?));
     }
     let healthy = wait_phase(scene, "Healthy", last(&steps), 120).await?;
-    let images = scene.pods_of("v2").await?;
+    let images = scene.pods_of(new).await?;
     if images.len() < 4 {
-        bail!("Healthy, but only {} pods run v2", images.len());
+        bail!("Healthy, but only {} pods run {new}", images.len());
     }
     Ok((pushed, steps, healthy))
 }

@@ -49,7 +49,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("by-hand", "abort at 50 %, retry, promote --full, all by the plugin", |s| Box::pin(by_hand::run(s))),
     scenario("killed-good", "kill -9 of the controller again and again during a good canary", |s| Box::pin(controller_killed::good(s))),
     scenario("killed-bad", "kill -9 of the controller again and again during a bad canary", |s| Box::pin(controller_killed::bad(s))),
-    scenario("leader-failover", "the leader's pod disappears in mid-canary; the other replica goes on", |s| Box::pin(controller_killed::failover(s))),
+    scenario("leader-failover", "the leader is killed in mid-canary; the other replica goes on", |s| Box::pin(controller_killed::failover(s))),
     scenario("prometheus-outage", "Prometheus stops during analysis: nothing moves, and it says so", |s| Box::pin(outages::prometheus(s))),
     scenario("git-outage", "Git stops before the verdict: the abort is unaffected, the revert follows", |s| Box::pin(outages::git(s))),
     scenario("crash-loop", "a crash-looping canary is aborted at its deadline", |s| Box::pin(hostile::crash_loop(s))),
