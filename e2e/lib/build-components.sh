@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Builds the programs of the test cluster from their Go modules into the cache, each once.
+#
+#   e2e/lib/build-components.sh [COMPONENT...]      (default: cluster; `all` adds kwok for e2e/bench)
+#
+# A component is skipped when its stamp file names exactly the version and flags that lib/versions.sh asks for, and
+# a build that was interrupted goes on where it stopped (Go keeps its own build cache).
+#
+# Most of these programs cannot be had by `go install module@version`, because their go.mod files hold replaces. So each
+# is built from a small module of our own that requires it and repeats its replaces.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# write_wrapper DIR MODULE VERSION LOCAL_VERSION: a module in DIR that requires MODULE@VERSION and repeats its replaces;
+# replaces by a local directory (Kubernetes' staging) become the published module at LOCAL_VERSION.
+write_wrapper() {
+	local dir=$1 module=$2 version=$3 local_version=$4 gomod
+	mkdir -p "$dir"
+	gomod=$(cd "$dir" && go mod download -json "$module@$version" | jq -re .GoMod) || return
+	{
+		echo "module sluice.dev/e2e/wrapper"
+		echo "go $(go mod edit -json "$gomod" | jq -r .Go)"
+		echo "require $module $version"
+		go mod edit -json "$gomod" | jq -r --arg local "$local_version" '
+			.Replace // [] | .[]
+			| if .New.Version then "replace \(.Old.Path) \(.Old.Version // "") => \(.New.Path) \(.New.Version)"
+			  elif $local != "" then "replace \(.Old.Path) => \(.Old.Path) \($local)"
+			  else empty end'
+	} >"$dir/go.mod"
+	: >"$dir/go.sum"
+}
+
+# build_go NAME MODULE VERSION LOCAL_VERSION LDFLAGS PACKAGE...: builds each PACKAGE into $BIN under its last path element.
+build_go() {
+	local name=$1 module=$2 version=$3 local_version=$4 ldflags=$5 package program stamp wanted
+	shift 5
+	local dir="$CACHE/src/$name" wrapped=
+	mkdir -p "$CACHE/stamps" "$BIN"
+	for package in "$@"; do
+		program=${package##*/}
+		[[ $name == etcd ]] && program=etcd
+		stamp="$CACHE/stamps/$program"
+		wanted="$module@$version $ldflags"
+		if [[ -x $BIN/$program && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
+			say "$program $version: in the cache"
+			continue
+		fi
+		if [[ -z $wrapped ]]; then
+			say "$name $version: fetching the module"
+			write_wrapper "$dir" "$module" "$version" "$local_version" || die "cannot fetch $module@$version"
+			wrapped=yes
+		fi
+		local from=$SECONDS
+		say "$program $version: building (minutes when cold)"
+		(cd "$dir" && CGO_ENABLED=0 GOFLAGS='-mod=mod -buildvcs=false' \
+			go build -ldflags "-s -w $ldflags" -o "$BIN/$program.new" "$package") ||
+			die "$program $version does not build; its module is in $dir"
+		mv "$BIN/$program.new" "$BIN/$program"
+		printf '%s' "$wanted" >"$stamp"
+		say "$program $version: built in $((SECONDS - from)) s"
+	done
+}
+
+build_kubernetes() {
+	local v=k8s.io/component-base/version
+	# Without the version flags every client would see v0.0.0.
+	build_go kubernetes k8s.io/kubernetes "v$KUBERNETES_VERSION" "v0.${KUBERNETES_VERSION#1.}" \
+		"-X $v.gitVersion=v$KUBERNETES_VERSION -X $v.gitMajor=1 -X $v.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")" \
+		"$@"
+}
+
+build_component() {
+	local cmd=k8s.io/kubernetes/cmd
+	case $1 in
+	kubernetes)
+		build_kubernetes $cmd/kube-apiserver $cmd/kube-controller-manager $cmd/kube-scheduler $cmd/kubelet $cmd/kube-proxy
+		;;
+	control-plane) build_kubernetes $cmd/kube-apiserver $cmd/kube-controller-manager $cmd/kube-scheduler ;;
+	kubectl)
+		command -v kubectl >/dev/null && return # any kubectl within a year of the cluster's version will do
+		build_kubernetes $cmd/kubectl
+		;;
+	etcd) build_go etcd go.etcd.io/etcd/server/v3 "v$ETCD_VERSION" "" "" go.etcd.io/etcd/server/v3 ;;
+	helm) build_go helm helm.sh/helm/v3 "v$HELM_VERSION" "" "" helm.sh/helm/v3/cmd/helm ;;
+	traefik)
+		build_go traefik github.com/traefik/traefik/v3 "v$TRAEFIK_VERSION" "" "" github.com/traefik/traefik/v3/cmd/traefik
+		;;
+	kwok) build_go kwok sigs.k8s.io/kwok "v$KWOK_VERSION" "" "" sigs.k8s.io/kwok/cmd/kwok ;;
+	gateway-api) fetch_gateway_api ;;
+	cluster) for c in kubernetes etcd kubectl helm gateway-api traefik; do build_component $c; done ;;
+	bench) for c in control-plane etcd kubectl helm kwok; do build_component $c; done ;;
+	all) for c in cluster kwok; do build_component $c; done ;;
+	*) die "no component $1; known: kubernetes control-plane kubectl etcd helm traefik kwok gateway-api cluster bench all" ;;
+	esac
+}
+
+# The CRDs of the Gateway API are files of its module; nothing is built.
+fetch_gateway_api() {
+	local target="$CACHE/gateway-api-$GATEWAY_API_VERSION" dir
+	if [[ -f $target/.complete ]]; then
+		say "gateway-api $GATEWAY_API_VERSION: in the cache"
+		return
+	fi
+	mkdir -p "$CACHE/src/gateway-api" "$target"
+	dir=$(cd "$CACHE/src/gateway-api" && go mod download -json "sigs.k8s.io/gateway-api@v$GATEWAY_API_VERSION" | jq -re .Dir) ||
+		die "cannot fetch sigs.k8s.io/gateway-api@v$GATEWAY_API_VERSION"
+	cp "$dir"/config/crd/standard/*.yaml "$target/"
+	chmod -R u+w "$target"
+	touch "$target/.complete"
+	say "gateway-api $GATEWAY_API_VERSION: CRDs fetched"
+}
+
+command -v go >/dev/null || die "the Go tool chain is missing (1.25 or later); the cluster's programs are built with it"
+install_packages jq:jq curl:curl
+mkdir -p "$CACHE"
+# One build at a time for one cache; a second run waits here and then finds everything done.
+exec 9>"$CACHE/.lock"
+flock -n 9 || { say "another build uses $CACHE, waiting for it" && flock 9; }
+(($# > 0)) || set -- cluster
+for component in "$@"; do build_component "$component"; done
+say "components ready in $BIN"
