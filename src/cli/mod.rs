@@ -7,7 +7,6 @@
 mod abort;
 pub mod args;
 pub mod cluster;
-mod defaults;
 mod error;
 mod exit;
 pub mod explain;

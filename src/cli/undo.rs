@@ -3,7 +3,7 @@
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::defaults::as_written;
+use crate::plan::defaults::as_written;
 use super::error::CliError;
 use super::standing::is_settled;
 use super::verb::{Decision, Edit, Subject};

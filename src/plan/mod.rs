@@ -6,6 +6,7 @@
 //! deadline, invalid, promote-full, paused, unknown facts, step, complete.
 
 pub mod action;
+pub mod defaults;
 mod effects;
 pub mod facts;
 mod git;

@@ -84,7 +84,7 @@ fn remember(memory: &Memory, old: &RolloutStatus) -> RolloutStatus {
         last_progress_at: memory.last_progress_at,
         progress_mark: memory.progress_mark,
         workload_observed_generation: old.workload_observed_generation.clone(),
-        duration: (memory.timing != super::memory::Timing::default()).then(|| RolloutDuration {
+        duration: (memory.timing != super::memory::Timing::default()).then_some(RolloutDuration {
             rollout_started_at: memory.timing.started_at,
             finished_at: memory.timing.finished_at,
             completion_status: memory.timing.completion,

@@ -9,7 +9,7 @@ use crate::revision::TemplateDigest;
 
 /// The template that `digest` names, found by taking defaults out of `full`; `None` when no
 /// candidate has that digest. `like` is a template of the same author, whose habits are tried first.
-pub(super) fn as_written(full: &Value, like: &Value, digest: &TemplateDigest) -> Option<Value> {
+pub fn as_written(full: &Value, like: &Value, digest: &TemplateDigest) -> Option<Value> {
     let candidates = [
         full.clone(),
         without_defaults(full, Some(like), "template"),
