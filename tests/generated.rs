@@ -9,6 +9,7 @@
 )]
 
 #[cfg(test)]
+#[expect(dead_code, reason = "other tests use the other part")]
 mod common;
 
 use serde::Deserialize as _;

@@ -8,6 +8,7 @@
     reason = "helpers of tests: what cannot be set up fails the test"
 )]
 
+#[expect(dead_code, reason = "the HTTPS tests use the other part")]
 mod git;
 
 use std::{

@@ -64,7 +64,7 @@ impl Hands {
     /// The first take-over that did not work; nothing may be written for the Rollout then.
     pub async fn take_over(&self, snapshot: &Snapshot) -> Result<bool, ActionFailure> {
         let mut has_written = false;
-        let plurals = self.writable_plurals(snapshot);
+        let plurals = Self::writable_plurals(snapshot);
         let rollout = [("rollouts", &snapshot.rollout)].into_iter();
         let others = snapshot.objects.iter().map(|((plural, _), object)| (plural.as_str(), object));
         for (plural, object) in rollout.chain(others) {
@@ -75,7 +75,7 @@ impl Hands {
             let target = target_of(&cache, object);
             let Ok(guard) = self.writer.guard(object) else { continue };
             if self.writer.needs_take_over(&target, &guard) {
-                self.done(&cache, self.writer.take_over(&target, &guard).await)?;
+                Self::done(&cache, self.writer.take_over(&target, &guard).await)?;
                 has_written = true;
             }
         }
@@ -83,7 +83,7 @@ impl Hands {
     }
 
     /// Kinds of which we write single objects that a late write could still change.
-    fn writable_plurals(&self, snapshot: &Snapshot) -> Vec<&'static str> {
+    fn writable_plurals(snapshot: &Snapshot) -> Vec<&'static str> {
         let mut plurals = vec!["rollouts", "services", "replicasets"];
         let spec = snapshot.observed.rollout.spec.usable.as_ref();
         let is_routed = spec.is_some_and(|spec| match &spec.strategy {
@@ -157,7 +157,7 @@ impl Hands {
     }
 
     /// Tells the cache what a write made of the object.
-    fn done(&self, cache: &Cache, outcome: WriteOutcome) -> Result<(), ActionFailure> {
+    fn done(cache: &Cache, outcome: WriteOutcome) -> Result<(), ActionFailure> {
         match outcome {
             WriteOutcome::Applied(object) => {
                 cache.note(&object);
@@ -174,19 +174,14 @@ impl Hands {
         name: &str,
         change: impl FnOnce(&mut Value),
     ) -> Result<(), ActionFailure> {
-        let before = self.seen(snapshot, cache, name)?;
+        let before = Self::seen(snapshot, cache, name)?;
         let mut after = Value::clone(&before);
         change(&mut after);
         let target = target_of(cache, &before);
-        self.done(cache, self.writer.edit(&target, &before, &after).await)
+        Self::done(cache, self.writer.edit(&target, &before, &after).await)
     }
 
-    fn seen(
-        &self,
-        snapshot: &Snapshot,
-        cache: &Cache,
-        name: &str,
-    ) -> Result<Arc<Value>, ActionFailure> {
+    fn seen(snapshot: &Snapshot, cache: &Cache, name: &str) -> Result<Arc<Value>, ActionFailure> {
         let key = (cache.resource().plural.clone(), name.to_owned());
         snapshot.objects.get(&key).cloned().ok_or(ActionFailure::Conflict)
     }
@@ -210,7 +205,7 @@ impl Hands {
         }
         set(&mut after, &["metadata", "finalizers"], Value::Array(finalizers));
         let target = target_of(cache, &snapshot.rollout);
-        self.done(cache, self.writer.edit(&target, &snapshot.rollout, &after).await)
+        Self::done(cache, self.writer.edit(&target, &snapshot.rollout, &after).await)
     }
 
     /// Creates an object that the Rollout owns. When it is there already and is ours and the same,
@@ -252,7 +247,7 @@ impl Hands {
                     Err(ActionFailure::NameIsTaken)
                 }
             }
-            outcome => self.done(cache, outcome),
+            outcome => Self::done(cache, outcome),
         }
     }
 
@@ -262,7 +257,7 @@ impl Hands {
         cache: &Arc<Cache>,
         name: &str,
     ) -> Result<(), ActionFailure> {
-        let object = self.seen(snapshot, cache, name)?;
+        let object = Self::seen(snapshot, cache, name)?;
         let target = target_of(cache, &object);
         let guard = self.writer.guard(&object).map_err(|_| ActionFailure::Conflict)?;
         match self.writer.delete(&target, &guard, Dependents::Background).await {
@@ -275,7 +270,7 @@ impl Hands {
     }
 
     async fn evict(&self, snapshot: &Snapshot, name: &str) -> Result<(), ActionFailure> {
-        let object = self.seen(snapshot, &self.caches.pods, name)?;
+        let object = Self::seen(snapshot, &self.caches.pods, name)?;
         let target = Target::namespaced(&pods(), &snapshot.observed.rollout.namespace, name);
         let guard = self.writer.guard(&object).map_err(|_| ActionFailure::Conflict)?;
         match self.writer.evict(&target, &guard).await {
@@ -334,11 +329,11 @@ impl Hands {
             (Change::Nothing, _) => Ok(()),
             (Change::Create(object), _) => match self.writer.create(&target, object).await {
                 WriteOutcome::AlreadyExists => Err(ActionFailure::Conflict),
-                outcome => self.done(&cache, outcome),
+                outcome => Self::done(&cache, outcome),
             },
             (Change::Patch(patch), Some(live)) => {
                 let guard = self.writer.guard(&live).map_err(|_| ActionFailure::Conflict)?;
-                self.done(&cache, self.writer.json_patch(&target, &guard, &patch.0).await)
+                Self::done(&cache, self.writer.json_patch(&target, &guard, &patch.0).await)
             }
             (Change::Patch(_), None) => Err(ActionFailure::Conflict),
         }
@@ -389,7 +384,9 @@ fn set(object: &mut Value, path: &[&str], value: Value) {
 }
 
 fn annotate(object: &mut Value, key: &str, value: Option<Value>) {
-    if let Some(value) = value { set(object, &["metadata", "annotations", key], value) } else {
+    if let Some(value) = value {
+        set(object, &["metadata", "annotations", key], value)
+    } else {
         let annotations = object.pointer_mut("/metadata/annotations");
         if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
             annotations.remove(key);

@@ -73,8 +73,6 @@ fn change_news(change: &Change, revision: &str, new: &RolloutStatus) -> Option<N
             normal(Reason::RolloutPaused, format!("Rollout is paused ({})", reason.as_str()))
         }
         Change::Resumed => normal(Reason::RolloutResumed, "Rollout is resumed"),
-        // A pause was told when it began, and the step after it is told when it is done.
-        Change::StepDone { was_pause: true, .. } => return None,
         Change::StepDone { index, was_pause: false } => normal(
             Reason::RolloutStepCompleted,
             format!("Rollout step {} completed ({revision})", index.saturating_add(1)),
@@ -82,7 +80,11 @@ fn change_news(change: &Change, revision: &str, new: &RolloutStatus) -> Option<N
         Change::Completed => {
             normal(Reason::RolloutCompleted, format!("Rollout completed update to {revision}"))
         }
-        Change::Promoting | Change::Verifying | Change::StepsNoted => return None,
+        // A pause was told when it began, and the step after it is told when it is done.
+        Change::StepDone { was_pause: true, .. }
+        | Change::Promoting
+        | Change::Verifying
+        | Change::StepsNoted => return None,
     })
 }
 

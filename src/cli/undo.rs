@@ -3,13 +3,13 @@
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use crate::plan::defaults::as_written;
 use super::error::CliError;
 use super::standing::is_settled;
 use super::verb::{Decision, Edit, Subject};
 use super::view::{annotation, revision_label, revision_number};
 use crate::api::ApiNames;
 use crate::api::status::{RevisionOutcome, RolloutStatus};
+use crate::plan::defaults::as_written;
 use crate::revision::TemplateDigest;
 
 /// The verb in `lastRequest`.

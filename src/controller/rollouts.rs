@@ -247,7 +247,7 @@ impl Rollouts {
             self.hands.act(&snapshot, &decision.actions).await
         };
         self.note_outcomes(key, &outcomes, now);
-        self.log(&decision, &outcomes);
+        Self::log(&decision, &outcomes);
         self.finish(key, &snapshot, &decision, &outcomes).await
     }
 
@@ -465,7 +465,7 @@ impl Rollouts {
         report::report(&self.metrics, &mut local.report, snapshot, decision, new);
     }
 
-    fn log(&self, decision: &Decision, outcomes: &[Outcome]) {
+    fn log(decision: &Decision, outcomes: &[Outcome]) {
         if let Some(change) = &decision.change {
             tracing::info!(change = ?change, "decided");
         }

@@ -174,13 +174,13 @@ async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), Ru
     let server = HealthServer::bind(process.settings.metrics_address).await?;
     tracing::info!(address = %server.address(), "serving metrics and health");
     // Metrics and health are served to the very end.
-    let serving = CancellationToken::new();
-    let served =
-        tokio::spawn(server.serve(health.clone(), metrics, clock.clone(), serving.clone()));
+    let end_of_service = CancellationToken::new();
+    let http_server =
+        tokio::spawn(server.serve(health.clone(), metrics, clock.clone(), end_of_service.clone()));
     let result = elect_and_lead(&process, client, &health, &stop).await;
     watching.cancel();
-    serving.cancel();
-    let _ = served.await;
+    end_of_service.cancel();
+    let _ = http_server.await;
     result
 }
 
@@ -274,7 +274,7 @@ async fn lead(
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let writer = Writer::new(process.wire.clone(), leadership, process.names.epoch_annotation());
-    let (wishes, mut wished) = mpsc::unbounded_channel();
+    let (wishes, mut granted) = mpsc::unbounded_channel();
     let git = GitWorker::new(
         GitParts {
             executor: process.executor.clone(),
@@ -304,7 +304,7 @@ async fn lead(
         process.metrics.clone(),
     ));
     tokio::join!(
-        rollouts.run(&mut rollout_changes, &mut wished, &stop),
+        rollouts.run(&mut rollout_changes, &mut granted, &stop),
         runs.run(&mut run_changes, &mut measured, &stop),
     );
     process.relay.connect(vec![]);

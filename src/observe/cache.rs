@@ -12,10 +12,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
 use kube::api::Api;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -211,17 +211,17 @@ impl Cache {
 
     fn apply<K: ResourceExt + Serialize>(
         &self,
-        watch: &Option<String>,
+        watch: Option<&str>,
         event: Event<K>,
     ) -> Vec<Change> {
         match event {
             Event::Init => {
-                self.write().relists.insert(watch.clone(), BTreeSet::new());
+                self.write().relists.insert(watch.map(str::to_owned), BTreeSet::new());
                 vec![]
             }
             Event::InitApply(object) => {
                 let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
-                if let Some(relist) = self.write().relists.get_mut(watch) {
+                if let Some(relist) = self.write().relists.get_mut(&watch.map(str::to_owned)) {
                     relist.insert(key);
                 }
                 to_value(object).and_then(|object| self.put(object)).into_iter().collect()
@@ -229,7 +229,7 @@ impl Cache {
             Event::InitDone => {
                 let changes = self.finish_relist(watch);
                 *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = None;
-                if self.write().listed.insert(watch.clone()) {
+                if self.write().listed.insert(watch.map(str::to_owned)) {
                     self.unsynced.fetch_sub(1, Ordering::Release);
                 }
                 changes
@@ -244,10 +244,11 @@ impl Cache {
         }
     }
 
-    fn finish_relist(&self, watch: &Option<String>) -> Vec<Change> {
-        let Some(seen) = self.write().relists.remove(watch) else { return vec![] };
-        let is_watched =
-            |key: &Key| watch.as_ref().is_none_or(|namespace| key.namespace == *namespace);
+    fn finish_relist(&self, watch: Option<&str>) -> Vec<Change> {
+        let Some(seen) = self.write().relists.remove(&watch.map(str::to_owned)) else {
+            return vec![];
+        };
+        let is_watched = |key: &Key| watch.is_none_or(|namespace| key.namespace == namespace);
         let lost: Vec<Key> = self
             .read()
             .by_key
@@ -373,7 +374,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let watches = scope.watches().into_iter().map(|watch| {
-        let api = api(client.clone(), watch.as_deref(), cache.resource());
+        let api: Api<DynamicObject> = api(client.clone(), watch.as_deref(), cache.resource());
         let stream = watcher::watcher(api, config.clone()).default_backoff();
         follow(&cache, watch, stream, &changes, &stop)
     });
@@ -390,14 +391,18 @@ pub async fn run_metadata(
     stop: CancellationToken,
 ) {
     let watches = scope.watches().into_iter().map(|watch| {
-        let api = api(client.clone(), watch.as_deref(), cache.resource());
-        let stream = watcher::metadata_watcher(api, config.clone()).default_backoff();
+        let api: Api<PartialObjectMeta<DynamicObject>> =
+            api(client.clone(), watch.as_deref(), cache.resource());
+        let stream = watcher::watcher(api, config.clone()).default_backoff();
         follow(&cache, watch, stream, &changes, &stop)
     });
     join_all(watches).await;
 }
 
-fn api(client: Client, namespace: Option<&str>, resource: &ApiResource) -> Api<DynamicObject> {
+fn api<K>(client: Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
     match namespace {
         None => Api::all_with(client, resource),
         Some(namespace) => Api::namespaced_with(client, namespace, resource),
@@ -420,7 +425,7 @@ async fn follow<K: ResourceExt + Serialize>(
         };
         match event {
             Some(Ok(event)) => {
-                for change in cache.apply(&watch, event) {
+                for change in cache.apply(watch.as_deref(), event) {
                     // The receiver is gone only when the process ends.
                     let _ = changes.send(change);
                 }
@@ -465,22 +470,22 @@ mod tests {
     #[test]
     fn an_older_watch_event_never_hides_our_own_write() {
         let cache = cache();
-        cache.apply(&None, Event::Apply(object("a", 10)));
+        cache.apply(None, Event::Apply(object("a", 10)));
         cache.note(&to_value(object("a", 12)).unwrap());
-        assert!(cache.apply(&None, Event::Apply(object("a", 11))).is_empty());
+        assert!(cache.apply(None, Event::Apply(object("a", 11))).is_empty());
         assert_eq!(version(&cache, "a").as_deref(), Some("12"));
-        assert_eq!(cache.apply(&None, Event::Apply(object("a", 13))).len(), 1);
+        assert_eq!(cache.apply(None, Event::Apply(object("a", 13))).len(), 1);
     }
 
     #[test]
     fn objects_that_vanished_during_a_relist_are_reported() {
         let cache = cache();
         for name in ["a", "b"] {
-            cache.apply(&None, Event::Apply(object(name, 1)));
+            cache.apply(None, Event::Apply(object(name, 1)));
         }
-        cache.apply(&None, Event::<DynamicObject>::Init);
-        cache.apply(&None, Event::InitApply(object("a", 1)));
-        let changes = cache.apply(&None, Event::<DynamicObject>::InitDone);
+        cache.apply(None, Event::<DynamicObject>::Init);
+        cache.apply(None, Event::InitApply(object("a", 1)));
+        let changes = cache.apply(None, Event::<DynamicObject>::InitDone);
         assert_eq!(changes.iter().map(|c| c.key.name.as_str()).collect::<Vec<_>>(), ["b"]);
         assert_eq!(cache.owned_by("owner").len(), 1);
         assert!(cache.ready().is_ok());
@@ -491,8 +496,8 @@ mod tests {
         let cache = cache();
         let mut successor = object("a", 20);
         successor.metadata.uid = Some("uid-2".to_owned());
-        cache.apply(&None, Event::Apply(successor));
-        assert!(cache.apply(&None, Event::Delete(object("a", 19))).is_empty());
+        cache.apply(None, Event::Apply(successor));
+        assert!(cache.apply(None, Event::Delete(object("a", 19))).is_empty());
         assert!(cache.get(&Key::new("shop", "a")).is_some());
     }
 }

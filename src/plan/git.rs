@@ -366,9 +366,8 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
     let stable_digest =
         stable_set.digest.clone().unwrap_or_else(|| TemplateDigest::of(&stable_set.template));
     // The API server adds defaults to what it stores; Git holds what the author wrote.
-    let stable_template =
-        as_written(&stable_set.template, &view.spec.template, &stable_digest)
-            .unwrap_or_else(|| stable_set.template.clone());
+    let stable_template = as_written(&stable_set.template, &view.spec.template, &stable_digest)
+        .unwrap_or_else(|| stable_set.template.clone());
     Some(RevertOrder {
         id: revert.id.clone(),
         tries: revert.tries,

@@ -94,7 +94,7 @@ pub fn decide(observed: &Observed) -> Decision {
     };
     let (memory, requests) = Memory::parse(status);
     if let Some(deleted_at) = observed.rollout.deleted_at {
-        return decide_deletion(observed, memory, &requests, deleted_at);
+        return decide_deletion(observed, &memory, &requests, deleted_at);
     }
     let checked = &observed.rollout.spec;
     let Some(spec) = &checked.usable else {
@@ -114,10 +114,10 @@ pub fn decide(observed: &Observed) -> Decision {
 
 fn decide_known(view: &View<'_>, is_valid: bool) -> Decision {
     if let Some((memory, change)) = transition::next(view, is_valid) {
-        return changed(view, memory, Some(change));
+        return changed(view, &memory, Some(change));
     }
     if is_valid && let Some(memory) = git::next(view) {
-        return changed(view, memory, None);
+        return changed(view, &memory, None);
     }
     let effects = effects::plan(view, !is_valid);
     let mut memory = view.memory.clone();
@@ -129,9 +129,9 @@ fn decide_known(view: &View<'_>, is_valid: bool) -> Decision {
 }
 
 /// A pass that changes the memory reports what the new memory waits for, and acts on nothing.
-fn changed(view: &View<'_>, memory: Memory, change: Option<Change>) -> Decision {
+fn changed(view: &View<'_>, memory: &Memory, change: Option<Change>) -> Decision {
     let requests = Requests::default();
-    let next = View { memory: &memory, requests: &requests, ..view.clone() };
+    let next = View { memory, requests: &requests, ..view.clone() };
     let effects = effects::plan(&next, !view.observed.rollout.spec.problems.is_empty());
     let git_changed = change.is_none();
     Decision {
@@ -190,7 +190,7 @@ fn decide_without_replica_sets(view: &View<'_>, reason: &str) -> Decision {
     if view.requests.abort
         && let Some((memory, change)) = transition::next(view, false)
     {
-        return changed(view, memory, Some(change));
+        return changed(view, &memory, Some(change));
     }
     let mut effects = effects::plan(view, true);
     effects.waits.insert(0, reason.to_owned());
@@ -199,7 +199,7 @@ fn decide_without_replica_sets(view: &View<'_>, reason: &str) -> Decision {
 
 fn decide_deletion(
     observed: &Observed,
-    memory: Memory,
+    memory: &Memory,
     requests: &Requests,
     deleted_at: DateTime<Utc>,
 ) -> Decision {
@@ -211,7 +211,7 @@ fn decide_deletion(
     let is_due = observed.now >= deleted_at + DELETION_BOUND;
     let replica_sets: &[_] = observed.replica_sets.known().map_or(&[], Vec::as_slice);
     let is_safe = observed.rollout.spec.usable.as_ref().is_some_and(|spec| {
-        let view = View::new(observed, spec, &memory, requests, replica_sets);
+        let view = View::new(observed, spec, memory, requests, replica_sets);
         serves_ready_pods(&view)
     });
     if is_safe || is_due {

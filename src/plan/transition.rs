@@ -377,7 +377,10 @@ pub(super) fn step_at(canary: &ValidCanary, index: u32) -> Option<&Step> {
 
 fn progress(view: &View<'_>) -> Option<(Memory, Change)> {
     match (&view.memory.phase, &view.spec.strategy) {
-        (Phase::Settled | Phase::Aborted(_), _) => None,
+        // A strategy that does not fit the phase starts the attempt again before this is reached.
+        (Phase::Settled | Phase::Aborted(_), _)
+        | (Phase::Canary(_) | Phase::Promoting { .. }, ValidStrategy::BlueGreen(_))
+        | (Phase::BlueGreen(_), ValidStrategy::Canary(_)) => None,
         (Phase::Initial, _) => targets::is_initial_done(view).then(|| complete(view, false)),
         (Phase::Canary(step), ValidStrategy::Canary(canary)) => canary_progress(view, canary, step),
         (Phase::Promoting { full }, ValidStrategy::Canary(_)) => {
@@ -386,9 +389,6 @@ fn progress(view: &View<'_>) -> Option<(Memory, Change)> {
         (Phase::BlueGreen(state), ValidStrategy::BlueGreen(blue_green)) => {
             blue_green_progress(view, blue_green, state)
         }
-        // `new_revision` starts such an attempt again before this is reached.
-        (Phase::Canary(_) | Phase::Promoting { .. }, ValidStrategy::BlueGreen(_))
-        | (Phase::BlueGreen(_), ValidStrategy::Canary(_)) => None,
     }
 }
 
@@ -428,12 +428,13 @@ fn canary_progress(
         };
     }
     match (step, &at.pause) {
-        (_, Pause::Since { reason: PauseReason::InconclusiveAnalysisRun, .. }) => None,
+        (_, Pause::Since { reason: PauseReason::InconclusiveAnalysisRun, .. })
+        | (Step::Pause(None), Pause::Since { .. })
+        | (Step::Pause(_), Pause::Resumed) => None,
         (Step::Pause(_), Pause::None) => Some(paused(view, PauseReason::CanaryPauseStep)),
         (Step::Pause(Some(duration)), Pause::Since { at: since, .. }) => {
             (now >= since.0 + *duration).then(|| step_done(view, at.index))
         }
-        (Step::Pause(None), Pause::Since { .. }) => None,
         (Step::SetWeight(split), _) => {
             targets::is_weight_done(view, *split).then(|| step_done(view, at.index))
         }
@@ -445,7 +446,6 @@ fn canary_progress(
                 slot == RunSlot::Step(at.index) && run.verdict == Verdict::Successful
             })
             .then(|| step_done(view, at.index)),
-        (Step::Pause(_), Pause::Resumed) => None,
     }
 }
 

@@ -31,7 +31,6 @@ fn play_letters(fields: Value, letters: &str) -> Play {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a flat table of cases")]
 fn each_limit_ends_a_metric_exactly_when_it_is_passed() {
     let s = |more: Value| {
         let mut fields = json!({"successCondition": GOOD_BELOW, "interval": "1m"});
@@ -268,7 +267,6 @@ fn a_condition_that_does_not_fit_the_value_is_an_error_and_names_itself() {
 
 /// What a value means under conditions that do or do not name its case.
 #[test]
-#[expect(clippy::too_many_lines, reason = "a flat table of cases")]
 fn missing_values_are_decided_only_by_conditions_that_name_them() {
     let nan = vector(&[f64::NAN]);
     let infinite = vector(&[f64::INFINITY]);

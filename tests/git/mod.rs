@@ -2,7 +2,6 @@
 //! authentication and scripted faults, on 127.0.0.1 only. Without the `git` program every test
 //! fails.
 
-#![expect(dead_code, reason = "each test program uses its own part of this module")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -9,9 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sluice::analysis::Verdict;
 use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
+use sluice::api::ApiNames;
 use sluice::api::rollout::RolloutSpec;
 use sluice::api::status::{RolloutPhase, RolloutStatus};
-use sluice::api::ApiNames;
 use sluice::plan::action::{Action, EffectClass, Outcome};
 use sluice::plan::facts::{
     FailingAction, GitFact, Known, LedgerAnswer, Observed, PodFact, ReplicaSetFact, RevertProgress,
@@ -32,6 +32,7 @@ pub(crate) struct Set {
     pub is_broken: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each switches one fault")]
 pub(crate) struct World {
     pub now: DateTime<Utc>,
     pub spec: Value,
@@ -552,6 +553,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each action")]
     fn apply(&mut self, action: &Action) {
         match action {
             Action::AddFinalizer => self.has_finalizer = true,

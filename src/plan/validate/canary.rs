@@ -282,13 +282,17 @@ fn check_scale(field: &str, scale: &SetCanaryScale, problems: &mut Problems) -> 
                 return None;
             }
         },
-        (None, Some(replicas), false) => if let Ok(replicas) = u32::try_from(replicas) { CanaryScale::Replicas(replicas) } else {
-            problems.add(
-                format!("{field}.replicas"),
-                format!("must be at least 0, but is {replicas}"),
-            );
-            return None;
-        },
+        (None, Some(replicas), false) => {
+            if let Ok(replicas) = u32::try_from(replicas) {
+                CanaryScale::Replicas(replicas)
+            } else {
+                problems.add(
+                    format!("{field}.replicas"),
+                    format!("must be at least 0, but is {replicas}"),
+                );
+                return None;
+            }
+        }
         (None, None, true) => CanaryScale::MatchTrafficWeight,
         (None, None, false) | (Some(_), Some(_), _) | (Some(_), _, true) | (_, Some(_), true) => {
             problems.add(field, "sets exactly one of weight, replicas, matchTrafficWeight");
