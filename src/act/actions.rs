@@ -385,7 +385,7 @@ fn set(object: &mut Value, path: &[&str], value: Value) {
 
 fn annotate(object: &mut Value, key: &str, value: Option<Value>) {
     if let Some(value) = value {
-        set(object, &["metadata", "annotations", key], value)
+        set(object, &["metadata", "annotations", key], value);
     } else {
         let annotations = object.pointer_mut("/metadata/annotations");
         if let Some(annotations) = annotations.and_then(Value::as_object_mut) {

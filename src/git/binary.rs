@@ -3,7 +3,7 @@
 //!
 //! Plumbing only, in bare repositories without a work tree, so that nothing of a repository is ever
 //! checked out, filtered or run. The environment is cleared; arguments come from
-//! [`command::GitCommand`]; secrets are in files of a private directory. Contents are fetched only
+//! `GitCommand`; secrets are in files of a private directory. Contents are fetched only
 //! when they are asked for (`--filter=blob:none`). Every invocation has a limit in time and in
 //! output; what exceeds it is killed with its whole process group, and so is what was started for a
 //! future that is dropped.

@@ -41,7 +41,7 @@ pub enum InvalidSource {
         /// What was parsed: `url`, `branch`, `path`, `file` or a host pattern.
         field: &'static str,
     },
-    /// The text is longer than [`MAX_LENGTH`] bytes.
+    /// The text is longer than `MAX_LENGTH` bytes.
     #[error("{field} is longer than {MAX_LENGTH} bytes")]
     TooLong {
         /// What was parsed.

@@ -1,6 +1,6 @@
 //! What a Rollout remembers between passes, as one enum with data, and how it is read back from the
 //! wire. [`Memory::parse`] is the only reader of a `RolloutStatus`; `status::project` is its only
-//! writer. What a person asked for by editing status comes out apart, as [`Request`]s.
+//! writer. What a person asked for by editing status comes out apart, as [`Requests`].
 
 use crate::api::Time;
 use crate::api::conditions::{ConditionType, Reason};

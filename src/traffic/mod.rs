@@ -2,7 +2,7 @@
 //! them. Everything here is pure: JSON in, JSON or an error out. Reading, writing and waiting are
 //! `observe`'s and `act`'s.
 //!
-//! A provider is one file (an `impl Provider` and its lenses) and one line in [`providers`] below.
+//! A provider is one file (an `impl Provider` and its lenses) and one line in `providers!` below.
 //! From that line come the field in the CRD, validation, dispatch, RBAC, the row in the
 //! documentation, and the law tests of `tests/traffic_laws.rs`.
 

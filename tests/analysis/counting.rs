@@ -31,6 +31,7 @@ fn play_letters(fields: Value, letters: &str) -> Play {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a flat table of cases")]
 fn each_limit_ends_a_metric_exactly_when_it_is_passed() {
     let s = |more: Value| {
         let mut fields = json!({"successCondition": GOOD_BELOW, "interval": "1m"});

@@ -1,7 +1,7 @@
 //! Which measurement sources exist and what a metric says to each: data only, with Argo Rollouts'
 //! field names (`metrics[].provider`). Nothing here reads a clock, a Secret or the network.
 //!
-//! A provider is one file here, one effect file in the room above and one line in [`providers!`].
+//! A provider is one file here, one effect file in the room above and one line in `providers!`.
 
 pub mod job;
 pub mod prometheus;
