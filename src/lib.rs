@@ -22,3 +22,5 @@ pub mod act;
 pub mod observe;
 
 pub mod controller;
+
+pub mod cli;

@@ -2,6 +2,16 @@
 //!
 //! When a test here says that a file is stale: `cargo run --bin sluice -- generate`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail like the tests themselves"
+)]
+
+#[cfg(test)]
+mod common;
+
+use serde::Deserialize as _;
 use serde_json::Value;
 use sluice::api::{ApiNames, Kind, crd};
 use sluice::generate;
@@ -29,7 +39,11 @@ fn every_generated_file_is_fresh() {
         })
         .map(|file| file.path)
         .collect();
-    assert!(stale.is_empty(), "stale: {stale:?}\nrun `{}` and commit what it wrote", generate::COMMAND);
+    assert!(
+        stale.is_empty(),
+        "stale: {stale:?}\nrun `{}` and commit what it wrote",
+        generate::COMMAND
+    );
 }
 
 #[test]
@@ -90,9 +104,18 @@ fn every_column_and_every_scale_path_names_a_field_of_its_type() {
     }
     let rollout = definition(ApiNames::SLUICE, Kind::Rollout);
     let scale = &version(&rollout)["subresources"]["scale"];
-    assert_eq!(field(&rollout, scale["specReplicasPath"].as_str().unwrap()).unwrap()["type"], "integer");
-    assert_eq!(field(&rollout, scale["statusReplicasPath"].as_str().unwrap()).unwrap()["type"], "integer");
-    assert_eq!(field(&rollout, scale["labelSelectorPath"].as_str().unwrap()).unwrap()["type"], "string");
+    assert_eq!(
+        field(&rollout, scale["specReplicasPath"].as_str().unwrap()).unwrap()["type"],
+        "integer"
+    );
+    assert_eq!(
+        field(&rollout, scale["statusReplicasPath"].as_str().unwrap()).unwrap()["type"],
+        "integer"
+    );
+    assert_eq!(
+        field(&rollout, scale["labelSelectorPath"].as_str().unwrap()).unwrap()["type"],
+        "string"
+    );
 }
 
 #[test]
@@ -129,9 +152,23 @@ fn the_crds_of_argos_group_have_the_same_fields_and_no_status_subresource_of_run
 #[test]
 fn the_stream_of_crds_has_one_document_for_each_kind() {
     let stream = generate::crds(ApiNames::ARGO).unwrap();
-    let documents: Vec<Value> = stream
-        .split("---\n")
-        .map(|document| serde_norway::from_str(document).unwrap())
-        .collect();
+    let documents: Vec<Value> =
+        stream.split("---\n").map(|document| serde_norway::from_str(document).unwrap()).collect();
     assert_eq!(documents.len(), Kind::ALL.len());
+}
+
+/// What the schema refuses at `kubectl apply`, the controller refuses too: an object may be older
+/// than a rule. Here without a cluster; `.ci/apiserver` asks a real API server.
+#[test]
+fn what_the_rules_refuse_is_refused_by_our_own_validation() {
+    let path = root().join("tests/fixtures/refused.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut accepted = Vec::new();
+    for document in serde_norway::Deserializer::from_str(&text) {
+        let manifest = Value::deserialize(document).unwrap();
+        if common::problems(&manifest).is_empty() {
+            accepted.push(manifest["metadata"]["name"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(accepted, Vec::<String>::new());
 }

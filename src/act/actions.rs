@@ -131,9 +131,7 @@ impl Hands {
                 })
                 .await
             }
-            Action::SetWeight { split, routes } => {
-                self.set_weight(snapshot, *split, routes).await
-            }
+            Action::SetWeight { split, routes } => self.set_weight(snapshot, *split, routes).await,
             Action::CreateRun { name, object, .. } => {
                 let runs = &self.caches.runs;
                 self.create(snapshot, runs, name, object, &[]).await
@@ -193,7 +191,11 @@ impl Hands {
         snapshot.objects.get(&key).cloned().ok_or(ActionFailure::Conflict)
     }
 
-    async fn set_finalizer(&self, snapshot: &Snapshot, is_wanted: bool) -> Result<(), ActionFailure> {
+    async fn set_finalizer(
+        &self,
+        snapshot: &Snapshot,
+        is_wanted: bool,
+    ) -> Result<(), ActionFailure> {
         let finalizer = json!(self.names.finalizer());
         let cache = &self.caches.rollouts;
         let mut after = Value::clone(&snapshot.rollout);
@@ -241,7 +243,8 @@ impl Hands {
                 let annotation = |object: &Value, key: &str| {
                     object.get("metadata")?.get("annotations")?.get(key).cloned()
                 };
-                let is_same = same.iter().all(|key| annotation(&found, key) == annotation(&object, key));
+                let is_same =
+                    same.iter().all(|key| annotation(&found, key) == annotation(&object, key));
                 if uid == Some(rollout.uid.as_str()) && is_same {
                     cache.note(&found);
                     Ok(())
@@ -386,13 +389,10 @@ fn set(object: &mut Value, path: &[&str], value: Value) {
 }
 
 fn annotate(object: &mut Value, key: &str, value: Option<Value>) {
-    match value {
-        Some(value) => set(object, &["metadata", "annotations", key], value),
-        None => {
-            let annotations = object.pointer_mut("/metadata/annotations");
-            if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
-                annotations.remove(key);
-            }
+    if let Some(value) = value { set(object, &["metadata", "annotations", key], value) } else {
+        let annotations = object.pointer_mut("/metadata/annotations");
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+            annotations.remove(key);
         }
     }
 }

@@ -68,14 +68,14 @@ fn change_news(change: &Change, revision: &str, new: &RolloutStatus) -> Option<N
             normal(Reason::RolloutRetry, format!("revision {revision} is tried again"))
         }
         Change::Aborted { .. } => warning(Reason::RolloutAborted, new.message.clone()),
-        Change::DeadlineExceeded => {
-            warning(Reason::ProgressDeadlineExceeded, new.message.clone())
-        }
+        Change::DeadlineExceeded => warning(Reason::ProgressDeadlineExceeded, new.message.clone()),
         Change::Paused(reason) => {
             normal(Reason::RolloutPaused, format!("Rollout is paused ({})", reason.as_str()))
         }
         Change::Resumed => normal(Reason::RolloutResumed, "Rollout is resumed"),
-        Change::StepDone(index) => normal(
+        // A pause was told when it began, and the step after it is told when it is done.
+        Change::StepDone { was_pause: true, .. } => return None,
+        Change::StepDone { index, was_pause: false } => normal(
             Reason::RolloutStepCompleted,
             format!("Rollout step {} completed ({revision})", index.saturating_add(1)),
         ),
@@ -137,11 +137,16 @@ impl Hands {
         for (idx, one) in news.iter().enumerate() {
             // As client-go names them: the object's name and something that is never the same.
             let head: String = rollout.name.chars().take(200).collect();
-            let name = format!("{head}.{:x}{:x}", salt.wrapping_add(idx as u64), now.timestamp_micros());
+            let name =
+                format!("{head}.{:x}{:x}", salt.wrapping_add(idx as u64), now.timestamp_micros());
             let target = Target::namespaced(&resource, &rollout.namespace, &name);
             let outcome = self.writer.create_event(&target, event(snapshot, one, &name, now)).await;
             if outcome.applied().is_none() {
-                tracing::debug!(reason = one.reason.as_str(), outcome = outcome.label(), "event lost");
+                tracing::debug!(
+                    reason = one.reason.as_str(),
+                    outcome = outcome.label(),
+                    "event lost"
+                );
             }
         }
     }

@@ -107,6 +107,13 @@ impl FakeApi {
         store.requests.iter().filter(|(method, ..)| method != Method::GET).cloned().collect()
     }
 
+    /// The paths of all reads so far.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        let store = self.store();
+        let reads = store.requests.iter().filter(|(method, ..)| method == Method::GET);
+        reads.map(|(_, path, _)| path.clone()).collect()
+    }
+
     async fn serve(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let bytes = body.collect_bytes().await.unwrap();

@@ -8,6 +8,7 @@ pub mod events;
 #[cfg(test)]
 pub(crate) mod fake_api;
 pub mod guard;
+pub mod jobs;
 pub mod leadership;
 mod outcome;
 mod patch;

@@ -29,8 +29,7 @@ impl Hands {
         let rollout = &snapshot.observed.rollout;
         let cache = &self.caches.rollouts;
         let target = Target::namespaced(cache.resource(), &rollout.namespace, &rollout.name);
-        let guard =
-            self.writer.guard(&snapshot.rollout).map_err(|_| ActionFailure::Conflict)?;
+        let guard = self.writer.guard(&snapshot.rollout).map_err(|_| ActionFailure::Conflict)?;
         match self.writer.patch_status(&target, &guard, &change).await {
             WriteOutcome::Applied(object) => {
                 cache.note(&object);

@@ -58,16 +58,23 @@ pub fn template_problems(spec: &AnalysisTemplateSpec) -> Vec<Problem> {
     let mut values = ArgumentValues::new();
     let mut problems = Vec::new();
     for (index, argument) in spec.args.iter().enumerate() {
-        let secret = argument.value_from.as_ref().and_then(|from| from.secret_key_ref.clone());
-        let value = match (&argument.value, secret) {
+        let mut say =
+            |problem: &str| problems.push(Problem::new(format!("args[{index}]"), problem));
+        let value = match (&argument.value, &argument.value_from) {
             (Some(value), None) => ArgumentValue::Text(value.clone()),
-            (None, Some(secret)) => ArgumentValue::Secret(secret),
             (None, None) => continue,
             (Some(_), Some(_)) => {
-                problems
-                    .push(Problem::new(format!("args[{index}]"), "has both value and valueFrom"));
+                say("has both value and valueFrom");
                 continue;
             }
+            (None, Some(from)) => match (&from.secret_key_ref, &from.field_ref) {
+                (Some(secret), None) => ArgumentValue::Secret(secret.clone()),
+                (None, Some(_)) => continue,
+                (Some(_), Some(_)) | (None, None) => {
+                    say("needs exactly one of secretKeyRef and fieldRef in valueFrom");
+                    continue;
+                }
+            },
         };
         values.insert(argument.name.clone(), value);
     }

@@ -196,9 +196,8 @@ fn columns(kind: Kind) -> Vec<Value> {
             column("Phase", "string", ".status.phase", 0, "How far the run is"),
             column("Message", "string", ".status.message", 1, "What decided"),
         ],
-        Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate => {
-            vec![column("Metrics", "string", ".spec.metrics[*].name", 0, "Names of its metrics")]
-        }
+        // A column shows one value, and which metrics there are takes several.
+        Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate => vec![],
         Kind::MetricsSource | Kind::ClusterMetricsSource => vec![
             column("Type", "string", ".spec.type", 0, "What speaks there (default Prometheus)"),
             column("Address", "string", ".spec.address", 0, "Base URL"),

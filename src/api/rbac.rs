@@ -111,13 +111,13 @@ fn workloads(names: ApiNames) -> Vec<Grant> {
             "what teams declare; the finalizer and the epoch are patched",
             group,
             &[rollouts],
-            &["get", "list", "watch", "patch", "update"],
+            &["get", "list", "watch", "patch"],
         ),
         Grant::new(
             "what the controller reports",
             group,
             &[&sub(rollouts, "status"), &sub(runs, "status")],
-            &["patch", "update"],
+            &["patch"],
         ),
         Grant::new(
             "owner references that block deletion",
@@ -135,13 +135,13 @@ fn workloads(names: ApiNames) -> Vec<Grant> {
             "analyses of Rollouts; old ones are deleted",
             group,
             &[runs],
-            &["get", "list", "watch", "create", "patch", "update", "delete"],
+            &["get", "list", "watch", "create", "patch", "delete"],
         ),
         Grant::new(
             "one ReplicaSet for each revision; old ones are deleted",
             "apps",
             &["replicasets"],
-            &["get", "list", "watch", "create", "patch", "update", "delete"],
+            &["get", "list", "watch", "create", "patch", "delete"],
         ),
         Grant::new("readiness of the revisions", "", &["pods"], &["get", "list", "watch"]),
         Grant::new(
@@ -154,7 +154,7 @@ fn workloads(names: ApiNames) -> Vec<Grant> {
             "selectors of the Services of a Rollout",
             "",
             &["services"],
-            &["get", "list", "watch", "patch", "update"],
+            &["get", "list", "watch", "patch"],
         ),
         Grant::new(
             "endpoints that carry traffic",
@@ -168,12 +168,7 @@ fn workloads(names: ApiNames) -> Vec<Grant> {
             &["configmaps"],
             &["get"],
         ),
-        Grant::new(
-            "Events on Rollouts and runs",
-            "events.k8s.io",
-            &["events"],
-            &["create", "patch"],
-        ),
+        Grant::new("Events on Rollouts and runs", "", &["events"], &["create"]),
     ];
     for provider in traffic::registry() {
         grants.extend(provider.rules.iter().map(|rule| {
@@ -189,20 +184,14 @@ fn own_namespace() -> Vec<Grant> {
     vec![
         // A right to create cannot be bound to a name: the name is in the body.
         Grant::new("the Lease of leader election", group, &["leases"], &["create"]),
-        Grant::new(
-            "the Lease of leader election",
-            group,
-            &["leases"],
-            &["get", "list", "watch", "update", "patch"],
-        )
-        .only(LEASE_NAME),
+        Grant::new("the Lease of leader election", group, &["leases"], &["get", "update"])
+            .only(LEASE_NAME),
         Grant::new(
             "credentials and authorities that a ClusterMetricsSource names; never listed",
             "",
             &["secrets", "configmaps"],
             &["get"],
         ),
-        Grant::new("Events on the Lease", "events.k8s.io", &["events"], &["create", "patch"]),
     ]
 }
 

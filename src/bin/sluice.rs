@@ -38,8 +38,7 @@ fn main() -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Arguments::parse().command {
         Command::Controller(settings) => {
-            let runtime =
-                tokio::runtime::Runtime::new().context("failed to start the runtime")?;
+            let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
             runtime.block_on(sluice::controller::run::run(*settings))?;
         }
         Command::Generate { root } => {

@@ -34,7 +34,7 @@ use crate::telemetry::chain;
 /// Wait before the second look-up of a commit; doubled by each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest wait between two look-ups.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// The worker.
 #[derive(Clone)]
@@ -159,7 +159,8 @@ impl GitWorker {
                 let bytes = value
                     .as_str()
                     .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
-                let bytes = bytes.ok_or_else(|| format!("Secret `{name}`: data.{key} is not base64"))?;
+                let bytes =
+                    bytes.ok_or_else(|| format!("Secret `{name}`: data.{key} is not base64"))?;
                 Ok((key, bytes))
             })
             .collect()
@@ -214,7 +215,10 @@ impl GitWorker {
             source,
             remote,
             identity: identity.clone(),
-            good: Some(Declaration { commit: good.clone(), template: order.stable_template.clone() }),
+            good: Some(Declaration {
+                commit: good.clone(),
+                template: order.stable_template.clone(),
+            }),
             bad: Declaration { commit: bad.clone(), template: order.failed_template.clone() },
             mode: if order.suggest_only { RevertMode::Suggest } else { RevertMode::Push },
             message: MessageFacts {

@@ -1,12 +1,14 @@
 //! Wiring: leader election, the health and metrics server, watches and shutdown. Decides nothing
 //! about rollouts.
 
+pub mod analysis_runs;
 pub mod elector;
 pub mod git;
 pub mod http;
 pub mod lease;
 pub mod queue;
 mod report;
-pub mod run;
-pub mod settings;
 pub mod rollouts;
+pub mod run;
+mod run_news;
+pub mod settings;

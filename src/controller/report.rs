@@ -37,9 +37,11 @@ pub(super) fn report(
         Some(Change::WentBack) => metrics.rollout_ended("Superseded"),
         Some(_) | None => {}
     }
-    let is_home = new.canary.weights.as_ref().is_none_or(|weights| {
-        weights.canary.weight == 0 && weights.verified == Some(true)
-    });
+    let is_home = new
+        .canary
+        .weights
+        .as_ref()
+        .is_none_or(|weights| weights.canary.weight == 0 && weights.verified == Some(true));
     if let Some(since) = memory.aborting_since
         && is_home
         && decision.change.is_none()

@@ -38,7 +38,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How old it may be when a Rollout is looked at for whatever reason.
 const RESYNC: Duration = Duration::from_secs(50);
 /// Shortest time between two status writes that only change counts and texts.
-const DETAIL_PAUSE: Duration = Duration::from_secs(2);
+const DETAIL_PAUSE: Duration = Duration::from_secs(5);
 /// Longest back-off of an action that keeps failing.
 const LONGEST_BACKOFF: u32 = 60;
 
@@ -166,8 +166,9 @@ impl Rollouts {
             "pods" if change.is_new => {
                 let owner = controller_of(&change.object);
                 let name = owner.and_then(|owner| owner.get("name")).and_then(Value::as_str);
-                let set = name
-                    .and_then(|name| self.hands.caches.replica_sets.get(&Key::new(namespace, name)));
+                let set = name.and_then(|name| {
+                    self.hands.caches.replica_sets.get(&Key::new(namespace, name))
+                });
                 let rollout = set.as_deref().and_then(controller_of);
                 let name = rollout.and_then(|owner| owner.get("name")).and_then(Value::as_str);
                 name.map(|name| Key::new(namespace, name)).into_iter().collect()
@@ -199,7 +200,7 @@ impl Rollouts {
         caught.unwrap_or_else(|_| {
             self.metrics.reconcile_failed("Rollout");
             tracing::error!(namespace = key.namespace, name = key.name, "the pass broke down");
-            Some(Instant::now() + Duration::from_secs(60))
+            Some(Instant::now() + Duration::from_mins(1))
         })
     }
 
@@ -301,7 +302,7 @@ impl Rollouts {
                 if self.read(key).await { Next::Again } else { self.soon() }
             }
             ActionFailure::Refused(_) | ActionFailure::NameIsTaken => self.soon(),
-            ActionFailure::NotLeading => Next::At(Instant::now() + Duration::from_secs(60)),
+            ActionFailure::NotLeading => Next::At(Instant::now() + Duration::from_mins(1)),
         }
     }
 
@@ -404,7 +405,8 @@ impl Rollouts {
             };
             local.fresh_at = local.fresh_at.filter(|_| backs_off);
             if backs_off {
-                let seconds = 1u32.checked_shl(times).unwrap_or(LONGEST_BACKOFF).min(LONGEST_BACKOFF);
+                let seconds =
+                    1u32.checked_shl(times).unwrap_or(LONGEST_BACKOFF).min(LONGEST_BACKOFF);
                 let failing = FailingAction {
                     key: outcome.key.clone(),
                     error: failure.to_string(),

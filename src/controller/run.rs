@@ -8,6 +8,7 @@ use kube::Config;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::analysis_runs::{AnalysisRuns, Equipment};
 use super::elector::{Elector, HoldEnd, LeaseConfig, unique_identity};
 use super::git::{GitParts, GitWorker};
 use super::http::{Health, HealthServer};
@@ -16,6 +17,7 @@ use super::rollouts::Rollouts;
 use super::settings::Settings;
 use crate::act::actions::Hands;
 use crate::act::guard::Writer;
+use crate::act::jobs::Jobs;
 use crate::act::leadership::Leadership;
 use crate::act::wire::{Wire, connect};
 use crate::api::ApiNames;
@@ -24,6 +26,11 @@ use crate::clock::{Clock, Entropy, SeededEntropy, SystemClock};
 use crate::git::binary::{BinaryConfig, BinaryGit};
 use crate::git::executor::Executor;
 use crate::git::source::{AddressRule, AllowedHosts};
+use crate::metrics::address::AddressPolicy;
+use crate::metrics::job::JobPort;
+use crate::metrics::measure::MeasureContext;
+use crate::metrics::runner::{OutcomeReady, Runner};
+use crate::metrics::transport::Transport;
 use crate::observe::cache::{Change, Scope};
 use crate::observe::caches::Caches;
 use crate::telemetry::logs::{LogConfig, LogError, start};
@@ -65,9 +72,6 @@ pub enum RunError {
     /// Signals cannot be listened to.
     #[error("failed to listen to signals")]
     Signals(#[source] std::io::Error),
-    /// Analyses cannot be set up.
-    #[error("failed to set up analyses: {0}")]
-    Analyses(String),
 }
 
 /// What every part of the process shares.
@@ -171,7 +175,8 @@ async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), Ru
     tracing::info!(address = %server.address(), "serving metrics and health");
     // Metrics and health are served to the very end.
     let serving = CancellationToken::new();
-    let served = tokio::spawn(server.serve(health.clone(), metrics, clock.clone(), serving.clone()));
+    let served =
+        tokio::spawn(server.serve(health.clone(), metrics, clock.clone(), serving.clone()));
     let result = elect_and_lead(&process, client, &health, &stop).await;
     watching.cancel();
     serving.cancel();
@@ -216,8 +221,7 @@ async fn elect_and_lead(
         identity: unique_identity(&process.settings.pod_name, process.entropy.as_ref()),
         timings: LeaseTimings::default(),
     };
-    let mut elector =
-        Elector::new(client, config, process.clock.clone(), process.entropy.clone())?;
+    let mut elector = Elector::new(client, config, process.clock.clone(), process.entropy.clone())?;
     tracing::info!(lease = LEASE_NAME, "waiting for the leadership");
     let Some(leadership) = elector.campaign(stop).await else { return Ok(()) };
     tracing::info!(term = leadership.term(), "leading");
@@ -269,8 +273,7 @@ async fn lead(
     leadership: Leadership,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let writer =
-        Writer::new(process.wire.clone(), leadership, process.names.epoch_annotation());
+    let writer = Writer::new(process.wire.clone(), leadership, process.names.epoch_annotation());
     let (wishes, mut wished) = mpsc::unbounded_channel();
     let git = GitWorker::new(
         GitParts {
@@ -291,15 +294,50 @@ async fn lead(
         git: Arc::new(git.clone()),
     };
     let (to_rollouts, mut rollout_changes) = mpsc::unbounded_channel();
-    process.relay.connect(vec![to_rollouts]);
+    let (to_runs, mut run_changes) = mpsc::unbounded_channel();
+    process.relay.connect(vec![to_rollouts, to_runs]);
+    let (runs, mut measured) = analysis_runs(process, &hands.writer);
     let rollouts = Arc::new(Rollouts::new(
         hands,
         process.clock.clone(),
         process.entropy.clone(),
         process.metrics.clone(),
     ));
-    rollouts.run(&mut rollout_changes, &mut wished, &stop).await;
+    tokio::join!(
+        rollouts.run(&mut rollout_changes, &mut wished, &stop),
+        runs.run(&mut run_changes, &mut measured, &stop),
+    );
     process.relay.connect(vec![]);
     git.drain().await;
     Ok(())
+}
+
+/// The loop over AnalysisRuns, and the channel on which measurements are announced.
+fn analysis_runs(
+    process: &Process,
+    writer: &Writer,
+) -> (Arc<AnalysisRuns>, mpsc::UnboundedReceiver<OutcomeReady>) {
+    let settings = &process.settings;
+    let transport = Transport::new(AddressPolicy {
+        allow_private: settings.allow_private_addresses,
+        allowed_hosts: settings.allowed_hosts.clone(),
+        ..AddressPolicy::default()
+    });
+    let jobs: Option<Arc<dyn JobPort>> = settings
+        .enable_job_metrics
+        .then(|| Arc::new(Jobs::new(writer.clone(), process.wire.clone())) as Arc<dyn JobPort>);
+    let clock = process.clock.clone();
+    let (runner, measured) = Runner::new(MeasureContext { transport, jobs, clock });
+    let runs = AnalysisRuns::new(Equipment {
+        writer: writer.clone(),
+        wire: process.wire.clone(),
+        caches: process.caches.clone(),
+        names: process.names,
+        own_namespace: settings.lease_namespace.clone(),
+        runner,
+        clock: process.clock.clone(),
+        entropy: process.entropy.clone(),
+        metrics: process.metrics.clone(),
+    });
+    (Arc::new(runs), measured)
 }

@@ -11,7 +11,12 @@ use crate::telemetry::logs::LogFormat;
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
     /// Namespaces to work in; may be given several times. The default is all of them.
-    #[arg(long = "namespace", short = 'n', env = "SLUICE_NAMESPACE", conflicts_with = "all_namespaces")]
+    #[arg(
+        long = "namespace",
+        short = 'n',
+        env = "SLUICE_NAMESPACE",
+        conflicts_with = "all_namespaces"
+    )]
     pub namespaces: Vec<String>,
     /// Works in all namespaces (the default).
     #[arg(long)]

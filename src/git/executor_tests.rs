@@ -1,3 +1,5 @@
+//! Tests of the executor: one revert, whatever the server answers, and never a second commit.
+
 use std::collections::BTreeMap;
 
 use serde_json::json;

@@ -7,6 +7,8 @@
 //!
 //! Source of the form: `git-interpret-trailers(1)`; Conventional Commits' type `revert`.
 
+use std::fmt::Write as _;
+
 use super::revert_id::{REVERT_ID_TRAILER, RevertId};
 use crate::revision::Commit;
 
@@ -102,37 +104,40 @@ pub struct CommitFacts<'a> {
 pub fn commit_message(facts: &MessageFacts, commit: &CommitFacts<'_>, author: &Author) -> String {
     let rollout = format!("{}/{}", clean(&facts.namespace, 63), clean(&facts.name, 253));
     let mut message = subject(facts);
-    message.push_str(&format!(
+    let _ = write!(
+        message,
         "\n\nRollout {rollout} stopped at {} and went back to\nthe stable pods. This commit makes Git \
          declare the stable version again.\n",
         clean(&facts.stopped_at, MAX_VALUE)
-    ));
+    );
     if !facts.measurements.is_empty() {
         message.push('\n');
         for line in facts.measurements.iter().take(MAX_LINES) {
-            message.push_str(&format!("{}\n", body_line(line)));
+            let _ = writeln!(message, "{}", body_line(line));
         }
     }
     message.push('\n');
     for line in commit.restored.iter().take(MAX_LINES) {
-        message.push_str(&format!("Restored {}\n", body_line(line)));
+        let _ = writeln!(message, "Restored {}", body_line(line));
     }
     if !commit.not_touched.is_empty() {
-        message.push_str(&format!(
-            "Not touched of {}: {}\n",
+        let _ = writeln!(
+            message,
+            "Not touched of {}: {}",
             commit.failed.short(),
             body_line(&names(&commit.not_touched))
-        ));
+        );
     }
-    message.push_str(&format!(
-        "To try {} again, revert this commit.\n\n",
+    let _ = writeln!(
+        message,
+        "To try {} again, revert this commit.\n",
         clean(&facts.failed_version, 60)
-    ));
+    );
     for (key, value) in trailers(facts, commit, &rollout) {
-        message.push_str(&format!("{key}: {}\n", clean(&value, 300)));
+        let _ = writeln!(message, "{key}: {}", clean(&value, 300));
     }
     if facts.sign_off {
-        message.push_str(&format!("Signed-off-by: {} <{}>\n", author.name(), author.email()));
+        let _ = writeln!(message, "Signed-off-by: {} <{}>", author.name(), author.email());
     }
     message
 }

@@ -478,9 +478,9 @@ mod tests {
         for name in ["a", "b"] {
             cache.apply(&None, Event::Apply(object(name, 1)));
         }
-        cache.apply(&None, Event::Init);
+        cache.apply(&None, Event::<DynamicObject>::Init);
         cache.apply(&None, Event::InitApply(object("a", 1)));
-        let changes = cache.apply(&None, Event::InitDone);
+        let changes = cache.apply(&None, Event::<DynamicObject>::InitDone);
         assert_eq!(changes.iter().map(|c| c.key.name.as_str()).collect::<Vec<_>>(), ["b"]);
         assert_eq!(cache.owned_by("owner").len(), 1);
         assert!(cache.ready().is_ok());

@@ -1,6 +1,7 @@
 //! Looking: caches of the cluster and the facts of one pass. It never writes and never decides; what
 //! cannot be read becomes an unknown fact, not an error.
 
+pub mod analysis;
 pub mod cache;
 pub mod caches;
 mod objects;

@@ -8,6 +8,7 @@
 use chrono::TimeDelta;
 
 use super::action::{Action, RevertOrder};
+use super::defaults::as_written;
 use super::effects::Effects;
 use super::facts::{LedgerAnswer, RevertProgress, RevertResult, RunSlot};
 use super::memory::{Memory, Phase};
@@ -364,13 +365,17 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
     let run = run.map_or_else(String::new, |run| run.name.clone());
     let stable_digest =
         stable_set.digest.clone().unwrap_or_else(|| TemplateDigest::of(&stable_set.template));
+    // The API server adds defaults to what it stores; Git holds what the author wrote.
+    let stable_template =
+        as_written(&stable_set.template, &view.spec.template, &stable_digest)
+            .unwrap_or_else(|| stable_set.template.clone());
     Some(RevertOrder {
         id: revert.id.clone(),
         tries: revert.tries,
         suggest_only: git.mode != GitRevertMode::Push,
         stable: (stable.clone(), commit_of(&stable)),
         failed: (view.revision.clone(), commit_of(&view.revision)),
-        stable_template: stable_set.template.clone(),
+        stable_template,
         failed_template: view.spec.template.clone(),
         cause,
         stopped_at,

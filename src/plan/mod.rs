@@ -6,6 +6,7 @@
 //! deadline, invalid, promote-full, paused, unknown facts, step, complete.
 
 pub mod action;
+pub mod defaults;
 mod effects;
 pub mod facts;
 mod git;
@@ -47,6 +48,8 @@ pub struct Decision {
     pub git_changed: bool,
     /// The class of the actions.
     pub class: Option<EffectClass>,
+    /// The class of what follows from a change of the memory, in the next pass.
+    pub next_class: Option<EffectClass>,
     /// What is done, all of one class.
     pub actions: Vec<Action>,
     /// What is waited for.
@@ -74,6 +77,7 @@ impl Decision {
             change: None,
             git_changed: false,
             class: None,
+            next_class: None,
             actions: vec![],
             waiting: vec![what],
             wake_at: observed.now + LONGEST_WAIT,
@@ -133,6 +137,7 @@ fn changed(view: &View<'_>, memory: Memory, change: Option<Change>) -> Decision 
     Decision {
         change,
         git_changed,
+        next_class: effects.class,
         class: None,
         actions: vec![],
         wake_at: view.now(),
@@ -154,6 +159,7 @@ fn decision(view: &View<'_>, memory: Memory, mut effects: Effects) -> Decision {
         change: None,
         git_changed: false,
         class: effects.class,
+        next_class: None,
         actions: effects.actions,
         waiting,
         wake_at: effects.wake_at.map_or(latest, |at| at.clamp(view.now(), latest)),

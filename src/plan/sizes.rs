@@ -8,7 +8,7 @@ use crate::weight::Split;
 
 /// Bounds of a move without a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub(super) struct Bounds {
     /// Most pods that may exist at once.
     pub most_pods: u32,
     /// Fewest pods that must be available.
@@ -18,7 +18,7 @@ pub struct Bounds {
 impl Bounds {
     /// `replicas` with `surge` more and `unavailable` fewer; when both are 0 one pod may be
     /// unavailable, or nothing could ever move.
-    pub fn new(replicas: u32, surge: u32, unavailable: u32) -> Self {
+    pub(super) fn new(replicas: u32, surge: u32, unavailable: u32) -> Self {
         let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
         Self {
             most_pods: replicas.saturating_add(surge),
@@ -32,7 +32,7 @@ impl Bounds {
 /// Both roundings are tried, and with room for surge also one pod more in all; the smallest error
 /// wins, and between equals the larger canary. Between 0 % and 100 %, and with at least two pods,
 /// neither side is empty.
-pub fn closest_sizes(replicas: u32, split: Split, may_surge: bool) -> (u32, u32) {
+pub(super) fn closest_sizes(replicas: u32, split: Split, may_surge: bool) -> (u32, u32) {
     if split.is_all_stable() || replicas == 0 {
         return (0, replicas);
     }
@@ -77,7 +77,7 @@ fn other_total(replicas: u32, total: u32, may_surge: bool) -> u32 {
 
 /// One set of pods in a move without a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PodSet {
+pub(super) struct PodSet {
     /// Its size as ordered.
     pub desired: u32,
     /// Its available pods.
@@ -89,7 +89,7 @@ pub struct PodSet {
 /// The next sizes of `sets`, in their order of precedence for growth (stable first, then canary,
 /// then the rest), within `bounds`. Growth and shrinking are never in the same answer: pods are
 /// added first and removed when they have become available.
-pub fn next_sizes(sets: &[PodSet], bounds: Bounds) -> Vec<u32> {
+pub(super) fn next_sizes(sets: &[PodSet], bounds: Bounds) -> Vec<u32> {
     let mut sizes: Vec<u32> = sets.iter().map(|set| set.desired).collect();
     let total: u32 = sizes.iter().fold(0, |sum, size| sum.saturating_add(*size));
     let mut room = bounds.most_pods.saturating_sub(total);

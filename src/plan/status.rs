@@ -84,7 +84,7 @@ fn remember(memory: &Memory, old: &RolloutStatus) -> RolloutStatus {
         last_progress_at: memory.last_progress_at,
         progress_mark: memory.progress_mark,
         workload_observed_generation: old.workload_observed_generation.clone(),
-        duration: (memory.timing != super::memory::Timing::default()).then(|| RolloutDuration {
+        duration: (memory.timing != super::memory::Timing::default()).then_some(RolloutDuration {
             rollout_started_at: memory.timing.started_at,
             finished_at: memory.timing.finished_at,
             completion_status: memory.timing.completion,
@@ -339,7 +339,7 @@ fn phase(
 
 /// Whether nothing is left to do but tidying up.
 fn is_idle(decision: &Decision) -> bool {
-    let is_tidying = decision.class.is_none_or(|class| match class {
+    decision.class.or(decision.next_class).is_none_or(|class| match class {
         EffectClass::ScaleDown | EffectClass::CleanUp | EffectClass::Git => true,
         EffectClass::LowerWeight
         | EffectClass::Finalize
@@ -348,8 +348,7 @@ fn is_idle(decision: &Decision) -> bool {
         | EffectClass::RaiseWeight
         | EffectClass::Analyse
         | EffectClass::Restart => false,
-    });
-    is_tidying && decision.change.is_none()
+    })
 }
 
 /// Whether the current revision has all its pods and is what every Service selects; without a

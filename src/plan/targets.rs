@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use super::facts::{Known, ReplicaSetFact, ServiceState};
 use super::memory::{BlueGreen, Phase};
 use super::sizes::{Bounds, PodSet, closest_sizes, next_sizes};
-use super::transition::step_at;
 use super::validate::{
     CanaryScale, ScaleDown, Step, ValidBlueGreen, ValidCanary, ValidRouting, ValidStrategy,
 };

@@ -38,8 +38,13 @@ pub enum Change {
     Paused(PauseReason),
     /// The update goes on.
     Resumed,
-    /// A step is done; its index.
-    StepDone(u32),
+    /// A step is done.
+    StepDone {
+        /// Its index.
+        index: u32,
+        /// Whether it was a pause.
+        was_pause: bool,
+    },
     /// All gates are open.
     Promoting,
     /// The active Service is switched and is being verified.
@@ -464,7 +469,9 @@ fn step_done(view: &View<'_>, index: u32) -> (Memory, Change) {
     memory.last_progress_at = Some(now);
     memory.progress_mark = 0;
     memory.deadline_exceeded = false;
-    (memory, Change::StepDone(index))
+    let done = view.canary().and_then(|canary| step_at(canary, index));
+    let was_pause = matches!(done, Some(Step::Pause(_)));
+    (memory, Change::StepDone { index, was_pause })
 }
 
 fn paused(view: &View<'_>, reason: PauseReason) -> (Memory, Change) {

@@ -15,7 +15,7 @@ use crate::weight::Split;
 
 /// The facts of one pass for a Rollout whose spec is valid and whose ReplicaSets are known.
 #[derive(Clone, Debug)]
-pub struct View<'a> {
+pub(super) struct View<'a> {
     /// The facts themselves.
     pub observed: &'a Observed,
     /// The checked spec.
@@ -35,7 +35,7 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// Arranges the facts.
-    pub fn new(
+    pub(super) fn new(
         observed: &'a Observed,
         spec: &'a ValidRollout,
         memory: &'a Memory,
@@ -51,44 +51,44 @@ impl<'a> View<'a> {
     }
 
     /// The time of the pass.
-    pub fn now(&self) -> DateTime<Utc> {
+    pub(super) fn now(&self) -> DateTime<Utc> {
         self.observed.now
     }
 
     /// The number of pods that the Rollout is to have.
-    pub fn replicas(&self) -> u32 {
+    pub(super) fn replicas(&self) -> u32 {
         self.spec.replicas
     }
 
     /// The ReplicaSet of `revision`.
-    pub fn replica_set(&self, revision: &Revision) -> Option<&'a ReplicaSetFact> {
+    pub(super) fn replica_set(&self, revision: &Revision) -> Option<&'a ReplicaSetFact> {
         self.replica_sets.iter().find(|replica_set| replica_set.revision == *revision)
     }
 
     /// The ReplicaSet of the template in the spec.
-    pub fn current(&self) -> Option<&'a ReplicaSetFact> {
+    pub(super) fn current(&self) -> Option<&'a ReplicaSetFact> {
         self.replica_set(&self.revision)
     }
 
     /// The ReplicaSet that was last promoted.
-    pub fn stable(&self) -> Option<&'a ReplicaSetFact> {
+    pub(super) fn stable(&self) -> Option<&'a ReplicaSetFact> {
         self.memory.stable.as_ref().and_then(|stable| self.replica_set(stable))
     }
 
     /// Whether `revision` is the stable one.
-    pub fn is_stable(&self, revision: &Revision) -> bool {
+    pub(super) fn is_stable(&self, revision: &Revision) -> bool {
         self.memory.stable.as_ref() == Some(revision)
     }
 
     /// ReplicaSets that are neither current nor stable.
-    pub fn others(&self) -> impl Iterator<Item = &'a ReplicaSetFact> + '_ {
+    pub(super) fn others(&self) -> impl Iterator<Item = &'a ReplicaSetFact> + '_ {
         self.replica_sets.iter().filter(|replica_set| {
             replica_set.revision != self.revision && !self.is_stable(&replica_set.revision)
         })
     }
 
     /// The canary strategy, if that is the strategy.
-    pub fn canary(&self) -> Option<&'a ValidCanary> {
+    pub(super) fn canary(&self) -> Option<&'a ValidCanary> {
         match &self.spec.strategy {
             ValidStrategy::Canary(canary) => Some(canary),
             ValidStrategy::BlueGreen(_) => None,
@@ -96,12 +96,12 @@ impl<'a> View<'a> {
     }
 
     /// The traffic router, if there is one.
-    pub fn routing(&self) -> Option<&'a ValidRouting> {
+    pub(super) fn routing(&self) -> Option<&'a ValidRouting> {
         self.canary().and_then(|canary| canary.routing.as_ref())
     }
 
     /// What is known of a Service. A Service that nobody looked at is unknown.
-    pub fn service(&self, name: &str) -> Known<ServiceState> {
+    pub(super) fn service(&self, name: &str) -> Known<ServiceState> {
         self.observed
             .services
             .get(name)
@@ -110,7 +110,7 @@ impl<'a> View<'a> {
     }
 
     /// The revision that a Service selects; `Known(None)` for one that selects by other labels only.
-    pub fn selected_by(&self, service: &str) -> Known<Option<Revision>> {
+    pub(super) fn selected_by(&self, service: &str) -> Known<Option<Revision>> {
         match self.service(service) {
             Known::Unknown(reason) => Known::Unknown(reason),
             Known::Known(ServiceState::Missing) => {
@@ -123,12 +123,12 @@ impl<'a> View<'a> {
     }
 
     /// Whether a Service is known to select `revision`.
-    pub fn selects(&self, service: &str, revision: &Revision) -> bool {
+    pub(super) fn selects(&self, service: &str, revision: &Revision) -> bool {
         self.selected_by(service).known().is_some_and(|found| found.as_ref() == Some(revision))
     }
 
     /// Ready endpoints of `revision` behind a Service.
-    pub fn ready_behind(&self, service: &str, revision: &Revision) -> Known<u32> {
+    pub(super) fn ready_behind(&self, service: &str, revision: &Revision) -> Known<u32> {
         match self.observed.endpoints.get(service) {
             None => Known::Unknown(format!(
                 "the endpoints of Service `{service}` have not been read yet"
@@ -139,7 +139,7 @@ impl<'a> View<'a> {
     }
 
     /// What the router really does.
-    pub fn traffic(&self) -> Traffic {
+    pub(super) fn traffic(&self) -> Traffic {
         let Some(routing) = self.routing() else { return Traffic::none() };
         let mut traffic = Traffic {
             highest: Some(Split::all_stable(routing.total)),
@@ -159,14 +159,14 @@ impl<'a> View<'a> {
     }
 
     /// The AnalysisRuns.
-    pub fn runs(&self) -> &'a [RunFact] {
+    pub(super) fn runs(&self) -> &'a [RunFact] {
         self.observed.runs.known().map_or(&[], Vec::as_slice)
     }
 }
 
 /// What the routes of one Rollout say, taken together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Traffic {
+pub(super) struct Traffic {
     /// The highest share of the canary in any route; `None` while some route is not known.
     pub highest: Option<Split>,
     /// Whether every route carries the same split.
@@ -231,7 +231,7 @@ impl Traffic {
     }
 
     /// Whether every route is known to carry `split`, confirmed by its controller.
-    pub fn is_confirmed_at(&self, split: Split) -> bool {
+    pub(super) fn is_confirmed_at(&self, split: Split) -> bool {
         self.is_even
             && self.blocked.is_none()
             && self.unconfirmed.is_none()
@@ -239,7 +239,7 @@ impl Traffic {
     }
 
     /// Whether every route is known to send nothing to the canary, confirmed by its controller.
-    pub fn is_confirmed_all_stable(&self) -> bool {
+    pub(super) fn is_confirmed_all_stable(&self) -> bool {
         self.is_confirmed_at(Split::all_stable(1))
     }
 }

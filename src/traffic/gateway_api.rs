@@ -77,31 +77,16 @@ pub enum RouteKind {
 
 impl GatewayApi {
     fn all_routes(&self) -> Vec<Route> {
-        let single = |kind, name: &String| Route {
-            kind,
-            name: name.clone(),
-            rule: None,
-        };
-        let http = self
-            .http_route
-            .iter()
-            .map(|name| single(RouteKind::Http, name));
-        let grpc = self
-            .grpc_route
-            .iter()
-            .map(|name| single(RouteKind::Grpc, name));
-        http.chain(grpc)
-            .chain(self.routes.iter().flatten().cloned())
-            .collect()
+        let single = |kind, name: &String| Route { kind, name: name.clone(), rule: None };
+        let http = self.http_route.iter().map(|name| single(RouteKind::Http, name));
+        let grpc = self.grpc_route.iter().map(|name| single(RouteKind::Grpc, name));
+        http.chain(grpc).chain(self.routes.iter().flatten().cloned()).collect()
     }
 }
 
 impl Provider for GatewayApi {
-    const CAPABILITIES: Capabilities = Capabilities {
-        weight: true,
-        header_route: false,
-        mirror: false,
-    };
+    const CAPABILITIES: Capabilities =
+        Capabilities { weight: true, header_route: false, mirror: false };
     const RULES: &'static [RbacRule] = &[RbacRule {
         api_group: "gateway.networking.k8s.io",
         resources: &["httproutes", "grpcroutes"],
@@ -110,11 +95,7 @@ impl Provider for GatewayApi {
 
     fn problems(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
-        let set = [
-            self.http_route.is_some(),
-            self.grpc_route.is_some(),
-            self.routes.is_some(),
-        ];
+        let set = [self.http_route.is_some(), self.grpc_route.is_some(), self.routes.is_some()];
         match set.into_iter().filter(|is_set| *is_set).count() {
             0 => problems.push(ConfigError::new(
                 "httpRoute",
@@ -126,16 +107,8 @@ impl Provider for GatewayApi {
                 "is not the only one: set exactly one of httpRoute, grpcRoute and routes",
             )),
         }
-        problems.extend(
-            self.http_route
-                .iter()
-                .filter_map(|n| check_name("httpRoute", n)),
-        );
-        problems.extend(
-            self.grpc_route
-                .iter()
-                .filter_map(|n| check_name("grpcRoute", n)),
-        );
+        problems.extend(self.http_route.iter().filter_map(|n| check_name("httpRoute", n)));
+        problems.extend(self.grpc_route.iter().filter_map(|n| check_name("grpcRoute", n)));
         let routes = self.routes.as_deref();
         if routes.is_some_and(<[Route]>::is_empty) {
             problems.push(ConfigError::new("routes", "is empty: name a route"));
@@ -148,10 +121,7 @@ impl Provider for GatewayApi {
     }
 
     fn lenses(&self, _to: &Backends) -> Vec<Box<dyn RouteLens>> {
-        self.all_routes()
-            .into_iter()
-            .map(|route| Box::new(route) as Box<dyn RouteLens>)
-            .collect()
+        self.all_routes().into_iter().map(|route| Box::new(route) as Box<dyn RouteLens>).collect()
     }
 
     fn examples() -> Vec<Example<Self>> {
@@ -173,33 +143,20 @@ impl Provider for GatewayApi {
                     "filters": [{"type": "RequestHeaderModifier"}]},
                 {"name": "shop-canary", "port": 80, "weight": 0}]},
         ]);
-        let named = Route {
-            kind: RouteKind::Http,
-            name: "shop".into(),
-            rule: Some("main".into()),
-        };
+        let named = Route { kind: RouteKind::Http, name: "shop".into(), rule: Some("main".into()) };
         vec![
             Example {
-                config: Self {
-                    http_route: Some("shop".into()),
-                    ..Self::default()
-                },
+                config: Self { http_route: Some("shop".into()), ..Self::default() },
                 live: route("HTTPRoute", both.clone()),
                 source: None,
             },
             Example {
-                config: Self {
-                    grpc_route: Some("shop".into()),
-                    ..Self::default()
-                },
+                config: Self { grpc_route: Some("shop".into()), ..Self::default() },
                 live: route("GRPCRoute", both),
                 source: None,
             },
             Example {
-                config: Self {
-                    routes: Some(vec![named]),
-                    ..Self::default()
-                },
+                config: Self { routes: Some(vec![named]), ..Self::default() },
                 live: route("HTTPRoute", beside_others),
                 source: None,
             },
@@ -217,10 +174,7 @@ impl Route {
         problems.extend(check_name(&format!("routes[{idx}].name"), &self.name));
         if self.rule.as_deref() == Some("") {
             let field = format!("routes[{idx}].rule");
-            problems.push(ConfigError::new(
-                &field,
-                "is empty: name a rule or leave it out",
-            ));
+            problems.push(ConfigError::new(&field, "is empty: name a rule or leave it out"));
         }
         // One object is one lens: two of them would overwrite each other's view of it.
         if earlier.any(|route| route.kind == self.kind && route.name == self.name) {
@@ -243,28 +197,18 @@ impl RouteLens for Route {
     fn read(&self, live: &Value, to: &Backends) -> Result<Split, ReadError> {
         let rules = split_rules(self, live, to)?;
         let rules = rules.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let shares: Vec<_> = rules
-            .iter()
-            .map(|rule| share(&rule.weights, to.total))
-            .collect();
+        let shares: Vec<_> = rules.iter().map(|rule| share(&rule.weights, to.total)).collect();
         let known = || shares.iter().flatten().copied();
         let none = Split::all_stable(to.total);
         let highest = known().fold(none, |a, b| if b.gives_canary_more_than(a) { b } else { a });
         if let Some((rule, _)) = rules.iter().zip(&shares).find(|(_, share)| share.is_none()) {
             return Err(self.no_traffic(rule, to, highest));
         }
-        let lowest = known().fold(
-            highest,
-            |a, b| if a.gives_canary_more_than(b) { b } else { a },
-        );
+        let lowest = known().fold(highest, |a, b| if a.gives_canary_more_than(b) { b } else { a });
         if lowest.same_share(highest) {
             Ok(highest)
         } else {
-            Err(ReadError::Disagree {
-                route: self.route().to_string(),
-                highest,
-                lowest,
-            })
+            Err(ReadError::Disagree { route: self.route().to_string(), highest, lowest })
         }
     }
 
@@ -331,9 +275,7 @@ impl Route {
                 rule: rule.label.clone(),
                 split,
             },
-            Indivisible::EmptyPool => self
-                .no_traffic(rule, to, Split::all_stable(to.total))
-                .into(),
+            Indivisible::EmptyPool => self.no_traffic(rule, to, Split::all_stable(to.total)).into(),
         }
     }
 }

@@ -70,9 +70,7 @@ impl Nginx {
     }
 
     fn ingresses(&self) -> impl Iterator<Item = &String> {
-        self.stable_ingress
-            .iter()
-            .chain(self.stable_ingresses.iter().flatten())
+        self.stable_ingress.iter().chain(self.stable_ingresses.iter().flatten())
     }
 
     /// The annotations that the Rollout asks for, by their full keys.
@@ -82,11 +80,7 @@ impl Nginx {
         let mut all: BTreeMap<_, _> = own.map(|(k, v)| (k.clone(), v.clone())).collect();
         for (key, value) in self.additional_ingress_annotations.iter().flatten() {
             let is_full = key.starts_with(prefix);
-            let key = if is_full {
-                key.clone()
-            } else {
-                format!("{prefix}/{key}")
-            };
+            let key = if is_full { key.clone() } else { format!("{prefix}/{key}") };
             all.insert(key, value.clone());
         }
         all
@@ -94,11 +88,8 @@ impl Nginx {
 }
 
 impl Provider for Nginx {
-    const CAPABILITIES: Capabilities = Capabilities {
-        weight: true,
-        header_route: false,
-        mirror: false,
-    };
+    const CAPABILITIES: Capabilities =
+        Capabilities { weight: true, header_route: false, mirror: false };
     const RULES: &'static [RbacRule] = &[RbacRule {
         api_group: "networking.k8s.io",
         resources: &["ingresses"],
@@ -111,10 +102,7 @@ impl Provider for Nginx {
             (Some(name), None) => problems.extend(check_name("stableIngress", name)),
             (None, Some(names)) => {
                 if names.is_empty() {
-                    problems.push(ConfigError::new(
-                        "stableIngresses",
-                        "is empty: name an Ingress",
-                    ));
+                    problems.push(ConfigError::new("stableIngresses", "is empty: name an Ingress"));
                 }
                 for (idx, name) in names.iter().enumerate() {
                     let field = format!("stableIngresses[{idx}]");
@@ -124,10 +112,8 @@ impl Provider for Nginx {
                     }
                 }
             }
-            (None, None) => problems.push(ConfigError::new(
-                "stableIngress",
-                "is missing: name the stable Ingress",
-            )),
+            (None, None) => problems
+                .push(ConfigError::new("stableIngress", "is missing: name the stable Ingress")),
             (Some(_), Some(_)) => problems.push(ConfigError::new(
                 "stableIngresses",
                 "is set together with stableIngress: keep one of them",
@@ -135,11 +121,7 @@ impl Provider for Nginx {
         }
         problems.extend(check_name("annotationPrefix", self.prefix()));
         let reserved = [CANARY, WEIGHT, TOTAL].map(|key| format!("{}/{key}", self.prefix()));
-        for key in self
-            .annotations()
-            .into_keys()
-            .filter(|key| reserved.contains(key))
-        {
+        for key in self.annotations().into_keys().filter(|key| reserved.contains(key)) {
             problems.push(ConfigError::new(
                 "additionalIngressAnnotations",
                 format!("sets `{key}`, which Sluice sets itself: remove it"),
@@ -161,10 +143,7 @@ impl Provider for Nginx {
     }
 
     fn examples() -> Vec<Example<Self>> {
-        let config = Self {
-            stable_ingress: Some("shop".into()),
-            ..Self::default()
-        };
+        let config = Self { stable_ingress: Some("shop".into()), ..Self::default() };
         let owner = json!([{"apiVersion": "sluice.dev/v1alpha1", "kind": "Rollout",
             "name": "shop", "uid": "rollout-uid", "controller": true, "blockOwnerDeletion": true}]);
         let metadata = |name: &str| {
@@ -186,11 +165,7 @@ impl Provider for Nginx {
             let key = format!("{DEFAULT_PREFIX}/{key}");
             set(&mut live, "/metadata/annotations", &key, value.into());
         }
-        vec![Example {
-            config,
-            live,
-            source: Some(ingress("shop", "shop-stable")),
-        }]
+        vec![Example { config, live, source: Some(ingress("shop", "shop-stable")) }]
     }
 }
 
@@ -245,11 +220,7 @@ impl RouteLens for CanaryIngress {
         let total = self.number(live, TOTAL, DEFAULT_TOTAL)?;
         let weight = self.number(live, WEIGHT, 0)?;
         Split::new(weight, total).map_err(|_| {
-            self.malformed(
-                WEIGHT,
-                &json!(format!("{weight} of {total}")),
-                "0 to the total",
-            )
+            self.malformed(WEIGHT, &json!(format!("{weight} of {total}")), "0 to the total")
         })
     }
 
@@ -261,10 +232,7 @@ impl RouteLens for CanaryIngress {
             return Err(WriteError::Unreadable(ReadError::Malformed {
                 route: self.route().to_string(),
                 field: "metadata.annotations".to_owned(),
-                found: shortened(
-                    live.pointer("/metadata/annotations")
-                        .unwrap_or(&Value::Null),
-                ),
+                found: shortened(live.pointer("/metadata/annotations").unwrap_or(&Value::Null)),
                 expected: "an object",
             }));
         };
@@ -320,18 +288,12 @@ impl Derivation for CanaryIngress {
             }
         }
         if let Some(annotations) = ensure_object(&mut desired, &["metadata", "annotations"]) {
-            copy_or_remove(
-                source.pointer("/metadata/annotations"),
-                CLASS_ANNOTATION,
-                annotations,
-            );
+            copy_or_remove(source.pointer("/metadata/annotations"), CLASS_ANNOTATION, annotations);
             for (key, value) in &self.annotations {
                 annotations.insert(key.clone(), value.clone().into());
             }
             annotations.insert(self.key(CANARY), "true".into());
-            annotations
-                .entry(self.key(WEIGHT))
-                .or_insert_with(|| "0".into());
+            annotations.entry(self.key(WEIGHT)).or_insert_with(|| "0".into());
         }
         Ok(desired)
     }
@@ -365,17 +327,11 @@ impl CanaryIngress {
     /// pointing at the canary Service instead.
     fn canary_rules(&self, source: &Value, to: &Backends) -> Result<Vec<Value>, WriteError> {
         let rules = source.pointer("/spec/rules").and_then(Value::as_array);
-        let rules: Vec<Value> = rules
-            .into_iter()
-            .flatten()
-            .filter_map(|rule| canary_rule(rule, to))
-            .collect();
+        let rules: Vec<Value> =
+            rules.into_iter().flatten().filter_map(|rule| canary_rule(rule, to)).collect();
         if rules.is_empty() {
             let service = to.stable_service.clone();
-            return Err(WriteError::NoSourceRule {
-                route: self.source().to_string(),
-                service,
-            });
+            return Err(WriteError::NoSourceRule { route: self.source().to_string(), service });
         }
         Ok(rules)
     }
@@ -388,10 +344,7 @@ fn canary_rule(rule: &Value, to: &Backends) -> Option<Value> {
     paths.retain(|path| {
         path.pointer(SERVICE_NAME).and_then(Value::as_str) == Some(&to.stable_service)
     });
-    for name in paths
-        .iter_mut()
-        .filter_map(|path| path.pointer_mut(SERVICE_NAME))
-    {
+    for name in paths.iter_mut().filter_map(|path| path.pointer_mut(SERVICE_NAME)) {
         *name = to.canary_service.clone().into();
     }
     let has_paths = !paths.is_empty();
@@ -405,10 +358,7 @@ fn refuse_unowned(route: &RouteRef, live: &Value, to: &Backends) -> Result<(), W
         Some(controller) => format!("it is controlled by {controller}"),
         None => "it exists already and no Rollout owns it".to_owned(),
     };
-    Err(WriteError::NotOurs {
-        route: route.to_string(),
-        owner,
-    })
+    Err(WriteError::NotOurs { route: route.to_string(), owner })
 }
 
 /// `<rollout>-<ingress>-canary`. A name beyond the limit is cut, and a digest of the whole keeps

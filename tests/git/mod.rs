@@ -2,8 +2,17 @@
 //! authentication and scripted faults, on 127.0.0.1 only. Without the `git` program every test
 //! fails.
 
+#![expect(dead_code, reason = "each test program uses its own part of this module")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "support code of tests: what cannot be set up fails the test"
+)]
+
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -182,9 +191,9 @@ fn commit(repository: &Path, files: &[(&str, &str)], message: &str) -> Commit {
     }
     for (path, text) in files {
         if text.is_empty() {
-            input.push_str(&format!("D {path}\n"));
+            let _ = writeln!(input, "D {path}");
         } else {
-            input.push_str(&format!("M 100644 inline {path}\ndata {}\n{text}\n", text.len()));
+            let _ = writeln!(input, "M 100644 inline {path}\ndata {}\n{text}", text.len());
         }
     }
     git(repository, &["fast-import", "--quiet", "--force"], &input);

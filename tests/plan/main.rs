@@ -1,5 +1,8 @@
 //! Scenarios of the plan: scripts of what happens in, timelines out.
 
+#[cfg(test)]
 mod chaos;
+#[cfg(test)]
 mod scenarios;
+#[cfg(test)]
 mod world;

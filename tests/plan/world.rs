@@ -11,7 +11,7 @@ use sluice::analysis::Verdict;
 use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::rollout::RolloutSpec;
 use sluice::api::status::{RolloutPhase, RolloutStatus};
-use sluice::api::{ApiNames, Time};
+use sluice::api::ApiNames;
 use sluice::plan::action::{Action, EffectClass, Outcome};
 use sluice::plan::facts::{
     FailingAction, GitFact, Known, LedgerAnswer, Observed, PodFact, ReplicaSetFact, RevertProgress,
@@ -25,14 +25,14 @@ use sluice::weight::Split;
 
 /// One ReplicaSet of the world, with the time at which its ordered pods are available.
 #[derive(Clone, Debug)]
-pub struct Set {
+pub(crate) struct Set {
     pub fact: ReplicaSetFact,
     pub ready_at: DateTime<Utc>,
     /// The revision's pods never become ready.
     pub is_broken: bool,
 }
 
-pub struct World {
+pub(crate) struct World {
     pub now: DateTime<Utc>,
     pub spec: Value,
     pub status: Option<RolloutStatus>,
@@ -69,12 +69,12 @@ pub struct World {
     last_line: String,
 }
 
-pub const POD_START: i64 = 5;
-pub const ROUTE_LAG: i64 = 1;
-pub const RUN_TIME: i64 = 10;
+pub(crate) const POD_START: i64 = 5;
+pub(crate) const ROUTE_LAG: i64 = 1;
+pub(crate) const RUN_TIME: i64 = 10;
 
 impl World {
-    pub fn new(yaml: &str) -> Self {
+    pub(crate) fn new(yaml: &str) -> Self {
         let spec: Value = serde_norway::from_str(yaml).unwrap();
         let names = ["stable", "canary", "active", "preview"];
         let services = names
@@ -134,43 +134,43 @@ impl World {
     }
 
     /// Declares another image, as a Git commit would.
-    pub fn push(&mut self, image: &str) {
+    pub(crate) fn push(&mut self, image: &str) {
         self.spec["template"]["spec"]["containers"][0]["image"] = json!(image);
         self.generation += 1;
         self.note(&format!("push {image}"));
     }
 
-    pub fn edit(&mut self, pointer: &str, value: Value) {
+    pub(crate) fn edit(&mut self, pointer: &str, value: Value) {
         *self.spec.pointer_mut(pointer).unwrap() = value;
         self.generation += 1;
     }
 
-    pub fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         let at = self.seconds();
         writeln!(self.timeline, "t={at}s -- {text}").unwrap();
         self.last_line.clear();
     }
 
-    pub fn seconds(&self) -> i64 {
+    pub(crate) fn seconds(&self) -> i64 {
         self.now.timestamp() - 1_800_000_000
     }
 
-    pub fn status(&mut self) -> &mut RolloutStatus {
+    pub(crate) fn status(&mut self) -> &mut RolloutStatus {
         self.status.as_mut().expect("no status yet")
     }
 
-    pub fn abort(&mut self) {
+    pub(crate) fn abort(&mut self) {
         self.note("abort");
         self.status().abort = true;
     }
 
-    pub fn retry(&mut self) {
+    pub(crate) fn retry(&mut self) {
         self.note("retry");
         self.status().abort = false;
     }
 
     /// What `promote` of the plugin writes.
-    pub fn promote(&mut self) {
+    pub(crate) fn promote(&mut self) {
         self.note("promote");
         let status = self.status();
         if status.pause_conditions.is_empty() {
@@ -180,20 +180,20 @@ impl World {
         }
     }
 
-    pub fn promote_full(&mut self) {
+    pub(crate) fn promote_full(&mut self) {
         self.note("promote --full");
         self.status().promote_full = true;
     }
 
-    pub fn phase(&self) -> Option<RolloutPhase> {
+    pub(crate) fn phase(&self) -> Option<RolloutPhase> {
         self.status.as_ref().and_then(|status| status.phase)
     }
 
-    pub fn actual(&self) -> u32 {
+    pub(crate) fn actual(&self) -> u32 {
         self.routes.values().map(|(split, _)| split.canary()).max().unwrap_or(0)
     }
 
-    pub fn image_of(&self, revision: &str) -> String {
+    pub(crate) fn image_of(&self, revision: &str) -> String {
         self.sets
             .values()
             .find(|set| set.fact.revision.as_str() == revision)
@@ -201,11 +201,11 @@ impl World {
     }
 
     /// Image that the stable revision runs.
-    pub fn stable_image(&self) -> String {
+    pub(crate) fn stable_image(&self) -> String {
         self.image_of(&self.status.as_ref().unwrap().stable_rs)
     }
 
-    pub fn available(&self, wanted: &str) -> u32 {
+    pub(crate) fn available(&self, wanted: &str) -> u32 {
         self.sets
             .values()
             .filter(|set| image(&set.fact.template) == wanted)
@@ -214,7 +214,7 @@ impl World {
     }
 
     /// Passes until nothing happens any more for `quiet` seconds, or `limit` seconds are over.
-    pub fn run(&mut self, limit: i64) -> &mut Self {
+    pub(crate) fn run(&mut self, limit: i64) -> &mut Self {
         let end = self.now + TimeDelta::seconds(limit);
         while self.now < end {
             self.settle();
@@ -225,7 +225,7 @@ impl World {
     }
 
     /// Passes until the phase is `phase`; fails the test when it is not within `limit` seconds.
-    pub fn run_until(&mut self, phase: RolloutPhase, limit: i64) -> &mut Self {
+    pub(crate) fn run_until(&mut self, phase: RolloutPhase, limit: i64) -> &mut Self {
         let end = self.now + TimeDelta::seconds(limit);
         while self.now < end {
             self.settle();
@@ -238,7 +238,7 @@ impl World {
     }
 
     /// Passes at one instant until a pass changes nothing.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.live();
         for _ in 0..50 {
             if !self.pass() {
@@ -283,7 +283,7 @@ impl World {
         self.failing.retain(|failing| failing.retry_at > now);
     }
 
-    pub fn observe(&self) -> Observed {
+    pub(crate) fn observe(&self) -> Observed {
         let spec: RolloutSpec = serde_json::from_value(self.spec.clone()).unwrap();
         let names = ApiNames::SLUICE;
         let checked = validate("web", &spec);
@@ -652,7 +652,7 @@ impl World {
     }
 
     /// Fails the test when a safety rule was broken.
-    pub fn assert_safe(&self) {
+    pub(crate) fn assert_safe(&self) {
         assert!(
             self.violations.is_empty(),
             "violations: {:#?}\n{}",
@@ -664,9 +664,4 @@ impl World {
 
 fn image(template: &Value) -> String {
     template["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
-}
-
-/// A time of the world.
-pub fn at(seconds: i64) -> Time {
-    Time(DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap())
 }

@@ -190,7 +190,7 @@ mod tests {
             Ok(json!({
                 "type": "string",
                 "enum": ["Off", "On"],
-                "description": "How far. `Off`: Nothing is done. `On`: ",
+                "description": "How far. `Off`: Nothing is done. `On`:",
             }))
         );
     }

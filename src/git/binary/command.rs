@@ -132,7 +132,7 @@ impl GitCommand<'_> {
                 args.extend([format!("refs/sluice/{slot}"), commit.to_string()]);
             }
             Self::HasCommit(commit) => {
-                args.extend(["-e".to_owned(), format!("{commit}^{{commit}}")])
+                args.extend(["-e".to_owned(), format!("{commit}^{{commit}}")]);
             }
             Self::ListTree(commit) => {
                 push_all(&mut args, &["-r", "-z", "--full-tree"]);

@@ -5,10 +5,11 @@
 //! mode 0700 that is removed with the job; nothing of it is an argument or an environment variable.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     io::Write as _,
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -38,6 +39,7 @@ impl Settings {
         let builder = {
             let mut builder = tempfile::Builder::new();
             builder.prefix("sluice-git-");
+            builder.permissions(fs::Permissions::from_mode(0o700));
             builder
         };
         let directory = match scratch {
@@ -144,6 +146,8 @@ pub(super) fn make_repository(path: &Path, extra_config: &str) -> io::Result<()>
 /// What a cached repository needs to know beyond the job's own configuration.
 pub(super) const PARTIAL_CLONE: &str = "[extensions]\n\tpartialClone = origin\n";
 
+/// Objects are checked when they arrive, except for three harmless faults of very old programs that
+/// cannot be cured without rewriting a history.
 fn base_config(url: &GitUrl) -> String {
     format!(
         "[core]\n\thooksPath = /dev/null\n\taskPass =\n\tfsmonitor = false\n\tattributesFile = /dev/null\n\
@@ -152,6 +156,7 @@ fn base_config(url: &GitUrl) -> String {
          [protocol \"https\"]\n\tallow = always\n\
          [protocol \"ssh\"]\n\tallow = always\n\
          [fetch]\n\tfsckObjects = true\n\
+         [fetch \"fsck\"]\n\tzeroPaddedFilemode = ignore\n\tbadTimezone = ignore\n\tmissingSpaceBeforeDate = ignore\n\
          [transfer]\n\tfsckObjects = true\n\
          [gc]\n\tauto = 0\n\
          [maintenance]\n\tauto = false\n\
@@ -187,7 +192,7 @@ fn https_config(place: &Path, remote: &Remote, addresses: &[IpAddr]) -> io::Resu
         if let Some(content) = content {
             let path = place.join(name);
             private_file(&path, content.bytes())?;
-            config.push_str(&format!("\t{key} = {}\n", quoted(&path.to_string_lossy())));
+            let _ = writeln!(config, "\t{key} = {}", quoted(&path.to_string_lossy()));
         }
     }
     Ok(config)
@@ -265,7 +270,7 @@ fn ssh_command(place: &Path, url: &GitUrl, addresses: &[IpAddr]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, sync::Arc};
+    use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
     use crate::git::credentials::Credentials;

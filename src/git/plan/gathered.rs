@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     super::source::RepoPath,
+    declared::{ImageHit, OwnDocument},
     kustomize::Kustomization,
-    render::{ImageHit, OwnDocument},
 };
 
 /// What a patch is aimed at; `None` stands for any.
@@ -85,7 +85,8 @@ impl Gathered {
             text("/metadata/namespace"),
             text("/metadata/name")
         );
-        let count = (1..).find(|n| !others.contains_key(&format!("{name} #{n}"))).unwrap_or(0);
+        let before = others.keys().filter(|key| key.starts_with(&format!("{name} #"))).count();
+        let count = before + 1;
         let content = if self.patches.is_empty() {
             self.applied
         } else {

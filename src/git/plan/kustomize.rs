@@ -229,15 +229,15 @@ fn patches(map: &Map<String, Value>) -> Result<Vec<Patch>, String> {
     }
     for key in ["patches", "patchesJson6902"] {
         for entry in list(map, key)? {
-            let Value::Object(patch) = entry else {
+            let Value::Object(fields) = entry else {
                 return Err(format!("`{key}` holds more than maps"));
             };
-            let body = match (string(patch, "path")?, string(patch, "patch")?) {
+            let body = match (string(fields, "path")?, string(fields, "patch")?) {
                 (Some(path), None) => PatchBody::File(path),
                 (None, Some(text)) => PatchBody::Inline(text),
                 _ => return Err(format!("an entry of `{key}` needs `path` or `patch`")),
             };
-            all.push(Patch { target: patch.get("target").map(patch_target), body });
+            all.push(Patch { target: fields.get("target").map(patch_target), body });
         }
     }
     Ok(all)

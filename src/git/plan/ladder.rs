@@ -10,11 +10,15 @@ use serde_json::Value;
 
 use super::{
     Blocked, Facts, FileRestore, MAX_CHANGED_FILES, Question, Restoration, Restored, SuggestReason,
-    Superseded, Verdict, patch,
-    render::{Declared, Own, OwnDocument, consumers, declare},
+    Superseded, Verdict,
+    consumers::consumers,
+    declared::{Declared, Own, OwnDocument},
+    patch,
+    render::declare,
     tree::{FileText, Need, View},
     values::{FieldPath, same_json, scalar_changes},
-    yaml_span::{Edit, YamlText, edit},
+    yaml_span::{Edit, edit},
+    yaml_tree::YamlText,
 };
 use crate::git::source::RepoPath;
 
@@ -62,7 +66,7 @@ impl<'a> Ladder<'a> {
         let head = self.declared(self.head)?;
         let own = match self.own_at_head(&head) {
             Ok(own) => own,
-            Err(verdict) => return Ok(verdict),
+            Err(verdict) => return Ok(*verdict),
         };
         if head.opaque.is_empty() {
             if same_json(own.template(), t_good) {
@@ -96,24 +100,25 @@ impl<'a> Ladder<'a> {
         declare(view, self.question.source, self.question.identity)
     }
 
-    fn own_at_head(&self, head: &Declared) -> Result<OwnDocument, Verdict> {
+    fn own_at_head(&self, head: &Declared) -> Result<OwnDocument, Box<Verdict>> {
         let path = &self.question.source.path;
         let is_chart = path.join("Chart.yaml").is_ok_and(|chart| self.head.exists(&chart));
-        match &head.own {
-            Own::One(own) => Ok((**own).clone()),
-            Own::PathGone => Err(Verdict::Blocked(Blocked::PathGone(path.clone()))),
-            Own::Ambiguous(files) => Err(Verdict::Blocked(Blocked::Ambiguous(files.clone()))),
-            Own::Absent { .. } if is_chart => Err(Verdict::Blocked(Blocked::NotRevertible(
-                format!("{path} is a Helm chart, which is not restored yet"),
-            ))),
-            Own::Absent { unread } if unread.is_empty() => {
-                Err(Verdict::Superseded(Superseded::NotDeclared))
+        let blocked = match &head.own {
+            Own::One(own) => return Ok((**own).clone()),
+            Own::PathGone => Blocked::PathGone(path.clone()),
+            Own::Ambiguous(files) => Blocked::Ambiguous(files.clone()),
+            Own::Absent { .. } if is_chart => {
+                Blocked::NotRevertible(format!("{path} is a Helm chart, which is not restored yet"))
             }
-            Own::Absent { unread } => Err(Verdict::Blocked(Blocked::NotRevertible(format!(
+            Own::Absent { unread } if unread.is_empty() => {
+                return Err(Box::new(Verdict::Superseded(Superseded::NotDeclared)));
+            }
+            Own::Absent { unread } => Blocked::NotRevertible(format!(
                 "no readable document declares the Rollout; not read: {}",
                 unread.join("; ")
-            )))),
-        }
+            )),
+        };
+        Err(Box::new(Verdict::Blocked(blocked)))
     }
 
     /// Both recorded commits must say what was recorded with them.
@@ -199,7 +204,7 @@ impl<'a> Ladder<'a> {
     fn image_edits(&self, read: &Read) -> Result<Option<Vec<(RepoPath, Edit)>>, Need> {
         let mut edits = Vec::new();
         for hit in &read.head.image_hits {
-            let same = |other: &&super::render::ImageHit| {
+            let same = |other: &&super::declared::ImageHit| {
                 other.file == hit.file && other.rule.name == hit.rule.name
             };
             let Some(before) = read.good.image_hits.iter().find(same) else {

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{
     super::source::{RepoPath, Source},
-    render::{Identity, Own, declare},
+    declared::{Identity, Own},
+    render::declare,
     tree::{Need, View},
     values::same_json,
 };

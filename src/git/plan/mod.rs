@@ -8,6 +8,8 @@
 //!
 //! This room must never touch a clock, a client, a log or a process.
 
+mod consumers;
+mod declared;
 mod gathered;
 mod kustomize;
 mod ladder;
@@ -17,23 +19,25 @@ mod render;
 mod tree;
 mod values;
 mod yaml_span;
+mod yaml_tree;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt::{self, Write as _},
 };
 
 use serde_json::Value;
 
+pub use declared::Identity;
 pub use kustomize::split_image;
 pub use ledger::{LedgerRefusal, verify_declaration};
-pub use render::Identity;
 pub use tree::{Blob, BlobId, Blobs, Entry, EntryKind, MAX_FILE_BYTES, Need, Tree, View};
 pub use values::{FieldPath, ScalarChange, Step, same_json};
-pub use yaml_span::{Edit, EditRefused, Unreadable, YamlText, edit};
+pub use yaml_span::{Edit, EditRefused, edit};
+pub use yaml_tree::{Unreadable, YamlText};
 
 use super::source::{RepoPath, Source};
 use crate::revision::Commit;
@@ -258,7 +262,7 @@ pub enum Blocked {
 fn list(paths: &[RepoPath]) -> String {
     let mut text = paths.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if paths.len() > 5 {
-        text.push_str(&format!(" and {} more", paths.len() - 5));
+        let _ = write!(text, " and {} more", paths.len() - 5);
     }
     text
 }

@@ -1,6 +1,6 @@
 //! Changes as a unified diff for people and for `git apply`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     super::source::RepoPath,
@@ -25,7 +25,7 @@ pub(super) fn unified(
         let existed = view.exists(path);
         let old_name = if existed { format!("a/{path}") } else { "/dev/null".to_owned() };
         let new_name = if after.is_some() { format!("b/{path}") } else { "/dev/null".to_owned() };
-        patch.push_str(&format!("diff --git a/{path} b/{path}\n"));
+        let _ = writeln!(patch, "diff --git a/{path} b/{path}");
         if !existed {
             patch.push_str("new file mode 100644\n");
         } else if after.is_none() {

@@ -12,129 +12,18 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     super::source::{RepoPath, Source},
+    declared::{Declared, Identity, ImageHit, Match, Own},
     gathered::{Aim, Gathered},
-    kustomize::{ImageRule, Kustomization, Patch, PatchBody, apply_image_rule},
+    kustomize::{Kustomization, Patch, PatchBody, apply_image_rule},
     tree::{EntryKind, FileText, Need, View, is_kustomization, is_manifest},
-    yaml_span::YamlText,
+    yaml_tree::YamlText,
 };
 use crate::revision::hex;
 
 /// Most files that are read for one Rollout.
 const MAX_INPUTS: usize = 2_000;
 /// Deepest chain of kustomizations.
-const MAX_CHAIN: usize = 16;
-
-/// Which object is looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Accepted API groups: `sluice.dev`, and `argoproj.io` for manifests that moved over.
-    pub groups: Vec<String>,
-    /// The kind; `Rollout`, or that of the workload that a `workloadRef` names.
-    pub kind: String,
-    /// The namespace in the cluster.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-}
-
-impl Identity {
-    /// The Rollout `namespace/name` in either API group.
-    pub fn rollout(namespace: &str, name: &str) -> Self {
-        Self {
-            groups: vec!["sluice.dev".to_owned(), "argoproj.io".to_owned()],
-            kind: "Rollout".to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
-    }
-
-    fn matches(&self, value: &Value) -> Option<Match> {
-        let text = |path: &str| value.pointer(path).and_then(Value::as_str);
-        let (group, _) = text("/apiVersion")?.split_once('/')?;
-        let is_ours = self.groups.iter().any(|accepted| accepted == group)
-            && text("/kind")? == self.kind
-            && text("/metadata/name")? == self.name;
-        if !is_ours {
-            return None;
-        }
-        match text("/metadata/namespace") {
-            Some(namespace) => (namespace == self.namespace).then_some(Match::WithNamespace),
-            None => Some(Match::WithoutNamespace),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Match {
-    WithNamespace,
-    WithoutNamespace,
-}
-
-/// An entry of a kustomization's `images` that was about the Rollout.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ImageHit {
-    /// The kustomization.
-    pub file: RepoPath,
-    /// Which entry of its `images`, from 0.
-    pub index: usize,
-    /// The entry.
-    pub rule: ImageRule,
-}
-
-/// The Rollout's own document.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct OwnDocument {
-    /// The file.
-    pub file: RepoPath,
-    /// Which document of the file, from 0.
-    pub document: usize,
-    /// The document as written.
-    pub written: Value,
-    /// The document as applied, as far as it is modelled.
-    pub applied: Value,
-}
-
-impl OwnDocument {
-    /// The pod template as applied.
-    pub(super) fn template(&self) -> &Value {
-        self.applied.pointer("/spec/template").unwrap_or(&Value::Null)
-    }
-}
-
-/// What was found of the Rollout.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Own {
-    /// Its one document.
-    One(Box<OwnDocument>),
-    /// No document; what could not be read might hold it.
-    Absent {
-        /// Files that could not be read, and remote resources, with the reason.
-        unread: Vec<String>,
-    },
-    /// Several documents, in these files.
-    Ambiguous(Vec<RepoPath>),
-    /// The path does not exist.
-    PathGone,
-}
-
-/// What a tree declares.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Declared {
-    /// The Rollout.
-    pub own: Own,
-    /// Every other object, and what else shapes them, by a name made of its identity.
-    pub others: BTreeMap<String, Value>,
-    /// Every file that was read.
-    pub inputs: BTreeSet<RepoPath>,
-    /// The files that shape the Rollout: its own, the kustomizations above it, patches aimed at it.
-    pub relevant: BTreeSet<RepoPath>,
-    /// Image replacements that were about the Rollout.
-    pub image_hits: Vec<ImageHit>,
-    /// What may change the Rollout's template and is not modelled, in words.
-    pub opaque: Vec<String>,
-    /// What each kustomization names directly.
-    pub links: BTreeMap<RepoPath, BTreeSet<RepoPath>>,
-}
+pub(super) const MAX_CHAIN: usize = 16;
 
 /// Reads what `view` declares for `identity` at `source`.
 ///
@@ -180,74 +69,7 @@ pub(super) fn declare(
     Ok(reader.finish(gathered, identity, exists))
 }
 
-/// Which kustomizations outside of `declared` use one of `edited`, directly or through a
-/// kustomization that both share: the objects there would change, too.
-///
-/// # Errors
-/// [`Need`] when contents have to be fetched first.
-pub(super) fn consumers(
-    view: View<'_>,
-    declared: &Declared,
-    edited: &BTreeSet<RepoPath>,
-) -> Result<Vec<RepoPath>, Need> {
-    let others: Vec<&RepoPath> = view
-        .tree()
-        .entries()
-        .map(|(path, _)| path)
-        .filter(|path| is_kustomization(path) && !declared.inputs.contains(*path))
-        .collect();
-    view.require(others.iter().copied())?;
-    let mut found = Vec::new();
-    for other in others {
-        let FileText::Text(text) = view.text(other)? else {
-            continue;
-        };
-        let names = YamlText::parse(text).ok().and_then(|yaml| yaml.values().next().cloned());
-        let Some(value) = names else { continue };
-        if named_paths(&other.parent(), &value)
-            .iter()
-            .any(|path| reaches(view, declared, path, edited, 0))
-        {
-            found.push(other.clone());
-        }
-    }
-    Ok(found)
-}
-
-/// Every local path that a kustomization names, whatever the shape of the rest.
-fn named_paths(directory: &RepoPath, value: &Value) -> BTreeSet<RepoPath> {
-    let mut names = Vec::new();
-    for key in ["resources", "bases", "components", "patchesStrategicMerge"] {
-        let items = value.get(key).and_then(Value::as_array).into_iter().flatten();
-        names.extend(items.filter_map(Value::as_str));
-    }
-    for key in ["patches", "patchesJson6902"] {
-        let items = value.get(key).and_then(Value::as_array).into_iter().flatten();
-        names.extend(items.filter_map(|item| item.get("path")).filter_map(Value::as_str));
-    }
-    names.into_iter().filter_map(|name| directory.resolve(name).ok()).collect()
-}
-
-fn reaches(
-    view: View<'_>,
-    declared: &Declared,
-    path: &RepoPath,
-    edited: &BTreeSet<RepoPath>,
-    depth: usize,
-) -> bool {
-    if edited.contains(path) {
-        return true;
-    }
-    let Some(kustomization) = kustomization_in(view, path).filter(|_| depth < MAX_CHAIN) else {
-        return false;
-    };
-    edited.contains(&kustomization)
-        || declared.links.get(&kustomization).is_some_and(|links| {
-            links.iter().any(|link| reaches(view, declared, link, edited, depth + 1))
-        })
-}
-
-fn kustomization_in(view: View<'_>, directory: &RepoPath) -> Option<RepoPath> {
+pub(super) fn kustomization_in(view: View<'_>, directory: &RepoPath) -> Option<RepoPath> {
     ["kustomization.yaml", "kustomization.yml", "Kustomization"]
         .iter()
         .filter_map(|name| directory.join(name).ok())
@@ -495,18 +317,18 @@ impl<'a> Reader<'a> {
         patch: &Patch,
         gathered: &mut [Gathered],
     ) -> Result<(), Need> {
-        let (path, text) = match &patch.body {
+        let (place, text) = match &patch.body {
             PatchBody::Inline(text) => (None, Some(text.clone())),
             PatchBody::File(name) => match self.local(directory, file, name) {
                 None => (None, None),
-                Some(path) => {
-                    self.inputs.insert(path.clone());
-                    self.view.require([&path])?;
-                    let text = match self.view.text(&path)? {
+                Some(place) => {
+                    self.inputs.insert(place.clone());
+                    self.view.require([&place])?;
+                    let text = match self.view.text(&place)? {
                         FileText::Text(text) => Some(text.to_owned()),
                         FileText::NotText(_) | FileText::Absent => None,
                     };
-                    (Some(path), text)
+                    (Some(place), text)
                 }
             },
         };
@@ -514,9 +336,9 @@ impl<'a> Reader<'a> {
         let aims = text.as_ref().map_or(anything, |text| aims_of(patch, text));
         let content = text.unwrap_or_else(|| format!("{:?}", patch.body));
         for object in gathered.iter_mut().filter(|object| object.is_aimed_at(&aims)) {
-            let origin = path.as_ref().unwrap_or(file);
+            let origin = place.as_ref().unwrap_or(file);
             object.opaque.push(format!("{origin} patches it"));
-            object.shaped_by.extend(path.clone());
+            object.shaped_by.extend(place.clone());
             object.patches.push(content.clone());
         }
         Ok(())
@@ -542,7 +364,7 @@ impl<'a> Reader<'a> {
         let mut opaque = std::mem::take(&mut self.opaque);
         for (at, object) in gathered.into_iter().enumerate() {
             if chosen.as_slice() == [at] {
-                relevant = object.shaped_by.clone();
+                relevant.clone_from(&object.shaped_by);
                 relevant.insert(object.file.clone());
                 opaque.extend(object.opaque.clone());
                 image_hits.clone_from(&object.hits);

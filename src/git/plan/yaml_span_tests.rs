@@ -1,4 +1,7 @@
+use std::fmt::Write as _;
+
 use super::*;
+use crate::git::plan::values::Step;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -130,7 +133,7 @@ fn texts_that_no_manifest_needs_are_unreadable() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..10 {
         let prev = n - 1;
-        bomb.push_str(&format!("a{n}: &a{n} [{}]\n", vec![format!("*a{prev}"); 10].join(", ")));
+        let _ = writeln!(bomb, "a{n}: &a{n} [{}]", vec![format!("*a{prev}"); 10].join(", "));
     }
     assert!(YamlText::parse(&bomb).is_err());
 }

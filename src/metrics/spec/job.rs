@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::RawObject;
+use crate::api::values::RawObject;
 
 /// A Job that runs once a measurement (`provider.job`). It succeeds when the Job completes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -10,7 +10,7 @@ pub mod web;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::RawObject;
+use crate::api::values::RawObject;
 
 /// Why no provider can be taken from a metric. The caller puts the field path before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

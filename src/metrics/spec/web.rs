@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json_path::JsonPath;
 
 use super::{Authentication, Header, SourceRef};
-use crate::api::RawObject;
+use crate::api::values::RawObject;
 
 /// An HTTP request whose answer is JSON (`provider.web`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -282,15 +282,12 @@ fn check_scale(field: &str, scale: &SetCanaryScale, problems: &mut Problems) -> 
                 return None;
             }
         },
-        (None, Some(replicas), false) => match u32::try_from(replicas) {
-            Ok(replicas) => CanaryScale::Replicas(replicas),
-            Err(_) => {
-                problems.add(
-                    format!("{field}.replicas"),
-                    format!("must be at least 0, but is {replicas}"),
-                );
-                return None;
-            }
+        (None, Some(replicas), false) => if let Ok(replicas) = u32::try_from(replicas) { CanaryScale::Replicas(replicas) } else {
+            problems.add(
+                format!("{field}.replicas"),
+                format!("must be at least 0, but is {replicas}"),
+            );
+            return None;
         },
         (None, None, true) => CanaryScale::MatchTrafficWeight,
         (None, None, false) | (Some(_), Some(_), _) | (Some(_), _, true) | (_, Some(_), true) => {

@@ -44,7 +44,11 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
     Some(ValidGit {
         mode: git.mode,
         approval: git.approval.unwrap_or_default(),
-        causes: if git.causes.is_empty() { vec![GitRevertCause::AnalysisFailed] } else { git.causes.clone() },
+        causes: if git.causes.is_empty() {
+            vec![GitRevertCause::AnalysisFailed]
+        } else {
+            git.causes.clone()
+        },
         url: source.url.clone(),
         branch: source.branch.clone(),
         path: source.path.clone(),

@@ -38,10 +38,7 @@ pub(super) fn acceptance(route: &RouteRef, live: &Value, to: &Backends) -> Accep
         .collect();
     let is_refused = |answer: &&Acceptance| matches!(answer, Acceptance::Refused { .. });
     let is_open = |answer: &&Acceptance| **answer != Acceptance::Confirmed;
-    let first = answers
-        .iter()
-        .find(is_refused)
-        .or_else(|| answers.iter().find(is_open));
+    let first = answers.iter().find(is_refused).or_else(|| answers.iter().find(is_open));
     first.cloned().unwrap_or(Acceptance::Confirmed)
 }
 
@@ -54,39 +51,27 @@ fn of_parent<'a>(
     generation: i64,
     entries: impl Iterator<Item = &'a Value>,
 ) -> Acceptance {
-    let answers: Vec<Acceptance> = entries
-        .map(|entry| of_entry(parent, route, generation, entry))
-        .collect();
+    let answers: Vec<Acceptance> =
+        entries.map(|entry| of_entry(parent, route, generation, entry)).collect();
     let is_refused = |answer: &&Acceptance| matches!(answer, Acceptance::Refused { .. });
     let is_confirmed = |answer: &&Acceptance| **answer == Acceptance::Confirmed;
-    let decisive = answers
-        .iter()
-        .find(is_refused)
-        .or_else(|| answers.iter().find(is_confirmed));
-    decisive
-        .or_else(|| answers.first())
-        .cloned()
-        .unwrap_or_else(|| Acceptance::Waiting {
-            what: format!("{parent} to report on {route} (it has no entry in status.parents)"),
-        })
+    let decisive = answers.iter().find(is_refused).or_else(|| answers.iter().find(is_confirmed));
+    decisive.or_else(|| answers.first()).cloned().unwrap_or_else(|| Acceptance::Waiting {
+        what: format!("{parent} to report on {route} (it has no entry in status.parents)"),
+    })
 }
 
 fn of_entry(parent: &str, route: &RouteRef, generation: i64, entry: &Value) -> Acceptance {
     let conditions = items(entry.get("conditions"));
     let find = |kind: &str| {
-        conditions
-            .iter()
-            .find(|c| c.get("type").and_then(Value::as_str) == Some(kind))
+        conditions.iter().find(|c| c.get("type").and_then(Value::as_str) == Some(kind))
     };
     if let Some(partial) = find("PartiallyInvalid")
         && status(partial) == "True"
     {
         // What stays in force is the last good form or the route without its bad rules: in either
         // case not what was written.
-        let what = format!(
-            "{parent} takes only a part of {route}{}",
-            explanation(partial)
-        );
+        let what = format!("{parent} takes only a part of {route}{}", explanation(partial));
         return Acceptance::Refused { what };
     }
     for kind in ["Accepted", "ResolvedRefs"] {
@@ -166,10 +151,7 @@ fn items(value: Option<&Value>) -> &[Value] {
 }
 
 fn status(condition: &Value) -> &str {
-    condition
-        .get("status")
-        .and_then(Value::as_str)
-        .unwrap_or("Unknown")
+    condition.get("status").and_then(Value::as_str).unwrap_or("Unknown")
 }
 
 /// ` (Reason: message)`, bounded and on one line; empty when there is neither.

@@ -27,14 +27,9 @@ impl SplitRule {
         if *next == self.weights {
             return;
         }
-        let own = [
-            (self.stable_idx, next.stable),
-            (self.canary_idx, next.canary),
-        ];
+        let own = [(self.stable_idx, next.stable), (self.canary_idx, next.canary)];
         let others = (self.other_idx.iter().zip(&self.weights.others)).zip(&next.others);
-        let changed = others
-            .filter(|((_, was), is)| was != is)
-            .map(|((idx, _), is)| (*idx, *is));
+        let changed = others.filter(|((_, was), is)| was != is).map(|((idx, _), is)| (*idx, *is));
         for (backend_idx, weight) in own.into_iter().chain(changed) {
             let pointer = format!("/spec/rules/{}/backendRefs/{backend_idx}", self.idx);
             if let Some(backend) = route.pointer_mut(&pointer).and_then(Value::as_object_mut) {
@@ -51,17 +46,12 @@ pub(super) fn split_rules(
     live: &Value,
     to: &Backends,
 ) -> Result<Vec<Result<SplitRule, ReadError>>, ReadError> {
-    let reader = Reader {
-        route: route.route().to_string(),
-        to,
-    };
+    let reader = Reader { route: route.route().to_string(), to };
     let rules = reader.rules(live)?;
     let chosen: Vec<&Rule<'_>> = match &route.rule {
         Some(name) => {
-            let named: Vec<_> = rules
-                .iter()
-                .filter(|rule| rule.name == Some(name.as_str()))
-                .collect();
+            let named: Vec<_> =
+                rules.iter().filter(|rule| rule.name == Some(name.as_str())).collect();
             if named.is_empty() {
                 return Err(reader.no_such_rule(name, &rules));
             }
@@ -89,10 +79,7 @@ struct Rule<'a> {
 
 impl Rule<'_> {
     fn label(&self) -> String {
-        self.name.map_or_else(
-            || format!("rule {}", self.idx),
-            |name| format!("rule `{name}`"),
-        )
+        self.name.map_or_else(|| format!("rule {}", self.idx), |name| format!("rule `{name}`"))
     }
 
     fn carries_both(&self) -> bool {
@@ -106,9 +93,7 @@ impl Rule<'_> {
     /// Whether the canary may get requests through this rule: anything but an explicit 0.
     fn reaches_canary(&self) -> bool {
         let backends = self.canary.iter().filter_map(|idx| self.backends.get(*idx));
-        backends
-            .into_iter()
-            .any(|backend| backend.get("weight").and_then(Value::as_u64) != Some(0))
+        backends.into_iter().any(|backend| backend.get("weight").and_then(Value::as_u64) != Some(0))
     }
 }
 
@@ -121,21 +106,14 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn rules<'v>(&self, live: &'v Value) -> Result<Vec<Rule<'v>>, ReadError> {
         let rules = self.list(live.pointer("/spec/rules"), || "spec.rules".to_owned())?;
-        rules
-            .iter()
-            .enumerate()
-            .map(|(idx, rule)| self.rule(idx, rule))
-            .collect()
+        rules.iter().enumerate().map(|(idx, rule)| self.rule(idx, rule)).collect()
     }
 
     fn rule<'v>(&self, idx: usize, rule: &'v Value) -> Result<Rule<'v>, ReadError> {
         let backends = self.list(rule.get("backendRefs"), || backend_refs(idx))?;
         let mut found = Rule {
             idx,
-            name: rule
-                .get("name")
-                .and_then(Value::as_str)
-                .filter(|name| !name.is_empty()),
+            name: rule.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()),
             backends,
             stable: Vec::new(),
             canary: Vec::new(),
@@ -165,10 +143,7 @@ impl Reader<'_> {
         let is_ours = is("group", "", "")
             && is("kind", "Service", "Service")
             && is("namespace", namespace, namespace);
-        backend
-            .get("name")
-            .and_then(Value::as_str)
-            .filter(|_| is_ours)
+        backend.get("name").and_then(Value::as_str).filter(|_| is_ours)
     }
 
     fn parse(&self, rule: &Rule<'_>) -> Result<SplitRule, ReadError> {
@@ -239,12 +214,7 @@ impl Reader<'_> {
     }
 
     fn malformed(&self, field: String, found: &Value, expected: &'static str) -> ReadError {
-        ReadError::Malformed {
-            route: self.route.clone(),
-            field,
-            found: shortened(found),
-            expected,
-        }
+        ReadError::Malformed { route: self.route.clone(), field, found: shortened(found), expected }
     }
 
     fn no_such_rule(&self, name: &str, rules: &[Rule<'_>]) -> ReadError {
@@ -252,48 +222,26 @@ impl Reader<'_> {
         ReadError::NoSuchRule {
             route: self.route.clone(),
             rule: name.to_owned(),
-            names: if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            },
+            names: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
         }
     }
 
     /// The error for a route in which `rule`, or no rule at all, names one of the two Services.
     fn lacking(&self, rule: Option<&Rule<'_>>, rules: &[Rule<'_>]) -> ReadError {
-        let (stable, canary) = (
-            self.to.stable_service.clone(),
-            self.to.canary_service.clone(),
-        );
+        let (stable, canary) = (self.to.stable_service.clone(), self.to.canary_service.clone());
         let is_canary_reachable = rules.iter().any(Rule::reaches_canary);
         let route = self.route.clone();
         match rule {
             Some(rule) if rule.carries_any() => {
                 let has_stable = !rule.stable.is_empty();
-                let (present, missing) = if has_stable {
-                    (stable, canary)
-                } else {
-                    (canary, stable)
-                };
+                let (present, missing) =
+                    if has_stable { (stable, canary) } else { (canary, stable) };
                 let rule = rule.label();
-                ReadError::MissingBackend {
-                    route,
-                    rule,
-                    present,
-                    missing,
-                    is_canary_reachable,
-                }
+                ReadError::MissingBackend { route, rule, present, missing, is_canary_reachable }
             }
             Some(_) | None => {
                 let place = rule.map_or_else(|| "any rule".to_owned(), Rule::label);
-                ReadError::NoBackends {
-                    route,
-                    place,
-                    stable,
-                    canary,
-                    is_canary_reachable,
-                }
+                ReadError::NoBackends { route, place, stable, canary, is_canary_reachable }
             }
         }
     }

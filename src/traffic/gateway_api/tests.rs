@@ -12,11 +12,7 @@ fn split(canary: u32, total: u32) -> Split {
 }
 
 fn lens(rule: Option<&str>) -> Route {
-    Route {
-        kind: RouteKind::Http,
-        name: "shop".into(),
-        rule: rule.map(str::to_owned),
-    }
+    Route { kind: RouteKind::Http, name: "shop".into(), rule: rule.map(str::to_owned) }
 }
 
 fn stable(weight: Value) -> Value {
@@ -68,14 +64,8 @@ mod weights_of_a_route {
             backend.as_object_mut().unwrap().remove("weight");
         }
         assert_eq!(read(&object), Ok(split(50, 100)));
-        assert_eq!(
-            weights(&write(&object, split(0, 100)).unwrap()),
-            [[Some(100), Some(0)]]
-        );
-        assert_eq!(
-            weights(&write(&object, split(100, 100)).unwrap()),
-            [[Some(0), Some(100)]]
-        );
+        assert_eq!(weights(&write(&object, split(0, 100)).unwrap()), [[Some(100), Some(0)]]);
+        assert_eq!(weights(&write(&object, split(100, 100)).unwrap()), [[Some(0), Some(100)]]);
     }
 
     #[test]
@@ -95,10 +85,7 @@ mod weights_of_a_route {
         let mut main = both(90, 0);
         main["backendRefs"][1]["filters"] =
             json!([{"type": "RequestHeaderModifier", "x": [1, {}]}]);
-        main["backendRefs"]
-            .as_array_mut()
-            .unwrap()
-            .push(json!({"name": "old", "weight": 10}));
+        main["backendRefs"].as_array_mut().unwrap().push(json!({"name": "old", "weight": 10}));
         main["timeouts"] = json!({"request": "5s"});
         let testers = json!({"matches": [{"headers": [{"name": "X-Canary", "value": "1"}]}],
             "backendRefs": [canary(json!(1))]});
@@ -146,10 +133,7 @@ mod weights_of_a_route {
     #[test]
     fn small_weights_are_exact_and_not_rounded_to_nothing() {
         // haproxy-ingress#1182: a share of 1 in 1000 must not become 0 for all.
-        let to = Backends {
-            total: 1000,
-            ..example_backends()
-        };
+        let to = Backends { total: 1000, ..example_backends() };
         for object in [route(json!([both(1, 0)])), route(json!([both(100, 0)]))] {
             let written = lens(None).write(&object, &to, split(1, 1000)).unwrap();
             assert_eq!(weights(&written), [[Some(999), Some(1)]]);
@@ -164,19 +148,11 @@ mod weights_of_a_route {
         let object = route(json!([both(100, 0), named]));
         let all = write(&object, split(20, 100)).unwrap();
         assert_eq!(weights(&all), [[Some(80), Some(20)], [Some(80), Some(20)]]);
-        let one = lens(Some("main"))
-            .write(&object, &example_backends(), split(20, 100))
-            .unwrap();
+        let one = lens(Some("main")).write(&object, &example_backends(), split(20, 100)).unwrap();
         assert_eq!(weights(&one), [[Some(100), Some(0)], [Some(80), Some(20)]]);
+        assert_eq!(lens(Some("main")).read(&one, &example_backends()), Ok(split(20, 100)));
         assert_eq!(
-            lens(Some("main")).read(&one, &example_backends()),
-            Ok(split(20, 100))
-        );
-        assert_eq!(
-            lens(Some("mian"))
-                .read(&object, &example_backends())
-                .unwrap_err()
-                .to_string(),
+            lens(Some("mian")).read(&object, &example_backends()).unwrap_err().to_string(),
             "HTTPRoute `shop` has no rule named `mian`; its named rules are: main"
         );
     }
@@ -186,14 +162,8 @@ mod weights_of_a_route {
         // flagger PR 1713: map order made every object look changed.
         let object = route(json!([both(90, 10)]));
         let once = write(&object, split(20, 100)).unwrap();
-        assert_eq!(
-            write(&once, split(20, 100)).unwrap().to_string(),
-            once.to_string()
-        );
-        assert_eq!(
-            write(&object, split(20, 100)).unwrap().to_string(),
-            once.to_string()
-        );
+        assert_eq!(write(&once, split(20, 100)).unwrap().to_string(), once.to_string());
+        assert_eq!(write(&object, split(20, 100)).unwrap().to_string(), once.to_string());
     }
 
     #[test]
@@ -205,10 +175,7 @@ mod weights_of_a_route {
         ];
         for other in foreign {
             let mut rule = both(95, 0);
-            rule["backendRefs"]
-                .as_array_mut()
-                .unwrap()
-                .push(other.clone());
+            rule["backendRefs"].as_array_mut().unwrap().push(other.clone());
             assert_eq!(read(&route(json!([rule]))), Ok(split(0, 100)), "{other}");
         }
         let mut explicit = both(80, 20);
@@ -251,10 +218,7 @@ mod what_is_wrong_with_a_route {
     #[test]
     fn the_same_service_twice_in_a_rule_is_refused_by_name() {
         let mut rule = both(50, 25);
-        rule["backendRefs"]
-            .as_array_mut()
-            .unwrap()
-            .push(canary(json!(25)));
+        rule["backendRefs"].as_array_mut().unwrap().push(canary(json!(25)));
         let error = read(&route(json!([rule]))).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -271,62 +235,33 @@ mod what_is_wrong_with_a_route {
         let (highest, lowest) = (split(30, 100), split(10, 100));
         assert_eq!(
             error,
-            ReadError::Disagree {
-                route: lens(None).route().to_string(),
-                highest,
-                lowest
-            }
+            ReadError::Disagree { route: lens(None).route().to_string(), highest, lowest }
         );
         assert_eq!(error.canary_at_most(100), Some(highest));
-        assert_eq!(
-            read(&write(&object, split(15, 100)).unwrap()),
-            Ok(split(15, 100))
-        );
+        assert_eq!(read(&write(&object, split(15, 100)).unwrap()), Ok(split(15, 100)));
     }
 
     #[test]
     fn a_rule_without_weight_for_either_is_an_error_that_knows_the_other_rules() {
         let mut empty = both(0, 0);
-        empty["backendRefs"]
-            .as_array_mut()
-            .unwrap()
-            .push(json!({"name": "maintenance"}));
+        empty["backendRefs"].as_array_mut().unwrap().push(json!({"name": "maintenance"}));
         let object = route(json!([empty, both(60, 40)]));
-        assert_eq!(
-            read(&object).unwrap_err().canary_at_most(100),
-            Some(split(40, 100))
-        );
+        assert_eq!(read(&object).unwrap_err().canary_at_most(100), Some(split(40, 100)));
         let error = write(&object, split(10, 100)).unwrap_err();
-        assert!(matches!(
-            error,
-            WriteError::Unreadable(ReadError::NoTraffic { .. })
-        ));
+        assert!(matches!(error, WriteError::Unreadable(ReadError::NoTraffic { .. })));
         // An abort does what can be done.
         let stopped = write(&object, split(0, 100)).unwrap();
         assert_eq!(weights(&stopped)[1], [Some(100), Some(0)]);
-        assert_eq!(
-            read(&stopped).unwrap_err().canary_at_most(100),
-            Some(split(0, 100))
-        );
+        assert_eq!(read(&stopped).unwrap_err().canary_at_most(100), Some(split(0, 100)));
     }
 
     #[test]
     fn a_malformed_weight_is_named_and_holds_everything_but_an_abort() {
-        for bad in [
-            json!("20"),
-            json!(-1),
-            json!(1.5),
-            json!(1_000_001),
-            json!([]),
-            json!(true),
-        ] {
+        for bad in [json!("20"), json!(-1), json!(1.5), json!(1_000_001), json!([]), json!(true)] {
             let rule = json!({"backendRefs": [stable(bad.clone()), canary(json!(5))]});
             let object = route(json!([both(50, 50), rule]));
             let error = read(&object).unwrap_err().to_string();
-            assert!(
-                error.contains("spec.rules[1].backendRefs[0].weight is "),
-                "{error}"
-            );
+            assert!(error.contains("spec.rules[1].backendRefs[0].weight is "), "{error}");
             assert!(write(&object, split(20, 100)).is_err(), "{bad}");
             let stopped = write(&object, split(0, 100)).unwrap();
             assert_eq!(weights(&stopped)[0], [Some(100), Some(0)]);
@@ -336,15 +271,10 @@ mod what_is_wrong_with_a_route {
     #[test]
     fn weights_beyond_the_apis_limit_are_refused_by_rule() {
         let mut rule = both(999_983, 0);
-        rule["backendRefs"]
-            .as_array_mut()
-            .unwrap()
-            .push(json!({"name": "old", "weight": 999_979}));
+        rule["backendRefs"].as_array_mut().unwrap().push(json!({"name": "old", "weight": 999_979}));
         let error = write(&route(json!([rule])), split(1, 100)).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("HTTPRoute `shop`: rule 0 cannot carry 1/100 exactly"),
+            error.to_string().starts_with("HTTPRoute `shop`: rule 0 cannot carry 1/100 exactly"),
             "{error}"
         );
     }
@@ -354,40 +284,25 @@ mod what_is_wrong_with_a_route {
         let mut object = route(json!([both(100, 0)]));
         object["metadata"]["ownerReferences"] =
             json!([{"kind": "App", "name": "shop", "uid": "x", "controller": true}]);
-        let seen = RouteObjects {
-            live: Some(&object),
-            source: None,
-        };
+        let seen = RouteObjects { live: Some(&object), source: None };
         let error = change_to(&lens(None), seen, &example_backends(), split(5, 100)).unwrap_err();
-        assert!(
-            error.to_string().contains("it is controlled by App `shop`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("it is controlled by App `shop`"), "{error}");
     }
 
     #[test]
     fn a_deleted_route_is_named_and_carries_nothing() {
         let to = example_backends();
         let error = read_route(&lens(None), None, &to).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "HTTPRoute `shop` does not exist in namespace `default`"
-        );
+        assert_eq!(error.to_string(), "HTTPRoute `shop` does not exist in namespace `default`");
         assert_eq!(error.canary_at_most(100), Some(split(0, 100)));
-        let seen = RouteObjects {
-            live: None,
-            source: None,
-        };
+        let seen = RouteObjects { live: None, source: None };
         assert!(change_to(&lens(None), seen, &to, split(0, 100)).is_err());
     }
 
     #[test]
     fn an_object_that_is_as_it_must_be_is_not_written() {
         let object = route(json!([both(80, 20)]));
-        let seen = RouteObjects {
-            live: Some(&object),
-            source: None,
-        };
+        let seen = RouteObjects { live: Some(&object), source: None };
         let change = change_to(&lens(None), seen, &example_backends(), split(20, 100));
         assert_eq!(change, Ok(Change::Nothing));
     }
@@ -436,11 +351,7 @@ mod acceptance {
     }
 
     fn good(parent: Value) -> Value {
-        entry(
-            parent,
-            &condition("Accepted", "True", 3),
-            &condition("ResolvedRefs", "True", 3),
-        )
+        entry(parent, &condition("Accepted", "True", 3), &condition("ResolvedRefs", "True", 3))
     }
 
     #[test]
@@ -459,14 +370,8 @@ mod acceptance {
     fn parents_are_matched_after_defaulting() {
         let full = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway",
             "namespace": "default", "name": "web"});
-        assert_eq!(
-            answered(json!([{"name": "web"}]), json!([good(full.clone())])),
-            "confirmed"
-        );
-        assert_eq!(
-            answered(json!([full]), json!([good(json!({"name": "web"}))])),
-            "confirmed"
-        );
+        assert_eq!(answered(json!([{"name": "web"}]), json!([good(full.clone())])), "confirmed");
+        assert_eq!(answered(json!([full]), json!([good(json!({"name": "web"}))])), "confirmed");
     }
 
     #[test]
@@ -505,10 +410,7 @@ mod acceptance {
              (Accepted is of generation 2)"
         );
         let mut silent = good(json!({"name": "web"}));
-        silent["conditions"][1]
-            .as_object_mut()
-            .unwrap()
-            .remove("observedGeneration");
+        silent["conditions"][1].as_object_mut().unwrap().remove("observedGeneration");
         assert!(answered(json!([{"name": "web"}]), json!([silent])).starts_with("waiting"));
         // Left over from a controller that is gone, beside the one that serves the route.
         let both = json!([stale, good(json!({"name": "web"}))]);
@@ -524,10 +426,7 @@ mod acceptance {
         );
         let parents = json!([{"name": "lan"}, {"name": "web"}]);
         assert_eq!(
-            answered(
-                parents,
-                json!([refused.clone(), good(json!({"name": "lan"}))])
-            ),
+            answered(parents, json!([refused.clone(), good(json!({"name": "lan"}))])),
             "refused: Gateway `default/web` refuses HTTPRoute `shop`: ResolvedRefs is False \
              (Because: it is so)"
         );
@@ -547,10 +446,7 @@ mod acceptance {
         let mut cleared = good(json!({"name": "web"}));
         let conditions = cleared["conditions"].as_array_mut().unwrap();
         conditions.push(condition("PartiallyInvalid", "False", 3));
-        assert_eq!(
-            answered(json!([{"name": "web"}]), json!([cleared])),
-            "confirmed"
-        );
+        assert_eq!(answered(json!([{"name": "web"}]), json!([cleared])), "confirmed");
     }
 
     #[test]
@@ -572,11 +468,8 @@ mod acceptance {
     fn a_long_message_is_cut_and_kept_on_one_line() {
         let mut refusal = condition("Accepted", "False", 3);
         refusal["message"] = json!(format!("a\nb{}", "x".repeat(5000)));
-        let refused = entry(
-            json!({"name": "web"}),
-            &refusal,
-            &condition("ResolvedRefs", "True", 3),
-        );
+        let refused =
+            entry(json!({"name": "web"}), &refusal, &condition("ResolvedRefs", "True", 3));
         let answer = answered(json!([{"name": "web"}]), json!([refused]));
         assert!(answer.len() < 400 && !answer.contains('\n'), "{answer}");
     }

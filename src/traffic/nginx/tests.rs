@@ -16,12 +16,7 @@ fn split(canary: u32, total: u32) -> Split {
 }
 
 fn change(live: Option<&Value>, source: Option<&Value>, to: Split) -> Result<Change, WriteError> {
-    change_to(
-        &*example().0,
-        RouteObjects { live, source },
-        &example_backends(),
-        to,
-    )
+    change_to(&*example().0, RouteObjects { live, source }, &example_backends(), to)
 }
 
 fn created(source: &Value, to: Split) -> Value {
@@ -40,10 +35,7 @@ fn the_first_canary_ingress_copies_only_the_stable_rules_tls_and_class() {
     let mut other = rules[0]["http"]["paths"][0].clone();
     other["backend"]["service"]["name"] = json!("assets");
     let only_other = json!({"host": "cdn", "http": {"paths": [other.clone()]}});
-    rules[0]["http"]["paths"]
-        .as_array_mut()
-        .unwrap()
-        .push(other);
+    rules[0]["http"]["paths"].as_array_mut().unwrap().push(other);
     rules.push(only_other);
     rules.push(json!({"host": "no-http"}));
     insta::assert_yaml_snapshot!(created(&source, split(5, 100)));
@@ -78,10 +70,7 @@ fn a_canary_ingress_of_someone_else_is_refused_with_its_owner() {
         "Ingress `shop-shop-canary` is not this Rollout's: it is controlled by Rollout `cart`; \
          rename or remove one of the two"
     );
-    live["metadata"]
-        .as_object_mut()
-        .unwrap()
-        .remove("ownerReferences");
+    live["metadata"].as_object_mut().unwrap().remove("ownerReferences");
     // Not even to stop a canary: what it serves is not ours.
     for part in [0, 5] {
         let refusal = change(Some(&live), Some(&source), split(part, 100)).unwrap_err();
@@ -108,16 +97,9 @@ fn a_changed_source_is_followed_and_the_weight_kept() {
     let (lens, mut live, mut source) = example();
     live["metadata"]["annotations"][WEIGHT_KEY] = json!("20");
     source["spec"]["rules"][0]["host"] = json!("new-host");
-    source["spec"]
-        .as_object_mut()
-        .unwrap()
-        .remove("ingressClassName");
+    source["spec"].as_object_mut().unwrap().remove("ingressClassName");
     let to = example_backends();
-    let derived = lens
-        .derivation()
-        .unwrap()
-        .derive(&source, Some(&live), &to)
-        .unwrap();
+    let derived = lens.derivation().unwrap().derive(&source, Some(&live), &to).unwrap();
     assert_eq!(derived["spec"]["rules"][0]["host"], "new-host");
     assert!(derived["spec"].get("ingressClassName").is_none());
     assert_eq!(derived["metadata"]["annotations"][WEIGHT_KEY], "20");
@@ -165,15 +147,10 @@ fn unreadable_annotations_are_named_and_never_taken_for_a_weight() {
         let mut bad = live.clone();
         bad["metadata"]["annotations"][format!("{prefix}/{key}")] = value.clone();
         let error = lens.read(&bad, &example_backends()).unwrap_err();
-        assert!(
-            matches!(error, ReadError::Malformed { .. }),
-            "{key}={value}: {error}"
-        );
+        assert!(matches!(error, ReadError::Malformed { .. }), "{key}={value}: {error}");
         assert_eq!(error.canary_at_most(100), None);
         // One write of ours puts it right.
-        let written = lens
-            .write(&bad, &example_backends(), split(5, 100))
-            .unwrap();
+        let written = lens.write(&bad, &example_backends(), split(5, 100)).unwrap();
         assert_eq!(lens.read(&written, &example_backends()), Ok(split(5, 100)));
     }
 }
@@ -184,26 +161,16 @@ fn prefixless_additional_annotations_get_the_prefix() {
         stable_ingress: Some("shop".into()),
         annotation_prefix: Some("custom.io".into()),
         additional_ingress_annotations: Some(
-            [
-                ("canary-by-header", "X-Canary"),
-                ("custom.io/canary-by-cookie", "c"),
-            ]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into(),
+            [("canary-by-header", "X-Canary"), ("custom.io/canary-by-cookie", "c")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
         ),
         canary_ingress_annotations: Some([("team".to_owned(), "web".to_owned())].into()),
         ..Nginx::default()
     };
     assert_eq!(config.problems(), vec![]);
     let keys: Vec<_> = config.annotations().into_keys().collect();
-    assert_eq!(
-        keys,
-        [
-            "custom.io/canary-by-cookie",
-            "custom.io/canary-by-header",
-            "team"
-        ]
-    );
+    assert_eq!(keys, ["custom.io/canary-by-cookie", "custom.io/canary-by-header", "team"]);
 }
 
 #[test]
@@ -215,10 +182,7 @@ fn long_names_stay_valid_and_apart() {
     assert!(check_name("name", &name_a).is_none());
     let dotted = format!("{}.{}", "a".repeat(230), "b".repeat(20));
     let name = canary_name("shop", &dotted);
-    assert!(
-        name.len() <= MAX_NAME && check_name("name", &name).is_none(),
-        "{name}"
-    );
+    assert!(name.len() <= MAX_NAME && check_name("name", &name).is_none(), "{name}");
     assert_eq!(canary_name("shop", "web"), "shop-web-canary");
 }
 

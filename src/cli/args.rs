@@ -1,0 +1,296 @@
+//! The command line of the plugin: what can be asked, and nothing about how it is done.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::api::names::SLUICE_GROUP;
+
+/// Progressive delivery for Kubernetes, from the command line.
+///
+/// Exit codes: 0 done or healthy; 1 error, unhealthy, or problems found; 2 wrong usage or no
+/// connection; 3 it waits for a person.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-sluice", bin_name = "kubectl sluice", version, max_term_width = 100)]
+pub struct Cli {
+    /// Where the cluster is and how to print.
+    #[command(flatten)]
+    pub global: GlobalFlags,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct GlobalFlags {
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
+    /// Print data as JSON or YAML, in a stable shape, instead of text for people
+    #[arg(short = 'o', long, global = true, value_enum, value_name = "FORMAT")]
+    pub output: Option<OutputFormat>,
+    /// No colours; also when NO_COLOR is set or the output is no terminal
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+/// Where the cluster is.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterFlags {
+    /// Path of the kubeconfig; default $KUBECONFIG, then ~/.kube/config
+    #[arg(long, global = true, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Cluster of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// User of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Namespace; default that of the context
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
+    /// User to act as
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub impersonate: Option<String>,
+    /// Group to act as; may be repeated
+    #[arg(long = "as-group", global = true, value_name = "GROUP")]
+    pub impersonate_groups: Vec<String>,
+    /// Longest time for one request, such as 10s; default 30s, 0 for a day
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub request_timeout: Option<String>,
+    /// API group of the objects: sluice.dev or argoproj.io
+    #[arg(long, global = true, default_value = SLUICE_GROUP, value_name = "GROUP")]
+    pub api_group: String,
+}
+
+/// How data is printed for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show one Rollout or AnalysisRun in full
+    #[command(subcommand)]
+    Get(Get),
+    /// Show all Rollouts in a table
+    #[command(subcommand)]
+    List(List),
+    /// Wait until a Rollout is healthy, and say so by the exit code
+    Status(StatusArgs),
+    /// Say why a Rollout waits and what ends the wait
+    Explain {
+        /// Name of the Rollout
+        name: String,
+    },
+    /// Let a paused Rollout go on, or skip its current step
+    Promote(PromoteArgs),
+    /// Give an update up: all traffic goes back to the stable version
+    Abort(VerbArgs),
+    /// Try an aborted update again, from its first step
+    Retry(RetryArgs),
+    /// Halt progress until `resume` (sets spec.paused)
+    Pause(VerbArgs),
+    /// Take `pause` back (clears spec.paused)
+    Resume(VerbArgs),
+    /// Put the pod template of an earlier revision back
+    Undo(UndoArgs),
+    /// Replace all pods, a few at a time
+    Restart(RestartArgs),
+    /// Change a field
+    #[command(subcommand)]
+    Set(Set),
+    /// Show or approve the Git revert of a failed update
+    Revert(RevertArgs),
+    /// End something early
+    #[command(subcommand)]
+    Terminate(Terminate),
+    /// Check manifests without a cluster: all problems at once, with their lines
+    Lint(LintArgs),
+    /// Print the version of this plugin
+    Version,
+    /// Print a script that completes commands in a shell
+    Completion {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+/// What can be shown.
+#[derive(Debug, Subcommand)]
+pub enum Get {
+    /// A Rollout with its revisions, pods and analyses
+    #[command(visible_aliases = ["rollouts", "ro"])]
+    Rollout(GetArgs),
+    /// An AnalysisRun with its metrics and measurements
+    #[command(visible_aliases = ["analysisruns", "ar"])]
+    Analysisrun {
+        /// Name of the AnalysisRun
+        name: String,
+    },
+}
+
+/// `get rollout`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// Name of the Rollout
+    pub name: String,
+    /// Keep the view up to date; `q` ends it
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+/// What can be listed.
+#[derive(Debug, Subcommand)]
+pub enum List {
+    /// Rollouts
+    #[command(visible_aliases = ["rollout", "ro"])]
+    Rollouts {
+        /// Of all namespaces
+        #[arg(short = 'A', long)]
+        all_namespaces: bool,
+    },
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Name of the Rollout
+    pub name: String,
+    /// Wait until it is healthy, degraded, or waits for a person; `--watch=false` looks once
+    #[arg(
+        short,
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    pub watch: bool,
+    /// Longest time to wait, such as 5m; default no limit
+    #[arg(short, long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+}
+
+/// A verb without options.
+#[derive(Debug, Args)]
+pub struct VerbArgs {
+    /// Names of the Rollouts
+    #[arg(required = true)]
+    pub names: Vec<String>,
+}
+
+/// `promote`.
+#[derive(Debug, Args)]
+pub struct PromoteArgs {
+    /// Names of the Rollouts
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Skip all remaining steps, pauses and analyses
+    #[arg(long)]
+    pub full: bool,
+    /// Then wait as `status` does
+    #[arg(long)]
+    pub wait: bool,
+    /// Longest time to wait, such as 5m
+    #[arg(long, requires = "wait", value_name = "DURATION")]
+    pub timeout: Option<String>,
+}
+
+/// `retry`.
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// Names of the Rollouts
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Then wait as `status` does
+    #[arg(long)]
+    pub wait: bool,
+    /// Longest time to wait, such as 5m
+    #[arg(long, requires = "wait", value_name = "DURATION")]
+    pub timeout: Option<String>,
+}
+
+/// `undo`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// Name of the Rollout
+    pub name: String,
+    /// Number of the revision; default the stable one during an update, else the one before
+    #[arg(long, value_name = "N")]
+    pub to_revision: Option<u64>,
+}
+
+/// `restart`.
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// Names of the Rollouts
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// When: in this time, such as 10m; default now
+    #[arg(short, long = "in", value_name = "DURATION")]
+    pub delay: Option<String>,
+}
+
+/// What can be set.
+#[derive(Debug, Subcommand)]
+pub enum Set {
+    /// The image of one or more containers
+    Image {
+        /// Name of the Rollout
+        name: String,
+        /// CONTAINER=IMAGE; `*` means all containers
+        #[arg(required = true, value_name = "CONTAINER=IMAGE")]
+        images: Vec<String>,
+    },
+}
+
+/// `revert`.
+#[derive(Debug, Args)]
+pub struct RevertArgs {
+    /// Name of the Rollout
+    pub name: String,
+    /// Let the revert that waits for a person be written
+    #[arg(long)]
+    pub approve: bool,
+}
+
+/// What can be ended.
+#[derive(Debug, Subcommand)]
+pub enum Terminate {
+    /// An AnalysisRun; a run that is ended so opens no gate
+    #[command(visible_aliases = ["ar"])]
+    Analysisrun {
+        /// Names of the AnalysisRuns
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+/// `lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// File, folder (searched for .yaml, .yml and .json), or `-` for stdin; may be repeated
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+    /// More files
+    #[arg(value_name = "PATH")]
+    pub more: Vec<PathBuf>,
+    /// References to objects that are not in the files are no problem
+    #[arg(long)]
+    pub allow_missing: bool,
+}

@@ -1,0 +1,114 @@
+//! What is told of AnalysisRuns: one Event when a run ends, and metrics of what was measured. Never
+//! decides anything, and never repeats more than status says.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::act::wire::Target;
+use crate::analysis::ResolvedMetric;
+use crate::analysis::judge;
+use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus};
+use crate::api::conditions::Reason;
+use crate::api::names::FIELD_MANAGER;
+use crate::api::{ApiNames, Kind};
+use crate::metrics::{MeasurementOutcome, MeasurementResult, SampleValue};
+use crate::observe::cache::{Key, controller_of};
+use crate::observe::caches::builtin;
+use crate::telemetry::metrics::Metrics;
+
+/// Longest message of an Event, in characters: Kubernetes' own limit.
+const MAX_MESSAGE: usize = 1024;
+
+/// The Event of a run that ended with `status`, with Argo Rollouts' reasons.
+pub(super) fn event(
+    names: ApiNames,
+    run: &Value,
+    key: &Key,
+    status: &AnalysisRunStatus,
+    now: DateTime<Utc>,
+    salt: u64,
+) -> (Target, Value) {
+    let (reason, is_warning) = match status.phase {
+        AnalysisPhase::Pending | AnalysisPhase::Running => (Reason::AnalysisRunRunning, false),
+        AnalysisPhase::Successful => (Reason::AnalysisRunSuccessful, false),
+        AnalysisPhase::Inconclusive => (Reason::AnalysisRunInconclusive, false),
+        AnalysisPhase::Failed => (Reason::AnalysisRunFailed, true),
+        AnalysisPhase::Error => (Reason::AnalysisRunError, true),
+    };
+    let detail =
+        if status.message.is_empty() { String::new() } else { format!(": {}", status.message) };
+    let message = format!("AnalysisRun {} is {}{detail}", key.name, status.phase.as_str());
+    let message: String = message.chars().take(MAX_MESSAGE).collect();
+    // As client-go names them: the object's name and something that is never the same.
+    let head: String = key.name.chars().take(200).collect();
+    let name = format!("{head}.{salt:x}{:x}", now.timestamp_micros());
+    let target = Target::namespaced(&builtin("", "v1", "Event", "events"), &key.namespace, &name);
+    let at = now.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": { "name": name, "namespace": key.namespace },
+        "involvedObject": {
+            "apiVersion": names.api_version(), "kind": Kind::AnalysisRun.as_str(),
+            "name": key.name, "namespace": key.namespace, "uid": run.pointer("/metadata/uid"),
+        },
+        "type": if is_warning { "Warning" } else { "Normal" },
+        "reason": reason.as_str(),
+        "message": message,
+        "source": { "component": FIELD_MANAGER },
+        "reportingComponent": FIELD_MANAGER,
+        "firstTimestamp": at, "lastTimestamp": at, "count": 1,
+    });
+    (target, event)
+}
+
+/// Reports a measurement that was counted. Values are shown for Rollouts only, whose series end
+/// with them.
+pub(super) fn report(
+    metrics: &Metrics,
+    run: &Value,
+    metric: &ResolvedMetric,
+    outcome: &MeasurementOutcome,
+) {
+    let provider = metric.provider.named().first().copied().unwrap_or("unknown");
+    let phase = judge::assess(metric, &outcome.result).phase;
+    metrics.measured(provider, phase.as_str());
+    match &outcome.result {
+        MeasurementResult::Error(error) => {
+            let kind = error.kind();
+            tracing::info!(metric = metric.name, kind, %error, "not measured; will try again");
+        }
+        MeasurementResult::Sample(sample) => {
+            let (phase, ordinal) = (phase.as_str(), outcome.ordinal);
+            tracing::debug!(metric = metric.name, phase, ordinal, "measured");
+            let text = |object: &Value, field: &str| {
+                object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let owner = controller_of(run).filter(|owner| text(owner, "kind") == "Rollout");
+            if let (Some(owner), Some(value)) = (owner, number(&sample.value)) {
+                let namespace = run.get("metadata").map(|metadata| text(metadata, "namespace"));
+                let namespace = namespace.unwrap_or_default();
+                metrics.analysis_value(&namespace, &text(owner, "name"), &metric.name, value);
+            }
+        }
+        MeasurementResult::JobSucceeded { .. }
+        | MeasurementResult::JobFailed { .. }
+        | MeasurementResult::JobStuck { .. }
+        | MeasurementResult::InProgress { .. }
+        | MeasurementResult::Cancelled => {
+            tracing::debug!(metric = metric.name, phase = phase.as_str(), "measured by a Job");
+        }
+    }
+}
+
+/// The one number of a value, if it is one.
+fn number(value: &SampleValue) -> Option<f64> {
+    let number = match value {
+        SampleValue::Number(number) => Some(*number),
+        SampleValue::Numbers(numbers) => match numbers.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        },
+        SampleValue::Json(json) => json.as_f64(),
+    };
+    number.filter(|number| number.is_finite())
+}

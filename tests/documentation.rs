@@ -1,0 +1,101 @@
+//! The documentation is true where a machine can tell: its manifests are accepted, its links lead
+//! somewhere, and the tests that ARCHITECTURE.md names exist.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like the tests themselves")]
+
+#[cfg(test)]
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use common::{kind_of, problems, spec_schema, unknown_fields};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Markdown file with its text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut pages = Vec::new();
+    for folder in [".", "docs"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push((path.clone(), std::fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    pages
+}
+
+#[test]
+fn every_manifest_of_the_documentation_is_accepted() {
+    let block = Regex::new(r"(?s)```yaml\n(.*?)```").unwrap();
+    let mut checked = 0;
+    for (path, text) in pages() {
+        for found in block.captures_iter(&text) {
+            for document in serde_norway::Deserializer::from_str(&found[1]) {
+                let manifest = Value::deserialize(document).unwrap();
+                let Some(kind) = kind_of(&manifest) else { continue };
+                let mut wrong = Vec::new();
+                unknown_fields("spec", &spec_schema(kind), &manifest["spec"], &mut wrong);
+                wrong.extend(problems(&manifest));
+                assert_eq!(wrong, Vec::<String>::new(), "{}", path.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 3, "only {checked} manifests were found");
+}
+
+#[test]
+fn every_block_of_a_rollout_has_fields_that_exist() {
+    let text = std::fs::read_to_string(root().join("docs/git-revert.md")).unwrap();
+    let block = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let part: Value = serde_norway::from_str(block).unwrap();
+    let mut wrong = Vec::new();
+    let schema = spec_schema(sluice::api::Kind::Rollout);
+    unknown_fields("spec", &schema, &part["spec"], &mut wrong);
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn every_link_leads_to_a_file() {
+    let link = Regex::new(r"\]\(([^)#:]+)\)").unwrap();
+    for (path, text) in pages() {
+        for found in link.captures_iter(&text) {
+            let target = path.parent().unwrap().join(&found[1]);
+            assert!(target.exists(), "{} links to {}", path.display(), &found[1]);
+        }
+    }
+}
+
+#[test]
+fn the_tests_that_the_architecture_names_exist() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let line = Regex::new(r"`(tests/[\w/]+)`(?:: `(\w+?)(\.\.\.)?`)?").unwrap();
+    let mut named = 0;
+    for found in line.captures_iter(&text) {
+        let path = root().join(&found[1]);
+        let candidates = [path.with_extension("rs"), path.join("main.rs")];
+        let file = candidates.into_iter().find(|candidate| candidate.exists());
+        let file = file.unwrap_or_else(|| panic!("{} does not exist", &found[1]));
+        if let Some(test) = found.get(2) {
+            let source = std::fs::read_to_string(file).unwrap();
+            let wanted = format!("fn {}", test.as_str());
+            assert!(source.contains(&wanted), "{} has no test {}", &found[1], test.as_str());
+            named += 1;
+        }
+    }
+    assert!(named >= 10, "only {named} tests are named");
+}
+
+#[test]
+fn the_architecture_fits_into_a_sitting() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    assert!(text.lines().count() < 300);
+}
