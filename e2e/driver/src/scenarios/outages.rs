@@ -44,7 +44,7 @@ async fn during_outage(scene: &Scene, stopped: Instant) -> Result<()> {
             bail!("an unreachable Prometheus aborted the Rollout; {}", describe(scene));
         }
         let now = describe(scene);
-        if now.to_lowercase().contains("prometheus") || now.contains("unreachable") {
+        if now.contains("cannot be reached") || now.contains("unreachable") {
             said = now;
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
