@@ -1,3 +1,5 @@
+//! Tests of the YAML editor: every byte outside of the value stays.
+
 use std::fmt::Write as _;
 
 use super::*;

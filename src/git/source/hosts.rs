@@ -1,6 +1,6 @@
 //! Which servers may be talked to: by name before the look-up, by address after it.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::{GitUrl, InvalidSource, bracketed, cut};
 
