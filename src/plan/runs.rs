@@ -40,7 +40,12 @@ pub(super) fn wanted(view: &View<'_>) -> Vec<RunSlot> {
                 BlueGreenStage::Preview => blue_green
                     .pre_promotion
                     .iter()
-                    .filter(|_| super::targets::is_preview_ready(view) || state.full_size)
+                    .filter(|_| {
+                        // Once begun it goes on, whatever the pods do meanwhile.
+                        super::targets::is_preview_ready(view)
+                            || state.full_size
+                            || newest(view, RunSlot::PrePromotion).is_some()
+                    })
                     .map(|_| RunSlot::PrePromotion)
                     .collect(),
                 BlueGreenStage::Promoting => Vec::new(),

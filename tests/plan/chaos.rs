@@ -155,8 +155,19 @@ fn is_foreign(event: &Event) -> bool {
     matches!(event, Event::SelectorEdited | Event::WeightEdited(_) | Event::SetScaledByHand(_))
 }
 
+/// The same histories on every run, so that a change is judged by itself; `SLUICE_CHAOS_SEED` asks
+/// for others, and `PROPTEST_CASES` for more.
+fn config() -> ProptestConfig {
+    let seed = std::env::var("SLUICE_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok());
+    ProptestConfig {
+        cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(150),
+        rng_seed: proptest::test_runner::RngSeed::Fixed(seed.unwrap_or(2026)),
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_history_is_safe_and_comes_to_rest(
