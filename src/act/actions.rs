@@ -9,11 +9,11 @@ use super::guard::{Dependents, WriteOutcome, Writer};
 use super::wire::{Read, Target, Wire};
 use crate::api::{ApiNames, Kind, Time};
 use crate::observe::cache::Cache;
-use crate::observe::caches::{Caches, pods, replica_sets, services};
+use crate::observe::caches::{Caches, pods};
 use crate::observe::{Snapshot, backends};
 use crate::plan::action::{Action, ActionFailure, Outcome, RevertOrder};
 use crate::plan::facts::GitFact;
-use crate::plan::validate::ValidStrategy;
+use crate::plan::validate::ValidRollout;
 use crate::revision::Revision;
 use crate::traffic::{Change, RouteLens, RouteObjects, change_to};
 use crate::weight::Split;
@@ -86,10 +86,7 @@ impl Hands {
     fn writable_plurals(snapshot: &Snapshot) -> Vec<&'static str> {
         let mut plurals = vec!["rollouts", "services", "replicasets"];
         let spec = snapshot.observed.rollout.spec.usable.as_ref();
-        let is_routed = spec.is_some_and(|spec| match &spec.strategy {
-            ValidStrategy::Canary(canary) => canary.routing.is_some(),
-            ValidStrategy::BlueGreen(_) => false,
-        });
+        let is_routed = spec.is_some_and(|spec| spec.routing().is_some());
         if is_routed {
             plurals.extend(["httproutes", "grpcroutes"]);
         }
@@ -286,10 +283,7 @@ impl Hands {
         routes: &[String],
     ) -> Result<(), ActionFailure> {
         let rollout = &snapshot.observed.rollout;
-        let routing = rollout.spec.usable.as_ref().and_then(|spec| match &spec.strategy {
-            ValidStrategy::Canary(canary) => canary.routing.as_ref(),
-            ValidStrategy::BlueGreen(_) => None,
-        });
+        let routing = rollout.spec.usable.as_ref().and_then(ValidRollout::routing);
         let Some(routing) = routing else { return Err(ActionFailure::Conflict) };
         let backends = backends(self.names, rollout, routing);
         let mut first_failure = Ok(());
@@ -415,9 +409,4 @@ fn orphan(set_: &mut Value, uid: &str) {
 fn point(service: &mut Value, names: ApiNames, revision: &Revision, rollout: &str) {
     set(service, &["spec", "selector", names.revision_label()], json!(revision.as_str()));
     annotate(service, names.managed_by_annotation(), Some(json!(rollout)));
-}
-
-/// The kinds whose objects are written here, for RBAC.
-pub fn written_kinds() -> [kube::core::ApiResource; 3] {
-    [replica_sets(), services(), pods()]
 }

@@ -9,6 +9,7 @@ use crate::analysis::Verdict;
 use crate::api::ApiNames;
 use crate::api::analysis::AnalysisRunStatus;
 use crate::plan::facts::{PodFact, ReplicaSetFact, RunFact, RunSlot, ServiceFact};
+use crate::plan::validate::string_map;
 use crate::revision::{Revision, TemplateDigest};
 
 /// A text field by JSON pointer.
@@ -35,11 +36,7 @@ fn count(object: &Value, pointer: &str) -> u32 {
 
 /// The entries of a map of texts.
 pub(super) fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {
-    let map = object.pointer(pointer).and_then(Value::as_object);
-    map.into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
+    string_map(object.pointer(pointer))
 }
 
 fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {

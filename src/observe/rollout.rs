@@ -91,7 +91,7 @@ pub fn observe(
         services.insert(service.clone(), look.service(&service));
         endpoints.insert(service.clone(), look.endpoints(&service));
     }
-    let routes = match spec.as_ref().and_then(routing) {
+    let routes = match spec.as_ref().and_then(ValidRollout::routing) {
         Some(routing) => look.routes(&fact, routing),
         None => vec![],
     };
@@ -158,13 +158,6 @@ fn rollout_fact(rollout: &Arc<Value>, names: ApiNames) -> RolloutFact {
         spec,
         status,
         raw: Value::clone(rollout),
-    }
-}
-
-fn routing(spec: &ValidRollout) -> Option<&ValidRouting> {
-    match &spec.strategy {
-        ValidStrategy::Canary(canary) => canary.routing.as_ref(),
-        ValidStrategy::BlueGreen(_) => None,
     }
 }
 

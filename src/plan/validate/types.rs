@@ -40,6 +40,16 @@ pub struct ValidRollout {
     pub git: Option<ValidGit>,
 }
 
+impl ValidRollout {
+    /// The router, if the strategy has one.
+    pub fn routing(&self) -> Option<&ValidRouting> {
+        match &self.strategy {
+            ValidStrategy::Canary(canary) => canary.routing.as_ref(),
+            ValidStrategy::BlueGreen(_) => None,
+        }
+    }
+}
+
 /// How changes are released.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValidStrategy {
