@@ -233,6 +233,7 @@ impl GitWorker {
                 failed_template: order.failed.0.to_string(),
                 stable_template: order.stable.0.to_string(),
                 sign_off: git.commit.sign_off,
+                skip_ci: git.commit.skip_ci,
             },
             author,
             now: self.clock.now(),
