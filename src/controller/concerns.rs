@@ -103,7 +103,10 @@ mod tests {
         let (concerns, sets) = (Concerns::default(), replica_sets());
         let web = Key::new("shop", "web");
         for (plural, name) in [("rollouts", "web"), ("replicasets", "web-1")] {
-            assert_eq!(concerns.of(&change(plural, name, false), &sets), [web.clone()]);
+            assert_eq!(
+                concerns.of(&change(plural, name, false), &sets),
+                std::slice::from_ref(&web)
+            );
             assert!(concerns.of(&change(plural, name, true), &sets).is_empty(), "{plural}");
         }
         // The loop over AnalysisRuns writes them too: what it wrote is news here.
