@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use sluice::act::events;
+use sluice::act::status::differs_only_in_detail;
 use sluice::analysis::Verdict;
 use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::ApiNames;
@@ -67,6 +69,8 @@ pub(crate) struct World {
     pub timeline: String,
     pub violations: Vec<String>,
     pub writes: usize,
+    /// What the controller would send, in this order; without what may wait for the next write.
+    pub requests: Vec<String>,
     last_line: String,
 }
 
@@ -120,6 +124,7 @@ impl World {
             timeline: String::new(),
             violations: vec![],
             writes: 0,
+            requests: vec![],
             last_line: String::new(),
         };
         if world.spec.pointer("/strategy/canary/trafficRouting").is_some() {
@@ -387,6 +392,8 @@ impl World {
         if !decision.changes_memory() {
             for action in &decision.actions {
                 self.check(&observed, &decision, action);
+                let request = self.describe(action);
+                self.requests.push(request);
                 self.apply(action);
                 self.writes += 1;
             }
@@ -398,11 +405,27 @@ impl World {
             .collect();
         let next = status::project(&observed, &decision, &outcomes);
         let is_changed = next.is_some() && next != self.status;
-        if is_changed {
-            self.status = next;
+        if let Some(next) = next.filter(|_| is_changed) {
+            self.note_status(&decision, &next);
+            self.status = Some(next);
             self.writes += 1;
         }
         decision.changes_memory() || !decision.actions.is_empty()
+    }
+
+    /// A status that differs only in counts and texts waits until another write takes it along.
+    fn note_status(&mut self, decision: &Decision, next: &RolloutStatus) {
+        let old = self.status.clone().unwrap_or_default();
+        if !decision.changes_memory() && differs_only_in_detail(&old, next) {
+            return;
+        }
+        let change = decision.change.as_ref().map_or("same".to_owned(), |change| {
+            let text = format!("{change:?}");
+            text.split(' ').next().unwrap_or_default().to_owned()
+        });
+        self.requests.push(format!("status: {change}"));
+        let news = events::news(&old, decision, next);
+        self.requests.extend(news.iter().map(|news| format!("event: {}", news.reason.as_str())));
     }
 
     fn line(&mut self, decision: &Decision) {
