@@ -252,6 +252,20 @@ fn a_word_that_kubectl_reads_as_a_truth_value_is_explained() {
 }
 
 #[test]
+fn a_limit_that_no_measurement_can_pass_is_doubted_and_no_error() {
+    let limit = "    successCondition: result[0] < 0.01\n    failureLimit: 3\n";
+    let found = with("    successCondition: result[0] < 0.01\n", limit);
+    assert_eq!(
+        found,
+        [
+            "a.yaml:61: warning: AnalysisTemplate errors: spec.metrics[0].failureLimit: tolerates 3 bad \
+          values, but only 1 will be measured: the metric can never fail, and bad values alone pause \
+          the update (Inconclusive)"
+        ]
+    );
+}
+
+#[test]
 fn a_service_of_two_rollouts_is_told_at_the_second() {
     let second = GOOD.split("---").next().unwrap().replacen("name: shop\n", "name: shop2\n", 1);
     let found = told(&format!("{GOOD}---\n{second}"));
