@@ -167,8 +167,7 @@ fn subresources(names: ApiNames, kind: Kind) -> Option<Value> {
                 "labelSelectorPath": ".status.selector",
             },
         })),
-        Kind::AnalysisRun if names == ApiNames::SLUICE => Some(json!({"status": {}})),
-        // Argo Rollouts' runs have no status subresource, and its clients write without one.
+        _ if names.has_status_subresource(kind) => Some(json!({"status": {}})),
         Kind::AnalysisRun
         | Kind::AnalysisTemplate
         | Kind::ClusterAnalysisTemplate

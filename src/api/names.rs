@@ -149,6 +149,20 @@ impl ApiNames {
         )
     }
 
+    /// Whether the status of `kind` is written apart from the object. Argo Rollouts' AnalysisRuns have
+    /// no status subresource (its `manifests/crds/analysis-run-crd.yaml`), and their clients write
+    /// without one.
+    pub const fn has_status_subresource(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Rollout => true,
+            Kind::AnalysisRun => !self.argo,
+            Kind::AnalysisTemplate
+            | Kind::ClusterAnalysisTemplate
+            | Kind::MetricsSource
+            | Kind::ClusterMetricsSource => false,
+        }
+    }
+
     /// Label on ReplicaSets, pods and runs, and key in managed Service selectors: the revision.
     pub const fn revision_label(self) -> &'static str {
         self.pick("sluice.dev/revision", "rollouts-pod-template-hash")

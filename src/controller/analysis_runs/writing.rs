@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::reading::deletion_time;
@@ -33,7 +33,12 @@ impl AnalysisRuns {
         };
         let writer = &self.equipment.writer;
         let guard = writer.guard(run.object).map_err(|_| WriteOutcome::Conflict)?;
-        let outcome = writer.patch_status(&self.target(run.key), &guard, &change).await;
+        let target = self.target(run.key);
+        let outcome = if self.equipment.names.has_status_subresource(Kind::AnalysisRun) {
+            writer.patch_status(&target, &guard, &change).await
+        } else {
+            writer.merge_patch(&target, &guard, json!({ "status": change })).await
+        };
         let is_end = status.phase.is_completed() && !run.status.phase.is_completed();
         if is_end && matches!(outcome, WriteOutcome::Ambiguous(_)) {
             self.memory.of(run.key, |local| local.is_untold = true);
