@@ -313,7 +313,7 @@ impl Rollouts {
         let target = Target::namespaced(cache.resource(), &key.namespace, &key.name);
         match self.hands.wire.get(&target).await {
             Read::Found(object) => {
-                cache.note(&object);
+                cache.note(object);
                 self.locals().entry(key.clone()).or_default().fresh_at = Some(Instant::now());
                 true
             }
