@@ -22,6 +22,8 @@ use crate::act::actions::Hands;
 use crate::act::events::{self, Herald};
 use crate::act::status::differs_only_in_detail;
 use crate::act::wire::{Read, Target};
+use crate::api::Kind;
+use crate::api::status::RolloutStatus;
 use crate::clock::{Clock, Entropy};
 use crate::observe::cache::{Change, Key};
 use crate::observe::{Interest, Memo, Snapshot, observe};
@@ -173,13 +175,13 @@ impl Rollouts {
         let work = async {
             let started = Instant::now();
             let next = self.passes(key).await;
-            self.metrics.reconciled("Rollout", started.elapsed());
+            self.metrics.reconciled(Kind::Rollout, started.elapsed());
             next
         };
         // Whatever one Rollout holds, the others go on (S33).
         let caught = std::panic::AssertUnwindSafe(work.instrument(span)).catch_unwind().await;
         caught.unwrap_or_else(|_| {
-            self.metrics.reconcile_failed("Rollout");
+            self.metrics.reconcile_failed(Kind::Rollout);
             tracing::error!(namespace = key.namespace, name = key.name, "the pass broke down");
             Some(Instant::now() + Duration::from_mins(1))
         })
@@ -246,7 +248,7 @@ impl Rollouts {
             return after_actions;
         };
         let old = snapshot.observed.rollout.status.known().cloned().unwrap_or_default();
-        self.report(key, snapshot, decision, &new);
+        self.report(key, snapshot, &new);
         if new == old {
             return after_actions;
         }
@@ -262,6 +264,7 @@ impl Rollouts {
         match self.hands.write_status(snapshot, &new).await {
             Ok(_) => {
                 self.note_status_written(key);
+                self.count(key, &report::Written::of(snapshot, decision, &old, &new));
                 let news = events::news(&old, decision, &new);
                 let salt = self.entropy.next_u64();
                 self.herald.tell(events::events(snapshot, &news, snapshot.observed.now, salt));
@@ -323,7 +326,7 @@ impl Rollouts {
                 true
             }
             Read::Failed(error) => {
-                self.metrics.reconcile_failed("Rollout");
+                self.metrics.reconcile_failed(Kind::Rollout);
                 tracing::warn!(%error, "cannot read the Rollout");
                 false
             }
@@ -376,7 +379,7 @@ impl Rollouts {
             let before = local.failing.iter().position(|(failing, _)| failing.key == outcome.key);
             let times = before.map_or(0, |idx| local.failing.swap_remove(idx).1);
             let Err(failure) = &outcome.result else { continue };
-            self.metrics.reconcile_failed("Rollout");
+            self.metrics.reconcile_failed(Kind::Rollout);
             let (name_is_taken, backs_off) = match failure {
                 // Looking again is all that is needed.
                 ActionFailure::Conflict => (false, false),
@@ -430,16 +433,16 @@ impl Rollouts {
         self.metrics.forget_rollout(&key.namespace, &key.name);
     }
 
-    fn report(
-        &self,
-        key: &Key,
-        snapshot: &Snapshot,
-        decision: &Decision,
-        new: &crate::api::status::RolloutStatus,
-    ) {
+    fn report(&self, key: &Key, snapshot: &Snapshot, new: &RolloutStatus) {
         let mut locals = self.locals();
         let local = locals.entry(key.clone()).or_default();
-        report::report(&self.metrics, &mut local.report, snapshot, decision, new);
+        report::report(&self.metrics, &mut local.report, snapshot, new);
+    }
+
+    fn count(&self, key: &Key, written: &report::Written<'_>) {
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        report::count(&self.metrics, &mut local.report, written);
     }
 
     fn log(decision: &Decision, outcomes: &[Outcome]) {

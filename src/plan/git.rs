@@ -15,6 +15,7 @@ use super::memory::{Memory, Phase};
 use super::validate::{ValidGit, ValidStrategy};
 use super::view::View;
 use crate::api::Time;
+use crate::api::conditions::RevertEnd;
 use crate::api::git_revert::{GitApproval, GitRevertMode};
 use crate::api::status::{GitRevertState, GitRevertStatus, RevisionOutcome};
 use crate::git::revert_id::RevertId;
@@ -150,7 +151,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         approved: false,
     });
     let obstacle = opted_out(view)
-        .map(|message| ("OptedOut", message))
+        .map(|message| (RevertEnd::OptedOut.as_str(), message))
         .or_else(|| commit_unknown(view, &view.revision).map(|message| ("CommitUnknown", message)))
         .or_else(|| commit_unknown(view, stable).map(|message| ("CommitUnknown", message)));
     if let Some((reason, message)) = obstacle

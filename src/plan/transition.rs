@@ -4,6 +4,7 @@
 
 use crate::analysis::Verdict;
 use crate::api::Time;
+use crate::api::conditions::AbortCause;
 use crate::api::status::{
     BlueGreenStage, CompletionStatus, FailedRevision, PauseReason, RevisionOutcome, RevisionRecord,
 };
@@ -26,12 +27,7 @@ pub enum Change {
     /// A person asked to try again.
     Retried,
     /// The update was given up.
-    Aborted {
-        /// Why.
-        cause: String,
-        /// The AnalysisRun that failed, with whether it had measurements.
-        run: Option<(String, bool)>,
-    },
+    Aborted(AbortCause),
     /// The progress deadline passed.
     DeadlineExceeded,
     /// The update pauses.
@@ -78,7 +74,8 @@ fn is_same_attempt(view: &View<'_>) -> bool {
 }
 
 fn abort_requested(view: &View<'_>) -> Option<(Memory, Change)> {
-    (view.requests.abort && is_same_attempt(view)).then(|| abort(view, String::new(), None))
+    (view.requests.abort && is_same_attempt(view))
+        .then(|| abort(view, AbortCause::User, String::new(), false))
 }
 
 fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
@@ -86,9 +83,11 @@ fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
         return None;
     }
     runs::judging(view).find_map(|(slot, run)| {
-        let (word, message, has_measurements) = match &run.verdict {
-            Verdict::Failed { message, has_measurements } => ("failed", message, *has_measurements),
-            Verdict::Error { message } => ("error", message, false),
+        let (word, by, message, is_measured) = match &run.verdict {
+            Verdict::Failed { message, has_measurements } => {
+                ("failed", AbortCause::AnalysisFailed, message, *has_measurements)
+            }
+            Verdict::Error { message } => ("error", AbortCause::AnalysisError, message, false),
             Verdict::Running { .. }
             | Verdict::Successful
             | Verdict::Inconclusive { .. }
@@ -100,14 +99,15 @@ fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
         } else {
             format!("{what} phase error/failed: {message}")
         };
-        Some(abort(view, cause, Some((run.name.clone(), has_measurements))))
+        Some(abort(view, by, cause, is_measured))
     })
 }
 
-fn abort(view: &View<'_>, cause: String, run: Option<(String, bool)>) -> (Memory, Change) {
+/// Gives the update up. `has_failed` says whether bad values were measured: only then is the revision
+/// bad, and may be taken back in Git.
+fn abort(view: &View<'_>, by: AbortCause, cause: String, has_failed: bool) -> (Memory, Change) {
     let now = Time(view.now());
     let mut memory = view.memory.clone();
-    let has_failed = run.as_ref().is_some_and(|(_, has_measurements)| *has_measurements);
     memory.phase = Phase::Aborted(Aborted { at: now, cause: cause.clone() });
     memory.timing.finished_at = Some(now);
     memory.timing.completion = Some(CompletionStatus::Aborted);
@@ -125,13 +125,13 @@ fn abort(view: &View<'_>, cause: String, run: Option<(String, bool)>) -> (Memory
                     revision: current.to_string(),
                     digest: digest.unwrap_or_default(),
                     at: now,
-                    message: cause.clone(),
+                    message: cause,
                 },
             );
             memory.failed.truncate(MAX_RECORDS);
         }
     }
-    (memory, Change::Aborted { cause, run })
+    (memory, Change::Aborted(by))
 }
 
 fn deadline_passed(view: &View<'_>) -> Option<(Memory, Change)> {
@@ -146,7 +146,7 @@ fn deadline_passed(view: &View<'_>) -> Option<(Memory, Change)> {
     if view.spec.deadline_aborts && has_stable {
         let seconds = view.spec.progress_deadline.num_seconds();
         let cause = format!("no progress within {seconds} seconds (progressDeadlineSeconds)");
-        return Some(abort(view, cause, None));
+        return Some(abort(view, AbortCause::Deadline, cause, false));
     }
     if view.memory.deadline_exceeded {
         return None;
