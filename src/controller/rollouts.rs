@@ -262,7 +262,7 @@ impl Rollouts {
             }
         }
         match self.hands.write_status(snapshot, &new).await {
-            Ok(_) => {
+            Ok(()) => {
                 self.note_status_written(key);
                 self.count(key, &report::Written::of(snapshot, decision, &old, &new));
                 let news = events::news(&old, decision, &new);
