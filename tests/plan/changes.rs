@@ -1,0 +1,63 @@
+//! Changes of the spec in the middle of an update.
+
+use serde_json::json;
+use sluice::api::status::RolloutPhase;
+
+use crate::rollouts::{STEPS, routed};
+
+#[test]
+fn ar4390_a_third_revision_in_mid_flight_gets_traffic_only_when_it_has_pods() {
+    let mut world = routed(5, STEPS, "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    world.run(30);
+    assert_eq!(world.actual(), 60);
+    world.push("web:3");
+    world.run(60);
+    world.promote();
+    world.run_until(RolloutPhase::Healthy, 120);
+    assert_eq!(world.stable_image(), "web:3");
+    world.assert_safe();
+    insta::assert_snapshot!(world.timeline);
+}
+
+#[test]
+fn ar4035_going_back_to_stable_in_mid_flight_skips_steps_and_analysis() {
+    let mut world = routed(5, STEPS, "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    world.run(30);
+    world.push("web:1");
+    world.run_until(RolloutPhase::Healthy, 10);
+    assert_eq!((world.actual(), world.stable_image()), (0, "web:1".to_owned()));
+    world.run(60);
+    assert_eq!(world.available("web:2"), 0);
+    world.assert_safe();
+}
+
+#[test]
+fn ar1415_a_change_of_replicas_in_mid_canary_resizes_both_and_keeps_the_weight() {
+    let mut world = routed(5, STEPS, "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    world.run(30);
+    world.edit("/replicas", json!(10));
+    world.run(10);
+    assert_eq!(world.actual(), 60);
+    assert_eq!((world.available("web:1"), world.available("web:2")), (10, 6));
+    world.edit("/replicas", json!(2));
+    world.run(10);
+    assert_eq!((world.actual(), world.available("web:1"), world.available("web:2")), (60, 2, 2));
+    world.assert_safe();
+}
+
+#[test]
+fn ar3272_replicas_and_template_may_change_in_one_write() {
+    let mut world = routed(5, "[{setWeight: 50}]", "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.edit("/replicas", json!(8));
+    world.push("web:2");
+    world.run_until(RolloutPhase::Healthy, 120);
+    assert_eq!(world.available("web:2"), 8);
+    world.assert_safe();
+}
