@@ -129,7 +129,9 @@ fn cause_word(cause: &str, is_analysis: bool) -> &'static str {
 
 /// One of few words for what is waited for.
 fn wait_word(what: &str) -> &'static str {
-    let words: [(&str, &'static str); 8] = [
+    let words: [(&str, &'static str); 10] = [
+        ("a person", "Person"),
+        ("pause", "Pause"),
         ("another try", "Retry"),
         ("analysis", "Analysis"),
         ("Git", "Git"),

@@ -297,6 +297,7 @@ fn unrouted_sizes(view: &View<'_>, canary: &ValidCanary) -> BTreeMap<String, u32
         .map(|(set, target)| PodSet {
             desired: set.desired,
             available: set.available,
+            unavailable: if set.is_behind { 0 } else { set.desired.saturating_sub(set.available) },
             target: *target,
         })
         .collect();

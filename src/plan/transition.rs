@@ -2,16 +2,18 @@
 //! and the first that applies wins; safety comes first. A transition is written to status before
 //! anything is done about it.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::analysis::Verdict;
 use crate::api::Time;
 use crate::api::status::{
     BlueGreenStage, CompletionStatus, FailedRevision, PauseReason, RevisionOutcome, RevisionRecord,
 };
-use crate::plan::facts::{RunFact, RunSlot};
+use crate::plan::facts::RunSlot;
 use crate::plan::memory::{Aborted, BlueGreen, CanaryStep, Memory, Pause, Phase, Timing};
 use crate::plan::validate::{Promotion, Step, ValidBlueGreen, ValidCanary, ValidStrategy};
 use crate::plan::view::View;
-use crate::plan::{runs, targets};
+use crate::plan::{runs, targets, timers};
 
 /// Most records of revisions that are kept.
 const MAX_RECORDS: usize = 10;
@@ -109,6 +111,7 @@ fn abort(view: &View<'_>, cause: String, run: Option<(String, bool)>) -> (Memory
     let mut memory = view.memory.clone();
     let has_failed = run.as_ref().is_some_and(|(_, has_measurements)| *has_measurements);
     memory.phase = Phase::Aborted(Aborted { at: now, cause: cause.clone() });
+    memory.unmeasured_since = None;
     memory.timing.finished_at = Some(now);
     memory.timing.completion = Some(CompletionStatus::Aborted);
     if let Some(current) = memory.current.clone() {
@@ -135,17 +138,20 @@ fn abort(view: &View<'_>, cause: String, run: Option<(String, bool)>) -> (Memory
 }
 
 fn deadline_passed(view: &View<'_>) -> Option<(Memory, Change)> {
-    if !is_same_attempt(view) || !deadline_counts(view) {
+    if !is_same_attempt(view) || view.memory.stood_still() {
         return None;
     }
-    let began = view.memory.last_progress_at?;
-    if view.memory.was_invalid || view.now() < began.0 + view.spec.progress_deadline {
+    if view.now() < deadline(view, view.memory)? {
         return None;
     }
     let has_stable = view.memory.stable.is_some();
     if view.spec.deadline_aborts && has_stable {
         let seconds = view.spec.progress_deadline.num_seconds();
-        let cause = format!("no progress within {seconds} seconds (progressDeadlineSeconds)");
+        let what = match view.memory.unmeasured_since {
+            Some(_) => "an analysis could not be measured for",
+            None => "no progress within",
+        };
+        let cause = format!("{what} {seconds} seconds (progressDeadlineSeconds)");
         return Some(abort(view, cause, None));
     }
     if view.memory.deadline_exceeded {
@@ -156,12 +162,29 @@ fn deadline_passed(view: &View<'_>) -> Option<(Memory, Change)> {
     Some((memory, Change::DeadlineExceeded))
 }
 
+/// When the progress deadline passes, while time counts towards it.
+pub(super) fn deadline(view: &View<'_>, memory: &Memory) -> Option<DateTime<Utc>> {
+    if view.spec.paused {
+        return None;
+    }
+    let progress = memory.last_progress_at.filter(|_| deadline_counts(view));
+    let since = progress.or(memory.unmeasured_since)?;
+    Some(since.0 + view.spec.progress_deadline)
+}
+
+/// Whether an analysis that counts now cannot be measured. While the canary has no traffic there is
+/// nothing to measure, and only a step that waits for its analysis is held.
+pub(super) fn is_unmeasured(view: &View<'_>) -> bool {
+    let has_traffic = targets::wanted_split(view).is_none_or(|split| !split.is_all_stable());
+    runs::judging(view).any(|(slot, run)| {
+        matches!(run.verdict, Verdict::Running { waiting_on: Some(_) })
+            && (has_traffic || slot != RunSlot::Background)
+    })
+}
+
 /// Whether the time that passes now counts towards the progress deadline. Pauses and analyses take
 /// as long as they take.
-pub(super) fn deadline_counts(view: &View<'_>) -> bool {
-    if view.spec.paused {
-        return false;
-    }
+fn deadline_counts(view: &View<'_>) -> bool {
     match &view.memory.phase {
         Phase::Initial | Phase::Promoting { .. } => true,
         Phase::Settled | Phase::Aborted(_) => false,
@@ -227,6 +250,7 @@ fn begin(view: &View<'_>, step_hash: String) -> (Memory, Change) {
     memory.attempt = memory.attempt.saturating_add(1);
     memory.last_progress_at = Some(now);
     memory.progress_mark = 0;
+    memory.unmeasured_since = None;
     memory.deadline_exceeded = false;
     memory.acknowledged.clear();
     memory.timing = Timing { started_at: Some(now), finished_at: None, completion: None };
@@ -322,7 +346,7 @@ fn retry_requested(view: &View<'_>) -> Option<(Memory, Change)> {
 
 /// An inconclusive analysis holds the update until a person decides.
 fn inconclusive(view: &View<'_>) -> Option<(Memory, Change)> {
-    let run = first_inconclusive(view)?;
+    let run = runs::first_inconclusive(view)?;
     let mut memory = view.memory.clone();
     let pause = pause_mut(&mut memory)?;
     match pause {
@@ -342,12 +366,6 @@ fn inconclusive(view: &View<'_>) -> Option<(Memory, Change)> {
             Some((memory, Change::Resumed))
         }
     }
-}
-
-fn first_inconclusive<'a>(view: &View<'a>) -> Option<&'a RunFact> {
-    runs::judging(view)
-        .map(|(_, run)| run)
-        .find(|run| matches!(run.verdict, Verdict::Inconclusive { .. }))
 }
 
 /// A person who lets an inconclusive analysis step pass means: go on to the next step.
@@ -382,6 +400,12 @@ fn progress(view: &View<'_>) -> Option<(Memory, Change)> {
         | (Phase::Canary(_) | Phase::Promoting { .. }, ValidStrategy::BlueGreen(_))
         | (Phase::BlueGreen(_), ValidStrategy::Canary(_)) => None,
         (Phase::Initial, _) => targets::is_initial_done(view).then(|| complete(view, false)),
+        // What cannot be measured holds the update, unless a person has let it go on.
+        (phase, ValidStrategy::Canary(_))
+            if *phase.pause() != Pause::Resumed && is_unmeasured(view) =>
+        {
+            None
+        }
         (Phase::Canary(step), ValidStrategy::Canary(canary)) => canary_progress(view, canary, step),
         (Phase::Promoting { full }, ValidStrategy::Canary(_)) => {
             targets::is_promotion_done(view).then(|| complete(view, *full))
@@ -397,6 +421,7 @@ fn complete(view: &View<'_>, full: bool) -> (Memory, Change) {
     let mut memory = view.memory.clone();
     memory.stable = Some(view.revision.clone());
     memory.phase = Phase::Settled;
+    memory.unmeasured_since = None;
     memory.deadline_exceeded = false;
     memory.last_progress_at = Some(now);
     memory.failed.retain(|failed| failed.revision != view.revision.as_str());
@@ -433,7 +458,8 @@ fn canary_progress(
         | (Step::Pause(_), Pause::Resumed) => None,
         (Step::Pause(_), Pause::None) => Some(paused(view, PauseReason::CanaryPauseStep)),
         (Step::Pause(Some(duration)), Pause::Since { at: since, .. }) => {
-            (now >= since.0 + *duration).then(|| step_done(view, at.index))
+            let is_over = timers::pause_left(view, *since, *duration) <= TimeDelta::zero();
+            is_over.then(|| step_done(view, at.index))
         }
         (Step::SetWeight(split), _) => {
             targets::is_weight_done(view, *split).then(|| step_done(view, at.index))
@@ -547,7 +573,7 @@ fn blue_green_gate(
     match (wait, &at.pause) {
         (Some(_), Pause::None) if !is_open => Some(paused(view, PauseReason::BlueGreenPause)),
         (Some(Some(time)), Pause::Since { at: since, .. })
-            if !is_open && view.now() < since.0 + time =>
+            if !is_open && timers::pause_left(view, *since, time) > TimeDelta::zero() =>
         {
             None
         }
@@ -571,5 +597,6 @@ fn with_stage(view: &View<'_>, stage: BlueGreenStage, change: Change) -> (Memory
     }
     memory.last_progress_at = Some(Time(view.now()));
     memory.progress_mark = 0;
+    memory.deadline_exceeded = false;
     (memory, change)
 }

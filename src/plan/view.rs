@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::defaults::means_the_same;
 use super::facts::{Known, Observed, ReplicaSetFact, RouteState, RunFact, ServiceState};
 use super::memory::{Memory, Requests};
 use super::validate::{ValidCanary, ValidRollout, ValidRouting, ValidStrategy};
@@ -196,6 +197,9 @@ impl Traffic {
                 self.highest = None;
                 self.blocked.get_or_insert(format!("{id} to be readable: {reason}"));
             }
+            Known::Known(RouteState::Missing { reason }) => {
+                self.blocked.get_or_insert(reason.clone());
+            }
             Known::Known(RouteState::Unusable { reason, canary_at_most }) => {
                 self.blocked.get_or_insert(reason.clone());
                 match canary_at_most {
@@ -244,9 +248,10 @@ impl Traffic {
     }
 }
 
-/// The ReplicaSet of a template. The digest of the user's JSON decides; a ReplicaSet without a
-/// digest (made by Argo Rollouts) is recognised when status names it and it holds everything that
-/// the template declares.
+/// The ReplicaSet of a template. The digest of the user's JSON decides. A template that says the same
+/// with other words (Argo Rollouts' `undo` copies what the API server made of the old one) is that of
+/// the ReplicaSet that says so; and a ReplicaSet without a digest (made by Argo Rollouts) is
+/// recognised when status names it and it holds everything that the template declares.
 fn find_by_template<'a>(
     replica_sets: &'a [ReplicaSetFact],
     memory: &Memory,
@@ -257,7 +262,17 @@ fn find_by_template<'a>(
         (a.number, a.created_at, &a.name).cmp(&(b.number, b.created_at, &b.name))
     };
     let by_digest = replica_sets.iter().filter(|rs| rs.digest.as_ref() == Some(digest));
-    by_digest.max_by(newest).or_else(|| {
+    let is_meant = |rs: &ReplicaSetFact| {
+        (
+            memory.current.as_ref() == Some(&rs.revision),
+            memory.stable.as_ref() == Some(&rs.revision),
+        )
+    };
+    let by_meaning = || {
+        let same = replica_sets.iter().filter(|rs| means_the_same(template, &rs.template));
+        same.max_by(|a, b| is_meant(a).cmp(&is_meant(b)).then_with(|| newest(a, b)))
+    };
+    by_digest.max_by(newest).or_else(by_meaning).or_else(|| {
         let adopted = replica_sets.iter().filter(|rs| rs.digest.is_none());
         adopted
             .filter(|rs| memory.current.as_ref() == Some(&rs.revision) || is_known(memory, rs))

@@ -50,3 +50,98 @@ fn a_healthy_canary_passes_its_analysis_and_is_promoted() {
     assert_eq!(world.stable_image(), "web:2");
     world.assert_safe();
 }
+
+fn unmeasured() -> Verdict {
+    Verdict::Running { waiting_on: Some("metric \"success\": connection refused".into()) }
+}
+
+const WITH_BACKGROUND: &str = "    analysis: {templates: [{templateName: success}]}\n";
+
+#[test]
+fn a_background_analysis_that_cannot_be_measured_holds_the_next_step() {
+    let steps =
+        "[{setWeight: 20}, {pause: {duration: 30}}, {setWeight: 60}, {pause: {duration: 30}}]";
+    let mut world = routed(5, steps, WITH_BACKGROUND);
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.verdicts.insert("Background", unmeasured());
+    world.push("web:2");
+    world.run(200);
+    assert_eq!(
+        (world.actual(), world.stable_image()),
+        (20, "web:1".to_owned()),
+        "{}",
+        world.timeline
+    );
+    let waiting = format!("{:?}", world.status().waiting_on);
+    assert!(waiting.contains("connection refused"), "{waiting}");
+    world.verdicts.clear();
+    world.run_until(RolloutPhase::Healthy, 120);
+    assert_eq!(world.stable_image(), "web:2");
+    world.assert_safe();
+}
+
+#[test]
+fn a_person_may_let_an_update_go_on_that_cannot_be_measured() {
+    let mut world = routed(5, "[{setWeight: 20}, {pause: {}}, {setWeight: 60}]", WITH_BACKGROUND);
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.verdicts.insert("Background", unmeasured());
+    world.push("web:2");
+    world.run(60);
+    world.promote();
+    world.run(20);
+    assert_eq!(world.actual(), 60, "the person let one pause pass");
+    world.promote_full();
+    world.run_until(RolloutPhase::Healthy, 60);
+    assert_eq!(world.stable_image(), "web:2");
+}
+
+#[test]
+fn without_traffic_there_is_nothing_to_measure_and_nothing_is_held() {
+    let steps = "[{setCanaryScale: {replicas: 2}}, {pause: {duration: 30}}, {setWeight: 20}]";
+    let mut world = routed(5, steps, WITH_BACKGROUND);
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.verdicts.insert("Background", unmeasured());
+    world.push("web:2");
+    world.run(60);
+    assert_eq!(world.actual(), 20, "{}", world.timeline);
+}
+
+#[test]
+fn what_cannot_be_measured_ends_at_the_progress_deadline() {
+    for (aborts, steps) in [(false, WITH_ANALYSIS), (true, WITH_ANALYSIS)] {
+        let deadline = format!("progressDeadlineSeconds: 100\nprogressDeadlineAbort: {aborts}\n");
+        let mut world = routed(5, steps, &deadline);
+        world.run_until(RolloutPhase::Healthy, 30);
+        world.push("web:2");
+        world.run(10);
+        world.verdicts.insert("Step", unmeasured());
+        world.run(90);
+        assert_eq!(world.phase(), Some(RolloutPhase::Progressing), "{}", world.timeline);
+        world.run(30);
+        assert_eq!(world.phase(), Some(RolloutPhase::Degraded), "{}", world.timeline);
+        assert_eq!(world.status().abort, aborts);
+        let message = world.status().message.clone();
+        assert!(message.contains("could not be measured"), "{message}");
+        world.verdicts.clear();
+        world.run(60);
+        let wanted = if aborts { RolloutPhase::Degraded } else { RolloutPhase::Healthy };
+        assert_eq!(world.phase(), Some(wanted), "{}", world.timeline);
+    }
+}
+
+#[test]
+fn a_short_outage_late_in_a_long_analysis_is_no_passed_deadline() {
+    let deadline = "progressDeadlineSeconds: 100\nprogressDeadlineAbort: true\n";
+    let mut world = routed(5, WITH_ANALYSIS, deadline);
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.verdicts.insert("Step", Verdict::Running { waiting_on: None });
+    world.push("web:2");
+    for _ in 0..3 {
+        world.run(150);
+        world.verdicts.insert("Step", unmeasured());
+        world.run(60);
+        world.verdicts.insert("Step", Verdict::Running { waiting_on: None });
+    }
+    assert!(!world.status().abort, "{}", world.timeline);
+    assert_eq!(world.phase(), Some(RolloutPhase::Progressing));
+}

@@ -1,5 +1,6 @@
 //! Canaries, with and without a router, when nothing goes wrong.
 
+use chrono::TimeDelta;
 use serde_json::json;
 use sluice::api::status::RolloutPhase;
 
@@ -148,4 +149,43 @@ fn a_healthy_rollout_is_left_alone() {
     let writes = world.writes;
     world.run(600);
     assert_eq!(world.writes, writes, "a converged Rollout causes no write");
+}
+
+#[test]
+fn a_clock_that_jumps_ends_no_pause_early_and_makes_none_longer() {
+    for jump in [3_000, 50, -50, -90_000] {
+        let mut world = routed(5, "[{setWeight: 20}, {pause: {duration: 100}}]", "");
+        world.run_until(RolloutPhase::Healthy, 30);
+        world.push("web:2");
+        world.run_until(RolloutPhase::Paused, 30);
+        let since = world.seconds();
+        world.run(40);
+        world.skew = TimeDelta::seconds(jump);
+        while world.phase() == Some(RolloutPhase::Paused) {
+            world.run(1);
+            assert!(world.seconds() < since + 110, "{jump}: {}", world.timeline);
+        }
+        assert!(world.seconds() >= since + 100, "{jump}: {}", world.timeline);
+        world.assert_safe();
+    }
+}
+
+#[test]
+fn another_process_takes_what_is_left_of_a_pause_from_the_wall_clock() {
+    for (skew, wanted) in [(0, 100), (-1_000, 140)] {
+        let mut world = routed(5, "[{setWeight: 20}, {pause: {duration: 100}}]", "");
+        world.run_until(RolloutPhase::Healthy, 30);
+        world.push("web:2");
+        world.run_until(RolloutPhase::Paused, 30);
+        let since = world.seconds();
+        world.run(40);
+        world.skew = TimeDelta::seconds(skew);
+        world.fail_over();
+        while world.phase() == Some(RolloutPhase::Paused) {
+            world.run(1);
+        }
+        // A clock that is behind begins the pause again, and never makes it longer than that.
+        let lasted = world.seconds() - since;
+        assert!((wanted..wanted + 5).contains(&lasted), "{skew}: {lasted}");
+    }
 }

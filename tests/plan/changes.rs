@@ -61,3 +61,39 @@ fn ar3272_replicas_and_template_may_change_in_one_write() {
     assert_eq!(world.available("web:2"), 8);
     world.assert_safe();
 }
+
+#[test]
+fn undo_of_argos_client_finds_the_old_set_by_what_its_template_means() {
+    let mut world = routed(5, "[{setWeight: 50}]", "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    world.run_until(RolloutPhase::Healthy, 60);
+    world.run(60);
+    let sets = world.sets.len();
+    world.undo("web:1");
+    world.run_until(RolloutPhase::Healthy, 60);
+    assert_eq!((world.stable_image(), world.sets.len()), ("web:1".to_owned(), sets));
+    world.assert_safe();
+}
+
+#[test]
+fn undo_in_mid_flight_is_a_return_to_stable_and_skips_the_steps() {
+    let mut world = routed(5, STEPS, "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    world.run(30);
+    world.undo("web:1");
+    world.run_until(RolloutPhase::Healthy, 10);
+    assert_eq!((world.actual(), world.sets.len()), (0, 2));
+    world.assert_safe();
+}
+
+#[test]
+fn defaults_that_are_written_out_are_no_new_revision() {
+    let mut world = routed(5, STEPS, "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.history.clear();
+    world.undo("web:1");
+    world.run(60);
+    assert_eq!((world.sets.len(), world.history.len()), (1, 0), "{}", world.timeline);
+}

@@ -73,3 +73,22 @@ fn ar1774_a_broken_stable_does_not_hold_up_its_cure() {
     assert_eq!(world.stable_image(), "web:2");
     world.assert_safe();
 }
+
+#[test]
+fn ar1225_the_time_for_which_a_person_held_an_update_does_not_count() {
+    let deadline = "progressDeadlineSeconds: 60\nprogressDeadlineAbort: true\npaused: false\n";
+    let mut world = routed(5, "[{setWeight: 20}, {setWeight: 60}]", deadline);
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.broken_images = vec!["web:2".to_owned()];
+    world.push("web:2");
+    world.run(20);
+    world.edit("/paused", json!(true));
+    world.run(300);
+    assert_eq!(world.phase(), Some(RolloutPhase::Paused));
+    world.edit("/paused", json!(false));
+    world.run(50);
+    assert!(!world.status().abort, "{}", world.timeline);
+    world.run(20);
+    assert!(world.status().abort, "{}", world.timeline);
+    world.assert_safe();
+}

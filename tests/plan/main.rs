@@ -23,4 +23,6 @@ mod rollouts;
 #[cfg(test)]
 mod routers;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod world;

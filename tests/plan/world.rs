@@ -18,8 +18,9 @@ use sluice::api::rollout::RolloutSpec;
 use sluice::api::status::{RolloutPhase, RolloutStatus};
 use sluice::plan::action::{Action, EffectClass, Outcome};
 use sluice::plan::facts::{
-    FailingAction, GitFact, Known, LedgerAnswer, Observed, PodFact, ReplicaSetFact, RevertProgress,
-    RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot, ServiceFact, ServiceState,
+    FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact, ReplicaSetFact,
+    RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot,
+    ServiceFact, ServiceState,
 };
 use sluice::plan::validate::validate;
 use sluice::plan::{Decision, decide, status};
@@ -32,6 +33,8 @@ use sluice::weight::Split;
 pub(crate) struct Set {
     pub fact: ReplicaSetFact,
     pub ready_at: DateTime<Utc>,
+    /// From when its status is about the size that it has.
+    pub seen_at: DateTime<Utc>,
     /// The revision's pods never become ready.
     pub is_broken: bool,
 }
@@ -71,11 +74,20 @@ pub(crate) struct World {
     pub timeline: String,
     pub violations: Vec<String>,
     pub writes: usize,
+    /// Phase and message of every status that was written, each only when it differs from the last.
+    pub history: Vec<(RolloutPhase, String)>,
+    /// How far the wall clock is ahead of the time that really goes by, which `now` is.
+    pub skew: TimeDelta,
+    /// The pause that this process has been watching: when it began, when it was first seen by the
+    /// wall clock, and when it really was.
+    watch: Option<(DateTime<Utc>, DateTime<Utc>, DateTime<Utc>)>,
     last_line: String,
+    shown: Option<(RolloutPhase, String)>,
 }
 
 pub(crate) const POD_START: i64 = 5;
 pub(crate) const ROUTE_LAG: i64 = 1;
+pub(crate) const SET_LAG: i64 = 1;
 pub(crate) const RUN_TIME: i64 = 10;
 
 impl World {
@@ -124,7 +136,11 @@ impl World {
             timeline: String::new(),
             violations: vec![],
             writes: 0,
+            history: vec![],
+            skew: TimeDelta::zero(),
+            watch: None,
             last_line: String::new(),
+            shown: None,
         };
         if world.spec.pointer("/strategy/canary/trafficRouting").is_some() {
             let total = world
@@ -145,8 +161,31 @@ impl World {
         self.note(&format!("push {image}"));
     }
 
+    /// What `undo` of Argo Rollouts' plugin does: the template as the old ReplicaSet holds it.
+    pub(crate) fn undo(&mut self, image_of_old: &str) {
+        let mut sets = self.sets.values();
+        let old = sets.find(|set| image(&set.fact.template) == image_of_old).unwrap();
+        self.spec["template"] = old.fact.template.clone();
+        self.generation += 1;
+        self.note(&format!("undo to {image_of_old}"));
+    }
+
+    /// Another process takes over: what only the old one knew is forgotten.
+    pub(crate) fn fail_over(&mut self) {
+        self.watch = None;
+        self.failing.clear();
+        self.git = GitFact::default();
+    }
+
     pub(crate) fn edit(&mut self, pointer: &str, value: Value) {
-        *self.spec.pointer_mut(pointer).unwrap() = value;
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        match self.spec.pointer_mut(parent).unwrap() {
+            Value::Object(fields) => {
+                fields.insert(key.to_owned(), value);
+            }
+            Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+            other => panic!("{parent} is {other}"),
+        }
         self.generation += 1;
     }
 
@@ -296,7 +335,10 @@ impl World {
         let observed = self.observe();
         let decision = decide(&observed);
         assert_eq!(decision, decide(&observed), "deciding is deterministic");
-        assert!(decision.wake_at <= self.now + TimeDelta::seconds(60));
+        assert!(decision.wake_at <= observed.now + TimeDelta::seconds(60));
+        if self.watch.map(|(since, ..)| since) != decision.pause_began() {
+            self.watch = decision.pause_began().map(|since| (since, observed.now, self.now));
+        }
         self.line(&decision);
         if !decision.changes_memory() {
             for action in &decision.actions {
@@ -311,10 +353,27 @@ impl World {
             .map(|action| Outcome { key: action.key(), result: Ok(()) })
             .collect();
         let next = status::project(&observed, &decision, &outcomes);
+        if let Some(next) = &next
+            && decision.actions.is_empty()
+            && !decision.changes_memory()
+        {
+            let is_at_rest = next.phase == Some(RolloutPhase::Healthy) || next.abort;
+            let (phase, timeline) = (next.phase, &self.timeline);
+            assert!(
+                is_at_rest || !next.waiting_on.is_empty(),
+                "{phase:?} and nothing is waited for:\n{timeline}"
+            );
+        }
         let is_changed = next.is_some() && next != self.status;
         if is_changed {
             self.status = next;
             self.writes += 1;
+            let status = self.status.as_ref().unwrap();
+            let shown = (status.phase.unwrap(), self.redact(&status.message));
+            if self.shown.as_ref() != Some(&shown) {
+                self.history.push(shown.clone());
+                self.shown = Some(shown);
+            }
         }
         decision.changes_memory() || !decision.actions.is_empty()
     }
@@ -339,7 +398,8 @@ impl World {
         let git = if decision.git_changed { " change=Git" } else { "" };
         let actions: Vec<String> =
             decision.actions.iter().map(|action| self.describe(action)).collect();
-        let waiting: Vec<String> = decision.waiting.iter().map(|wait| self.redact(wait)).collect();
+        let waiting: Vec<String> =
+            decision.waiting.iter().map(|wait| self.redact(&wait.what)).collect();
         let line = format!(
             "phase={phase} step={step} desired={desired} actual={actual}{change}{git} \
              actions=[{}] waiting=[{}]",

@@ -16,17 +16,21 @@ impl World {
                     name: name.clone(),
                     revision: revision.clone(),
                     digest: Some(digest.clone()),
-                    template: self.spec["template"].clone(),
+                    template: with_defaults(&self.spec["template"]),
                     number: *number,
                     desired: *replicas,
                     replicas: 0,
                     ready: 0,
                     available: 0,
+                    is_behind: false,
                     created_at: self.now,
                     scale_down_at: None,
                 };
                 let ready_at = self.now + TimeDelta::seconds(POD_START);
-                let old = self.sets.insert(name.clone(), Set { fact, ready_at, is_broken: false });
+                let old = self.sets.insert(
+                    name.clone(),
+                    Set { fact, ready_at, seen_at: self.now, is_broken: false },
+                );
                 assert!(old.is_none(), "{name} was created twice");
             }
             Action::ScaleReplicaSet { name, from, to } => {
@@ -38,6 +42,7 @@ impl World {
                     set.fact.scale_down_at = None;
                 }
                 set.fact.desired = *to;
+                set.seen_at = self.now + TimeDelta::seconds(SET_LAG);
                 set.fact.replicas = *to;
                 set.fact.available = set.fact.available.min(*to);
                 set.fact.ready = set.fact.available;
@@ -89,7 +94,7 @@ impl World {
             Action::LookUpCommit { revision } => {
                 let answer = match &self.ledger_answer {
                     Some(commit) => LedgerAnswer::Declared(commit.clone()),
-                    None => LedgerAnswer::Running,
+                    None => LedgerAnswer::Running { last: None },
                 };
                 self.git.ledger.insert(revision.clone(), answer);
             }
@@ -102,4 +107,26 @@ impl World {
             }
         }
     }
+}
+
+/// The template as the API server stores it in a ReplicaSet.
+fn with_defaults(template: &Value) -> Value {
+    let mut full = template.clone();
+    let mut add = |pointer: &str, defaults: Value| {
+        let place = full.pointer_mut(pointer).and_then(Value::as_object_mut).unwrap();
+        for (key, value) in defaults.as_object().unwrap() {
+            place.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    };
+    add(
+        "/spec",
+        json!({"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "securityContext": {},
+            "terminationGracePeriodSeconds": 30, "schedulerName": "default-scheduler"}),
+    );
+    add(
+        "/spec/containers/0",
+        json!({"imagePullPolicy": "IfNotPresent", "resources": {},
+            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}),
+    );
+    full
 }

@@ -1,5 +1,7 @@
 //! Whether an action is safe in the world as it is.
 
+use sluice::plan::validate::ValidStrategy;
+
 use super::*;
 
 impl World {
@@ -45,6 +47,23 @@ impl World {
                     }
                     if serves("stable") && *to < split.stable_need(replicas) {
                         violations.push(format!("S3: {name} to {to} while stable has {split}"));
+                    }
+                }
+                let is_canary = self.spec.pointer("/strategy/canary").is_some();
+                if is_canary && self.routes.is_empty() {
+                    let usable = observed.rollout.spec.usable.as_ref().unwrap();
+                    let ValidStrategy::Canary(canary) = &usable.strategy else { unreachable!() };
+                    let (surge, may_miss) = (
+                        canary.max_surge.of_rounded_up(replicas),
+                        canary.max_unavailable.of_rounded_down(replicas),
+                    );
+                    let may_miss = if surge == 0 { may_miss.max(1) } else { may_miss };
+                    let before: u32 = self.sets.values().map(|set| set.fact.available).sum();
+                    let gone = set.fact.available.saturating_sub(*to);
+                    let after = before - gone;
+                    if gone > 0 && after < replicas.saturating_sub(may_miss) {
+                        let text = format!("{name} to {to} leaves {after} of {replicas} available");
+                        violations.push(format!("I4: {text}"));
                     }
                 }
                 let is_blue_green = self.spec.pointer("/strategy/blueGreen").is_some();

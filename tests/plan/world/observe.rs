@@ -8,7 +8,7 @@ impl World {
         let names = ApiNames::SLUICE;
         let checked = validate("web", &spec);
         Observed {
-            now: self.now,
+            now: self.now + self.skew,
             names,
             rollout: RolloutFact {
                 namespace: "shop".to_owned(),
@@ -26,7 +26,7 @@ impl World {
             replica_sets: if self.unknown_sets {
                 Known::Unknown("the ReplicaSets to be read".to_owned())
             } else {
-                Known::Known(self.sets.values().map(|set| set.fact.clone()).collect())
+                Known::Known(self.sets.values().map(|set| self.seen(set)).collect())
             },
             services: self
                 .services
@@ -51,7 +51,23 @@ impl World {
             git: self.git.clone(),
             pods_to_restart: Known::Known(self.old_pods.clone()),
             failing: self.failing.clone(),
+            pause_watch: self.watch.map(|(since, first_seen, seen)| PauseWatch {
+                since,
+                first_seen,
+                watched: self.now - seen,
+            }),
         }
+    }
+
+    /// A status that is older than the spec says nothing about the pods that the spec asks for.
+    fn seen(&self, set: &Set) -> ReplicaSetFact {
+        let mut fact = set.fact.clone();
+        if self.now < set.seen_at {
+            fact.is_behind = true;
+            fact.ready = 0;
+            fact.available = 0;
+        }
+        fact
     }
 
     pub(super) fn endpoints(&self, service: &ServiceFact) -> Known<BTreeMap<Revision, u32>> {
@@ -75,10 +91,7 @@ impl World {
                 let state = if self.unknown_routes {
                     Known::Unknown("the API server does not answer".to_owned())
                 } else if self.missing_route {
-                    Known::Known(RouteState::Unusable {
-                        reason: format!("{id} does not exist"),
-                        canary_at_most: Some(Split::all_stable(split.total())),
-                    })
+                    Known::Known(RouteState::Missing { reason: format!("{id} does not exist") })
                 } else {
                     let is_accepted = self.now >= *written + TimeDelta::seconds(ROUTE_LAG);
                     let acceptance = if is_accepted {
