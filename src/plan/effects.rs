@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::action::{Action, EffectClass};
-use super::facts::{Known, ReplicaSetFact, RouteState};
+use super::facts::{Known, ReplicaSetFact, RouteState, RunSlot};
 use super::memory::Phase;
 use super::validate::{ScaleDown, ValidRouting, ValidStrategy};
 use super::view::View;
@@ -233,10 +233,14 @@ fn analyse(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     for (slot, run) in runs::judging(view) {
         if let crate::analysis::Verdict::Running { waiting_on } = &run.verdict {
             let name = &run.name;
-            effects.wait(match waiting_on {
-                Some(what) => format!("{} `{name}`: {what}", slot.describe()),
-                None => format!("{} `{name}` to finish", slot.describe()),
-            });
+            match (waiting_on, slot) {
+                (Some(what), _) => effects.wait(format!("{} `{name}`: {what}", slot.describe())),
+                // It runs beside the steps: they do not wait for its end.
+                (None, RunSlot::Background) => {}
+                (None, RunSlot::Step(_) | RunSlot::PrePromotion | RunSlot::PostPromotion) => {
+                    effects.wait(format!("{} `{name}` to finish", slot.describe()));
+                }
+            }
         }
     }
     actions

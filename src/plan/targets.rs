@@ -137,7 +137,7 @@ fn abort_split(view: &View<'_>, routing: &ValidRouting) -> Split {
         .known()
         .is_some_and(|ready| *ready > 0);
     let Some(stable) = view.stable().filter(|_| canary_serves) else { return none };
-    let replicas = view.replicas().max(1);
+    let replicas = view.replicas();
     if stable.available >= replicas {
         return none;
     }
@@ -253,7 +253,26 @@ fn routed_sizes(view: &View<'_>, canary: &ValidCanary) -> BTreeMap<String, u32> 
             Phase::Aborted(_) | Phase::Settled | Phase::BlueGreen(_) => {}
         }
     }
+    for set in view.replica_sets {
+        if let Some(size) = sizes.get_mut(&set.name) {
+            *size = (*size).max(needed_now(view, canary, set).min(set.desired));
+        }
+    }
     sizes
+}
+
+/// The pods that a set needs for what its Services send it now, whatever its role is to be: a
+/// Service may select it for longer than its phase says. While that is not known, those that it has.
+fn needed_now(view: &View<'_>, canary: &ValidCanary, set: &ReplicaSetFact) -> u32 {
+    let Some(routing) = &canary.routing else { return 0 };
+    let traffic = view.traffic();
+    let replicas = view.replicas();
+    let side = |service: &str, need: Option<u32>| {
+        if may_select(view, service, &set.revision) { need.unwrap_or(set.desired) } else { 0 }
+    };
+    side(&routing.stable_service, traffic.lowest.map(|split| split.stable_need(replicas))).max(
+        side(&routing.canary_service, traffic.highest.map(|split| split.canary_need(replicas))),
+    )
 }
 
 /// How a canary without a router is divided now: (canary, stable) targets.
@@ -407,6 +426,15 @@ fn canary_selections(view: &View<'_>, canary: &ValidCanary) -> Vec<Selection> {
             selections.push(Selection { service, revision, wait });
         }
     };
+    // A set that shrank while the canary grew must have grown again before it gets all users back.
+    let until_grown = |stable: &Revision| {
+        let most =
+            traffic.lowest.map_or(view.replicas(), |split| split.stable_need(view.replicas()));
+        let need = if canary.dynamic_stable_scale { most } else { 0 };
+        let available = view.replica_set(stable).map_or(0, |set| set.available);
+        (available < need)
+            .then(|| format!("{need} available pods of revision {stable} ({available} available)"))
+    };
     match &view.memory.phase {
         Phase::Initial => {
             let wait = until_available(view.replicas());
@@ -415,13 +443,14 @@ fn canary_selections(view: &View<'_>, canary: &ValidCanary) -> Vec<Selection> {
         }
         Phase::Settled | Phase::Aborted(_) | Phase::BlueGreen(_) => {
             if let Some(stable) = stable {
-                point(&canary.stable_service, stable.clone(), None);
+                point(&canary.stable_service, stable.clone(), until_grown(&stable));
                 point(&canary.canary_service, stable, until_empty(canary_is_empty, "canary"));
             }
         }
         Phase::Canary(_) => {
             if let Some(stable) = stable {
-                point(&canary.stable_service, stable, None);
+                let wait = until_grown(&stable);
+                point(&canary.stable_service, stable, wait);
             }
             let size = canary_size(view).unwrap_or(1);
             let wait = until_empty(canary_is_empty, "canary")
@@ -503,13 +532,18 @@ pub(super) fn abort_lingering(view: &View<'_>) -> ScaleDown {
     }
 }
 
-/// Whether users can still reach `revision`, as far as is known; unknown counts as reachable.
-pub(super) fn may_receive_traffic(view: &View<'_>, revision: &Revision) -> bool {
-    let may_select = |service: &str| match view.selected_by(service) {
+/// Whether a Service sends to pods of `revision`, as far as is known.
+fn may_select(view: &View<'_>, service: &str, revision: &Revision) -> bool {
+    match view.selected_by(service) {
         // A Service that does not exist carries nothing.
         Known::Unknown(_) => !matches!(view.service(service), Known::Known(ServiceState::Missing)),
         Known::Known(selected) => selected.is_none() || selected.as_ref() == Some(revision),
-    };
+    }
+}
+
+/// Whether users can still reach `revision`, as far as is known; unknown counts as reachable.
+pub(super) fn may_receive_traffic(view: &View<'_>, revision: &Revision) -> bool {
+    let may_select = |service: &str| may_select(view, service, revision);
     match &view.spec.strategy {
         ValidStrategy::Canary(canary) => match &canary.routing {
             Some(routing) => {

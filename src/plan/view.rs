@@ -144,6 +144,7 @@ impl<'a> View<'a> {
         let Some(routing) = self.routing() else { return Traffic::none() };
         let mut traffic = Traffic {
             highest: Some(Split::all_stable(routing.total)),
+            lowest: Some(Split::all_canary(routing.total)),
             is_even: true,
             blocked: None,
             unconfirmed: None,
@@ -154,6 +155,7 @@ impl<'a> View<'a> {
         }
         if self.observed.routes.is_empty() {
             traffic.highest = None;
+            traffic.lowest = None;
             traffic.blocked = Some("the routes of the traffic router to be read".to_owned());
         }
         traffic
@@ -170,6 +172,9 @@ impl<'a> View<'a> {
 pub(super) struct Traffic {
     /// The highest share of the canary in any route; `None` while some route is not known.
     pub highest: Option<Split>,
+    /// The lowest share of the canary in any route, where stable gets the most; `None` while some
+    /// route is not known.
+    pub lowest: Option<Split>,
     /// Whether every route carries the same split.
     pub is_even: bool,
     /// Why some route cannot be used.
@@ -184,6 +189,7 @@ impl Traffic {
     fn none() -> Self {
         Self {
             highest: None,
+            lowest: None,
             is_even: true,
             blocked: None,
             unconfirmed: None,
@@ -195,6 +201,7 @@ impl Traffic {
         match state {
             Known::Unknown(reason) => {
                 self.highest = None;
+                self.lowest = None;
                 self.blocked.get_or_insert(format!("{id} to be readable: {reason}"));
             }
             Known::Known(RouteState::Missing { reason }) => {
@@ -202,6 +209,7 @@ impl Traffic {
             }
             Known::Known(RouteState::Unusable { reason, canary_at_most }) => {
                 self.blocked.get_or_insert(reason.clone());
+                self.lowest = None;
                 match canary_at_most {
                     Some(split) => self.raise_highest(*split),
                     None => self.highest = None,
@@ -209,6 +217,7 @@ impl Traffic {
             }
             Known::Known(RouteState::Uneven(split)) => {
                 self.is_even = false;
+                self.lowest = None;
                 self.raise_highest(*split);
                 self.splits.insert(id.to_owned(), *split);
             }
@@ -217,6 +226,9 @@ impl Traffic {
                     self.is_even = false;
                 }
                 self.raise_highest(*split);
+                if self.lowest.is_some_and(|lowest| lowest.gives_canary_more_than(*split)) {
+                    self.lowest = Some(*split);
+                }
                 self.splits.insert(id.to_owned(), *split);
                 match acceptance {
                     Acceptance::Confirmed => {}

@@ -74,3 +74,18 @@ fn editing_the_steps_of_an_aborted_revision_does_not_bring_it_back() {
     assert_eq!((world.phase(), world.actual()), (Some(RolloutPhase::Degraded), 0));
     world.assert_safe();
 }
+
+#[test]
+fn ar1292_an_abort_ends_with_a_stable_set_that_is_scaled_to_nothing() {
+    for more in ["", "    dynamicStableScale: true\n"] {
+        let mut world = routed(5, STEPS, more);
+        world.run_until(RolloutPhase::Healthy, 30);
+        world.push("web:2");
+        world.run(30);
+        world.broken_images = vec!["web:1".to_owned()];
+        world.edit("/replicas", json!(0));
+        world.abort();
+        world.run(60);
+        assert_eq!((world.actual(), world.available("web:2")), (0, 0), "{}", world.timeline);
+    }
+}

@@ -1,5 +1,6 @@
 //! Changes of the spec in the middle of an update.
 
+use chrono::TimeDelta;
 use serde_json::json;
 use sluice::api::status::RolloutPhase;
 
@@ -96,4 +97,27 @@ fn defaults_that_are_written_out_are_no_new_revision() {
     world.undo("web:1");
     world.run(60);
     assert_eq!((world.sets.len(), world.history.len()), (1, 0), "{}", world.timeline);
+}
+
+#[test]
+fn pods_that_serve_stay_when_the_steps_are_edited_in_the_middle_of_a_takeover() {
+    for (more, grown) in [("", 1), ("    dynamicStableScale: true\n", 5)] {
+        let mut world = routed(5, "[{setWeight: 50}, {pause: {}}]", more);
+        world.run_until(RolloutPhase::Healthy, 30);
+        world.push("web:2");
+        world.run(30);
+        world.promote_full();
+        while world.selected_by("stable") != "web:2" {
+            world.now += TimeDelta::milliseconds(500);
+            world.settle();
+        }
+        world.edit("/strategy/canary/steps", json!([{"pause": {}}, {"setWeight": 10}]));
+        while world.selected_by("stable") == "web:2" {
+            assert_eq!(world.available("web:2"), 5, "{}", world.timeline);
+            world.run(1);
+        }
+        assert!(world.available("web:1") >= grown, "{}", world.timeline);
+        world.run(60);
+        world.assert_safe();
+    }
 }

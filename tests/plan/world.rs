@@ -170,6 +170,11 @@ impl World {
         self.note(&format!("undo to {image_of_old}"));
     }
 
+    /// Whether a ReplicaSet runs, or once ran, this image.
+    pub(crate) fn has(&self, wanted: &str) -> bool {
+        self.sets.values().any(|set| image(&set.fact.template) == wanted)
+    }
+
     /// Another process takes over: what only the old one knew is forgotten.
     pub(crate) fn fail_over(&mut self) {
         self.watch = None;
@@ -247,6 +252,12 @@ impl World {
     /// Image that the stable revision runs.
     pub(crate) fn stable_image(&self) -> String {
         self.image_of(&self.status.as_ref().unwrap().stable_rs)
+    }
+
+    /// Image that a Service sends to.
+    pub(crate) fn selected_by(&self, service: &str) -> String {
+        let selector = &self.services[service].selector;
+        self.image_of(&selector[ApiNames::SLUICE.revision_label()])
     }
 
     pub(crate) fn available(&self, wanted: &str) -> u32 {
@@ -353,16 +364,9 @@ impl World {
             .map(|action| Outcome { key: action.key(), result: Ok(()) })
             .collect();
         let next = status::project(&observed, &decision, &outcomes);
-        if let Some(next) = &next
-            && decision.actions.is_empty()
-            && !decision.changes_memory()
-        {
-            let is_at_rest = next.phase == Some(RolloutPhase::Healthy) || next.abort;
-            let (phase, timeline) = (next.phase, &self.timeline);
-            assert!(
-                is_at_rest || !next.waiting_on.is_empty(),
-                "{phase:?} and nothing is waited for:\n{timeline}"
-            );
+        if let Some(next) = &next {
+            self.assert_says_what_it_waits_for(&decision, next);
+            self.judge_status(&self.status.clone().unwrap_or_default(), next);
         }
         let is_changed = next.is_some() && next != self.status;
         if is_changed {
@@ -411,6 +415,18 @@ impl World {
             writeln!(self.timeline, "t={at}s {line}").unwrap();
             self.last_line = line;
         }
+    }
+
+    /// Nothing waits in silence (L11).
+    fn assert_says_what_it_waits_for(&self, decision: &Decision, next: &RolloutStatus) {
+        let is_waiting = decision.actions.is_empty() && !decision.changes_memory();
+        let is_at_rest = next.phase == Some(RolloutPhase::Healthy) || next.abort;
+        assert!(
+            !is_waiting || is_at_rest || !next.waiting_on.is_empty(),
+            "{:?} and nothing is waited for:\n{}",
+            next.phase,
+            self.timeline
+        );
     }
 
     /// Revisions by the image that they run: stable over changes of the hash.

@@ -99,14 +99,13 @@ fn rest(view: &View<'_>, memory: &Memory) -> Rest {
         Phase::Promoting { .. } => missing.unwrap_or("waiting for the new revision to take over"),
         Phase::BlueGreen(state) => match state.stage {
             BlueGreenStage::Verifying => "waiting for post-promotion verification",
-            BlueGreenStage::Promoting => CUTOVER,
             BlueGreenStage::Preview if current.available < current.desired => BECOMING_AVAILABLE,
             BlueGreenStage::Preview
                 if runs::judging(view).any(|(_, run)| !run.verdict.is_final()) =>
             {
                 "waiting for analysis to complete"
             }
-            BlueGreenStage::Preview => CUTOVER,
+            BlueGreenStage::Preview | BlueGreenStage::Promoting => CUTOVER,
         },
     })
 }
