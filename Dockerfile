@@ -8,20 +8,10 @@
 FROM docker.io/library/rust:1.92-alpine3.22 AS build
 RUN apk add --no-cache musl-dev
 WORKDIR /src
-# Dependencies first: they change seldom, so this layer is reused.
-COPY Cargo.toml Cargo.lock ./
-COPY e2e/app/Cargo.toml e2e/app/Cargo.toml
-COPY e2e/driver/Cargo.toml e2e/driver/Cargo.toml
-RUN mkdir -p src/bin e2e/app/src e2e/driver/src \
-    && echo '//! Empty.' | tee src/lib.rs > e2e/app/src/main.rs \
-    && echo '//! Empty.' > e2e/driver/src/main.rs \
-    && echo 'fn main() {}' | tee src/bin/sluice.rs src/bin/kubectl-sluice.rs >> e2e/app/src/main.rs \
-    && echo 'fn main() {}' >> e2e/driver/src/main.rs \
-    && cargo build --release --locked --package sluice
 COPY . .
-# Cargo compares times, and those of the empty sources are newer than the real ones.
-RUN find src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --package sluice --bin sluice \
+# The caches are kept between builds by the builder and are no part of the image.
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --package sluice --bin sluice \
     && install -D -m 0755 target/release/sluice /out/usr/local/bin/sluice \
     && mkdir -p -m 1777 /out/tmp
 

@@ -23,4 +23,6 @@ pub mod observe;
 
 pub mod controller;
 
+pub mod sim;
+
 pub mod cli;

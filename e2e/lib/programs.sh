@@ -8,7 +8,8 @@ TARGET_DIR="${CARGO_TARGET_DIR:-$REPO_DIR/target}"
 
 APP_BINARY="$TARGET_DIR/x86_64-unknown-linux-gnu/release/sluice-e2e-app"
 DRIVER_BINARY="$TARGET_DIR/$PROFILE_DIR/sluice-e2e-driver"
-CONTROLLER_BINARY="$TARGET_DIR/$PROFILE_DIR/sluice"
+# A controller that was built elsewhere, to compare two of them.
+CONTROLLER_BINARY="${SLUICE_E2E_CONTROLLER:-$TARGET_DIR/$PROFILE_DIR/sluice}"
 PLUGIN_BINARY="$TARGET_DIR/$PROFILE_DIR/kubectl-sluice"
 
 # cargo_build ARGUMENT...: builds in the clone; what the compiler says is shown only when it fails.
@@ -26,7 +27,10 @@ build_app() {
 
 build_driver() { cargo_build --profile "$PROFILE" --package sluice-e2e-driver; }
 
-build_controller() { cargo_build --profile "$PROFILE" --package sluice --bin sluice --bin kubectl-sluice; }
+build_controller() {
+	[[ -z ${SLUICE_E2E_CONTROLLER:-} ]] || return 0
+	cargo_build --profile "$PROFILE" --package sluice --bin sluice --bin kubectl-sluice
+}
 
 build_app_and_driver() {
 	build_app

@@ -1,10 +1,15 @@
 //! Kubernetes Events: one for each thing that a person would want to be told, with Argo Rollouts'
 //! reasons. An Event that cannot be written is lost; nothing waits for it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
-use super::actions::Hands;
+use super::guard::Writer;
 use super::wire::Target;
 use crate::api::conditions::Reason;
 use crate::api::names::FIELD_MANAGER;
@@ -16,6 +21,12 @@ use crate::plan::{Change, Decision};
 
 /// Longest message of an Event, in characters: Kubernetes' own limit.
 const MAX_MESSAGE: usize = 1024;
+/// Rollouts whose Events are written at once.
+const AT_ONCE: usize = 4;
+/// How long the end waits for Events.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Most Rollouts whose Events wait.
+const MOST_WAITING: usize = 1000;
 
 /// One Event to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +78,7 @@ fn change_news(change: &Change, revision: &str, new: &RolloutStatus) -> Option<N
         Change::Retried => {
             normal(Reason::RolloutRetry, format!("revision {revision} is tried again"))
         }
-        Change::Aborted { .. } => warning(Reason::RolloutAborted, new.message.clone()),
+        Change::Aborted(_) => warning(Reason::RolloutAborted, new.message.clone()),
         Change::DeadlineExceeded => warning(Reason::ProgressDeadlineExceeded, new.message.clone()),
         Change::Paused(reason) => {
             normal(Reason::RolloutPaused, format!("Rollout is paused ({})", reason.as_str()))
@@ -131,25 +142,69 @@ fn event(snapshot: &Snapshot, news: &News, name: &str, now: DateTime<Utc>) -> Va
     })
 }
 
-impl Hands {
-    /// Writes Events; failures are logged and forgotten.
-    pub async fn tell(&self, snapshot: &Snapshot, news: &[News], now: DateTime<Utc>, salt: u64) {
-        let rollout = &snapshot.observed.rollout;
-        let resource = builtin("", "v1", "Event", "events");
-        for (idx, one) in news.iter().enumerate() {
-            // As client-go names them: the object's name and something that is never the same.
-            let head: String = rollout.name.chars().take(200).collect();
-            let name =
-                format!("{head}.{:x}{:x}", salt.wrapping_add(idx as u64), now.timestamp_micros());
-            let target = Target::namespaced(&resource, &rollout.namespace, &name);
-            let outcome = self.writer.create_event(&target, event(snapshot, one, &name, now)).await;
-            if outcome.applied().is_none() {
-                tracing::debug!(
-                    reason = one.reason.as_str(),
-                    outcome = outcome.label(),
-                    "event lost"
-                );
+/// The Events of news, each with where it is written.
+pub fn events(
+    snapshot: &Snapshot,
+    news: &[News],
+    now: DateTime<Utc>,
+    salt: u64,
+) -> Vec<(Target, Value)> {
+    let rollout = &snapshot.observed.rollout;
+    let resource = builtin("", "v1", "Event", "events");
+    // As client-go names them: the object's name and something that is never the same.
+    let head: String = rollout.name.chars().take(200).collect();
+    let named = |(idx, one): (usize, &News)| {
+        let name =
+            format!("{head}.{:x}{:x}", salt.wrapping_add(idx as u64), now.timestamp_micros());
+        let target = Target::namespaced(&resource, &rollout.namespace, &name);
+        (target, event(snapshot, one, &name, now))
+    };
+    news.iter().enumerate().map(named).collect()
+}
+
+/// Writes Events beside the passes, a few at a time; failures are logged and forgotten.
+#[derive(Debug)]
+pub struct Herald {
+    writer: Writer,
+    tasks: TaskTracker,
+    turns: Arc<Semaphore>,
+}
+
+impl Herald {
+    /// A herald that has nothing to tell yet.
+    pub fn new(writer: Writer) -> Self {
+        Self { writer, tasks: TaskTracker::new(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Writes `events` in their order, when it is their turn.
+    pub fn tell(&self, events: Vec<(Target, Value)>) {
+        if events.is_empty() {
+            return;
+        }
+        if self.tasks.len() >= MOST_WAITING {
+            tracing::warn!(count = events.len(), "events lost: too many wait to be written");
+            return;
+        }
+        let (writer, turns) = (self.writer.clone(), self.turns.clone());
+        self.tasks.spawn(async move {
+            // It is never closed.
+            let _turn = turns.acquire().await;
+            for (target, event) in events {
+                let reason = event.get("reason").and_then(Value::as_str).unwrap_or_default();
+                let reason = reason.to_owned();
+                let outcome = writer.create_event(&target, event).await;
+                if outcome.applied().is_none() {
+                    tracing::debug!(reason, outcome = outcome.label(), "event lost");
+                }
             }
+        });
+    }
+
+    /// Waits until everything is told, but not for long.
+    pub async fn end(&self) {
+        self.tasks.close();
+        if tokio::time::timeout(LAST_WORDS, self.tasks.wait()).await.is_err() {
+            tracing::warn!(count = self.tasks.len(), "events lost: the controller stops");
         }
     }
 }

@@ -46,7 +46,7 @@ impl Kind {
     ];
 
     /// The kind as written in manifests.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rollout => "Rollout",
             Self::AnalysisTemplate => "AnalysisTemplate",

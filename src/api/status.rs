@@ -146,7 +146,7 @@ pub enum RolloutPhase {
 
 impl RolloutPhase {
     /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "Healthy",
             Self::Degraded => "Degraded",

@@ -14,12 +14,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::act::actions::GitPort;
 use crate::act::wire::{Read, Target, Wire};
+use crate::api::conditions::RevertEnd;
 use crate::clock::{Clock, Entropy};
 use crate::git::backend::Remote;
 use crate::git::credentials::{Credentials, Data};
 use crate::git::executor::{Executor, RevertMode, RevertOutcome, RevertRequest};
 use crate::git::message::{Author, MessageFacts};
-use crate::git::plan::{Declaration, Identity};
+use crate::git::plan::{Blocked, Declaration, Identity};
 use crate::git::revert_id::RevertId;
 use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
 use crate::observe::Snapshot;
@@ -233,6 +234,7 @@ impl GitWorker {
                 failed_template: order.failed.0.to_string(),
                 stable_template: order.stable.0.to_string(),
                 sign_off: git.commit.sign_off,
+                skip_ci: git.commit.skip_ci,
             },
             author,
             now: self.clock.now(),
@@ -250,7 +252,9 @@ fn result_of(outcome: RevertOutcome) -> RevertResult {
             RevertResult::Suggested { patch, reason: reason.to_string() }
         }
         RevertOutcome::Blocked(why) => {
-            RevertResult::Blocked { reason: "Blocked".to_owned(), message: why.to_string() }
+            let is_opted_out = matches!(&why, Blocked::OptedOut { .. });
+            let reason = if is_opted_out { RevertEnd::OptedOut } else { RevertEnd::Blocked };
+            RevertResult::Blocked { reason: reason.as_str().to_owned(), message: why.to_string() }
         }
         RevertOutcome::Conflict(files) => {
             let files: Vec<&str> = files.iter().map(RepoPath::as_str).collect();

@@ -2,6 +2,7 @@
 //! about rollouts.
 
 pub mod analysis_runs;
+mod concerns;
 pub mod elector;
 pub mod git;
 pub mod http;

@@ -15,14 +15,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::concerns::Concerns;
 use super::queue::Queue;
 use super::report;
 use crate::act::actions::Hands;
-use crate::act::events;
+use crate::act::events::{self, Herald};
 use crate::act::status::differs_only_in_detail;
 use crate::act::wire::{Read, Target};
+use crate::api::Kind;
+use crate::api::status::RolloutStatus;
 use crate::clock::{Clock, Entropy};
-use crate::observe::cache::{Change, Key, controller_of, service_of};
+use crate::observe::cache::{Change, Key};
 use crate::observe::{Interest, Memo, Snapshot, observe};
 use crate::plan::action::{ActionFailure, Outcome};
 use crate::plan::facts::{FailingAction, PauseWatch};
@@ -39,6 +42,11 @@ const FRESH: Duration = Duration::from_secs(1);
 const RESYNC: Duration = Duration::from_secs(50);
 /// Shortest time between two status writes that only change counts and texts.
 const DETAIL_PAUSE: Duration = Duration::from_secs(5);
+/// How long news of other objects wait for more: pods, their ReplicaSet and their endpoints change
+/// together, and one pass sees it all.
+const SETTLE: Duration = Duration::from_millis(20);
+/// How long after a conflict the watch has to bring what changed, before it is tried again.
+const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
 /// Longest back-off of an action that keeps failing.
 const LONGEST_BACKOFF: u32 = 60;
 
@@ -65,7 +73,8 @@ pub struct Rollouts {
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
     locals: Mutex<HashMap<Key, Local>>,
-    interested: Mutex<HashMap<Interest, BTreeSet<Key>>>,
+    concerns: Concerns,
+    herald: Herald,
 }
 
 /// What a pass wants next.
@@ -78,6 +87,16 @@ enum Next {
     Gone,
 }
 
+impl Next {
+    /// The same, or then if that is earlier.
+    fn at_latest(self, then: Instant) -> Self {
+        match self {
+            Self::At(at) => Self::At(at.min(then)),
+            Self::Again | Self::Gone => self,
+        }
+    }
+}
+
 impl Rollouts {
     /// A loop that has seen nothing yet.
     pub fn new(
@@ -87,12 +106,13 @@ impl Rollouts {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            herald: Herald::new(hands.writer.clone()),
             hands,
             clock,
             entropy,
             metrics,
             locals: Mutex::default(),
-            interested: Mutex::default(),
+            concerns: Concerns::default(),
         }
     }
 
@@ -135,8 +155,8 @@ impl Rollouts {
                     }
                 }
                 Some(change) = changes.recv() => {
-                    for key in self.concerned(&change) {
-                        queue.ask(key, Instant::now());
+                    for key in self.concerns.of(&change, &self.hands.caches.replica_sets) {
+                        queue.ask(key, Instant::now() + SETTLE);
                     }
                 }
                 Some(key) = wishes.recv() => queue.ask(key, Instant::now()),
@@ -144,48 +164,11 @@ impl Rollouts {
             }
         }
         while tasks.join_next().await.is_some() {}
+        self.herald.end().await;
     }
 
     fn locals(&self) -> MutexGuard<'_, HashMap<Key, Local>> {
         self.locals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn interested(&self) -> MutexGuard<'_, HashMap<Interest, BTreeSet<Key>>> {
-        self.interested.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The Rollouts that a change concerns.
-    fn concerned(&self, change: &Change) -> Vec<Key> {
-        let namespace = &change.key.namespace;
-        match change.plural.as_str() {
-            "rollouts" => vec![change.key.clone()],
-            "replicasets" | "analysisruns" => {
-                let owner = controller_of(&change.object);
-                let name = owner.and_then(|owner| owner.get("name")).and_then(Value::as_str);
-                name.map(|name| Key::new(namespace, name)).into_iter().collect()
-            }
-            // A pod matters when it is new: its endpoints may have been seen before it was.
-            "pods" if change.is_new => {
-                let owner = controller_of(&change.object);
-                let name = owner.and_then(|owner| owner.get("name")).and_then(Value::as_str);
-                let set = name.and_then(|name| {
-                    self.hands.caches.replica_sets.get(&Key::new(namespace, name))
-                });
-                let rollout = set.as_deref().and_then(controller_of);
-                let name = rollout.and_then(|owner| owner.get("name")).and_then(Value::as_str);
-                name.map(|name| Key::new(namespace, name)).into_iter().collect()
-            }
-            "pods" => vec![],
-            plural => {
-                let name = match plural {
-                    "endpointslices" => service_of(&change.object).unwrap_or_default(),
-                    _ => change.key.name.as_str(),
-                };
-                let key = Key::new(namespace, name);
-                let interest = Interest { plural: plural.to_owned(), key };
-                self.interested().get(&interest).into_iter().flatten().cloned().collect()
-            }
-        }
     }
 
     /// Passes over one Rollout until nothing is left to do now; when to look again.
@@ -194,13 +177,13 @@ impl Rollouts {
         let work = async {
             let started = Instant::now();
             let next = self.passes(key).await;
-            self.metrics.reconciled("Rollout", started.elapsed());
+            self.metrics.reconciled(Kind::Rollout, started.elapsed());
             next
         };
         // Whatever one Rollout holds, the others go on (S33).
         let caught = std::panic::AssertUnwindSafe(work.instrument(span)).catch_unwind().await;
         caught.unwrap_or_else(|_| {
-            self.metrics.reconcile_failed("Rollout");
+            self.metrics.reconcile_failed(Kind::Rollout);
             tracing::error!(namespace = key.namespace, name = key.name, "the pass broke down");
             Some(Instant::now() + Duration::from_mins(1))
         })
@@ -263,14 +246,14 @@ impl Rollouts {
         outcomes: &[Outcome],
     ) -> Next {
         let has_acted = outcomes.iter().any(|outcome| outcome.result.is_ok());
-        let at_decision = Next::At(self.instant_of(decision.wake_at));
+        let after_actions = self.after_actions(decision, outcomes);
         let Some(new) = status::project(&snapshot.observed, decision, outcomes) else {
-            return at_decision;
+            return after_actions;
         };
         let old = snapshot.observed.rollout.status.known().cloned().unwrap_or_default();
-        self.report(key, snapshot, decision, &new);
+        self.report(key, snapshot, &new);
         if new == old {
-            return if has_acted { Next::Again } else { at_decision };
+            return after_actions;
         }
         let is_detail = !decision.changes_memory() && differs_only_in_detail(&old, &new);
         if is_detail {
@@ -278,18 +261,35 @@ impl Rollouts {
                 return Next::Again;
             }
             if let Some(not_before) = self.detail_not_before(key) {
-                return Next::At(not_before.min(self.instant_of(decision.wake_at)));
+                return after_actions.at_latest(not_before);
             }
         }
         match self.hands.write_status(snapshot, &new).await {
             Ok(_) => {
                 self.note_status_written(key);
+                self.count(key, &report::Written::of(snapshot, decision, &old, &new));
                 let news = events::news(&old, decision, &new);
                 let salt = self.entropy.next_u64();
-                self.hands.tell(snapshot, &news, snapshot.observed.now, salt).await;
-                if has_acted || decision.changes_memory() { Next::Again } else { at_decision }
+                self.herald.tell(events::events(snapshot, &news, snapshot.observed.now, salt));
+                // What is remembered may allow what was not allowed before.
+                if is_detail { after_actions } else { Next::Again }
             }
             Err(failure) => self.after_failure(key, &failure).await,
+        }
+    }
+
+    /// When to look again after actions that ended so.
+    fn after_actions(&self, decision: &Decision, outcomes: &[Outcome]) -> Next {
+        let at_decision = Next::At(self.instant_of(decision.wake_at));
+        let is_conflict =
+            |outcome: &Outcome| outcome.result.as_ref().err() == Some(&ActionFailure::Conflict);
+        if outcomes.is_empty() {
+            at_decision
+        } else if outcomes.iter().all(is_conflict) {
+            at_decision.at_latest(Instant::now() + CONFLICT_PAUSE)
+        } else {
+            // The next pass sees what was done, and holds back what failed until its time.
+            Next::Again
         }
     }
 
@@ -329,7 +329,7 @@ impl Rollouts {
                 true
             }
             Read::Failed(error) => {
-                self.metrics.reconcile_failed("Rollout");
+                self.metrics.reconcile_failed(Kind::Rollout);
                 tracing::warn!(%error, "cannot read the Rollout");
                 false
             }
@@ -374,22 +374,10 @@ impl Rollouts {
     fn note_interests(&self, key: &Key, snapshot: &Snapshot) {
         let mut locals = self.locals();
         let local = locals.entry(key.clone()).or_default();
-        if local.interests == snapshot.interests {
-            return;
+        if local.interests != snapshot.interests {
+            self.concerns.note(key, &local.interests, &snapshot.interests);
+            local.interests.clone_from(&snapshot.interests);
         }
-        let mut interested = self.interested();
-        for gone in local.interests.difference(&snapshot.interests) {
-            if let Some(keys) = interested.get_mut(gone) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    interested.remove(gone);
-                }
-            }
-        }
-        for new in snapshot.interests.difference(&local.interests) {
-            interested.entry(new.clone()).or_default().insert(key.clone());
-        }
-        local.interests.clone_from(&snapshot.interests);
     }
 
     async fn take_over(&self, key: &Key, snapshot: &Snapshot) -> Result<bool, ActionFailure> {
@@ -410,7 +398,7 @@ impl Rollouts {
             let before = local.failing.iter().position(|(failing, _)| failing.key == outcome.key);
             let times = before.map_or(0, |idx| local.failing.swap_remove(idx).1);
             let Err(failure) = &outcome.result else { continue };
-            self.metrics.reconcile_failed("Rollout");
+            self.metrics.reconcile_failed(Kind::Rollout);
             let (name_is_taken, backs_off) = match failure {
                 // Looking again is all that is needed.
                 ActionFailure::Conflict => (false, false),
@@ -459,29 +447,21 @@ impl Rollouts {
 
     fn forget(&self, key: &Key) {
         let Some(local) = self.locals().remove(key) else { return };
-        let mut interested = self.interested();
-        for interest in &local.interests {
-            if let Some(keys) = interested.get_mut(interest) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    interested.remove(interest);
-                }
-            }
-        }
+        self.concerns.note(key, &local.interests, &BTreeSet::new());
         self.hands.git.forget(&local.uid);
         self.metrics.forget_rollout(&key.namespace, &key.name);
     }
 
-    fn report(
-        &self,
-        key: &Key,
-        snapshot: &Snapshot,
-        decision: &Decision,
-        new: &crate::api::status::RolloutStatus,
-    ) {
+    fn report(&self, key: &Key, snapshot: &Snapshot, new: &RolloutStatus) {
         let mut locals = self.locals();
         let local = locals.entry(key.clone()).or_default();
-        report::report(&self.metrics, &mut local.report, snapshot, decision, new);
+        report::report(&self.metrics, &mut local.report, snapshot, new);
+    }
+
+    fn count(&self, key: &Key, written: &report::Written<'_>) {
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        report::count(&self.metrics, &mut local.report, written);
     }
 
     fn log(decision: &Decision, outcomes: &[Outcome]) {

@@ -56,6 +56,8 @@ pub struct Change {
     pub object: Arc<Value>,
     /// Whether it was not there before.
     pub is_new: bool,
+    /// Whether this very version was known already: the echo of a write of this process.
+    pub is_echo: bool,
 }
 
 /// Which namespaces are watched.
@@ -198,15 +200,21 @@ impl Cache {
     fn put(&self, object: Value) -> Option<Change> {
         let key = key_of(&object);
         let mut objects = self.write();
+        let plural = self.resource.plural.clone();
         let before = objects.by_key.get(&key);
         let is_new = before.is_none();
-        let is_older = before.is_some_and(|before| is_older(&object, before));
-        if is_older {
-            return None;
+        if let Some(before) = before {
+            if is_older(&object, before) {
+                return None;
+            }
+            if is_same(&object, before) {
+                let object = before.clone();
+                return Some(Change { plural, key, object, is_new, is_echo: true });
+            }
         }
         let object = Arc::new(object);
         objects.insert(key.clone(), object.clone());
-        Some(Change { plural: self.resource.plural.clone(), key, object, is_new })
+        Some(Change { plural, key, object, is_new, is_echo: false })
     }
 
     fn apply<K: ResourceExt + Serialize>(
@@ -270,7 +278,7 @@ impl Cache {
         }
         let object = objects.remove(key)?;
         let plural = self.resource.plural.clone();
-        Some(Change { plural, key: key.clone(), object, is_new: false })
+        Some(Change { plural, key: key.clone(), object, is_new: false, is_echo: false })
     }
 }
 
@@ -349,6 +357,12 @@ fn is_older(a: &Value, b: &Value) -> bool {
         (Some(a), Some(b)) => a < b,
         (None, _) | (_, None) => false,
     }
+}
+
+/// Whether both are the same version of the same object.
+fn is_same(a: &Value, b: &Value) -> bool {
+    let same = |field: &str| text(a, field).is_some() && text(a, field) == text(b, field);
+    same("uid") && same("resourceVersion")
 }
 
 fn to_value(object: impl Serialize) -> Option<Value> {
@@ -475,6 +489,19 @@ mod tests {
         assert!(cache.apply(None, Event::Apply(object("a", 11))).is_empty());
         assert_eq!(version(&cache, "a").as_deref(), Some("12"));
         assert_eq!(cache.apply(None, Event::Apply(object("a", 13))).len(), 1);
+    }
+
+    #[test]
+    fn the_echo_of_our_own_write_is_told_from_news() {
+        let cache = cache();
+        cache.note(&to_value(object("a", 12)).unwrap());
+        let echo = cache.apply(None, Event::Apply(object("a", 12)));
+        assert_eq!(echo.iter().map(|change| change.is_echo).collect::<Vec<_>>(), [true]);
+        let news = cache.apply(None, Event::Apply(object("a", 13)));
+        assert_eq!(news.iter().map(|change| change.is_echo).collect::<Vec<_>>(), [false]);
+        let mut namesake = object("a", 13);
+        namesake.metadata.uid = Some("uid-2".to_owned());
+        assert!(!cache.apply(None, Event::Apply(namesake))[0].is_echo);
     }
 
     #[test]

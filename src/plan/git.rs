@@ -16,6 +16,7 @@ use super::validate::{ValidGit, ValidStrategy};
 use super::view::View;
 use super::wait::brief;
 use crate::api::Time;
+use crate::api::conditions::RevertEnd;
 use crate::api::git_revert::{GitApproval, GitRevertMode};
 use crate::api::status::{
     FailedRevision, GitRevertState, GitRevertStatus, RevisionOutcome, RevisionRecord,
@@ -165,7 +166,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         approved: false,
     });
     let obstacle = opted_out(view)
-        .map(|message| ("OptedOut", message))
+        .map(|message| (RevertEnd::OptedOut.as_str(), message))
         .or_else(|| commit_unknown(view, &view.revision).map(|message| ("CommitUnknown", message)))
         .or_else(|| commit_unknown(view, stable).map(|message| ("CommitUnknown", message)));
     if let Some((reason, message)) = obstacle

@@ -24,6 +24,7 @@ mod wait;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::api::conditions::AbortCause;
 use action::{Action, EffectClass};
 use effects::Effects;
 use facts::{Known, Observed, RouteFact, RouteState, ServiceState};
@@ -193,7 +194,7 @@ fn decide_unusable(observed: &Observed, mut memory: Memory, requests: &Requests)
             at: crate::api::Time(observed.now),
             cause: String::new(),
         });
-        decision.change = Some(Change::Aborted { cause: String::new(), run: None });
+        decision.change = Some(Change::Aborted(AbortCause::User));
     }
     decision.memory = Some(memory);
     decision

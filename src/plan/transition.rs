@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use crate::analysis::Verdict;
 use crate::api::Time;
+use crate::api::conditions::AbortCause;
 use crate::api::status::{CompletionStatus, FailedRevision, PauseReason, RevisionOutcome};
 use crate::plan::facts::RunSlot;
 use crate::plan::memory::{Aborted, Memory, Pause, Phase};
@@ -30,12 +31,7 @@ pub enum Change {
     /// A person asked to try again.
     Retried,
     /// The update was given up.
-    Aborted {
-        /// Why.
-        cause: String,
-        /// The AnalysisRun that failed, with whether it had measurements.
-        run: Option<(String, bool)>,
-    },
+    Aborted(AbortCause),
     /// The progress deadline passed.
     DeadlineExceeded,
     /// The update pauses.
@@ -82,7 +78,8 @@ fn is_same_attempt(view: &View<'_>) -> bool {
 }
 
 fn abort_requested(view: &View<'_>) -> Option<(Memory, Change)> {
-    (view.requests.abort && is_same_attempt(view)).then(|| abort(view, String::new(), None))
+    (view.requests.abort && is_same_attempt(view))
+        .then(|| abort(view, AbortCause::User, String::new(), false))
 }
 
 fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
@@ -90,9 +87,11 @@ fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
         return None;
     }
     runs::judging(view).find_map(|(slot, run)| {
-        let (word, message, has_measurements) = match &run.verdict {
-            Verdict::Failed { message, has_measurements } => ("failed", message, *has_measurements),
-            Verdict::Error { message } => ("error", message, false),
+        let (word, by, message, is_measured) = match &run.verdict {
+            Verdict::Failed { message, has_measurements } => {
+                ("failed", AbortCause::AnalysisFailed, message, *has_measurements)
+            }
+            Verdict::Error { message } => ("error", AbortCause::AnalysisError, message, false),
             Verdict::Running { .. }
             | Verdict::Successful
             | Verdict::Inconclusive { .. }
@@ -104,14 +103,15 @@ fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
         } else {
             format!("{what} phase error/failed: {message}")
         };
-        Some(abort(view, cause, Some((run.name.clone(), has_measurements))))
+        Some(abort(view, by, cause, is_measured))
     })
 }
 
-fn abort(view: &View<'_>, cause: String, run: Option<(String, bool)>) -> (Memory, Change) {
+/// Gives the update up. `has_failed` says whether bad values were measured: only then is the revision
+/// bad, and may be taken back in Git.
+fn abort(view: &View<'_>, by: AbortCause, cause: String, has_failed: bool) -> (Memory, Change) {
     let now = Time(view.now());
     let mut memory = view.memory.clone();
-    let has_failed = run.as_ref().is_some_and(|(_, has_measurements)| *has_measurements);
     memory.phase = Phase::Aborted(Aborted { at: now, cause: cause.clone() });
     memory.unmeasured_since = None;
     memory.timing.finished_at = Some(now);
@@ -130,13 +130,13 @@ fn abort(view: &View<'_>, cause: String, run: Option<(String, bool)>) -> (Memory
                     revision: current.to_string(),
                     digest: digest.unwrap_or_default(),
                     at: now,
-                    message: cause.clone(),
+                    message: cause,
                 },
             );
             memory.failed.truncate(MAX_RECORDS);
         }
     }
-    (memory, Change::Aborted { cause, run })
+    (memory, Change::Aborted(by))
 }
 
 fn deadline_passed(view: &View<'_>) -> Option<(Memory, Change)> {
@@ -149,12 +149,13 @@ fn deadline_passed(view: &View<'_>) -> Option<(Memory, Change)> {
     let has_stable = view.memory.stable.is_some();
     if view.spec.deadline_aborts && has_stable {
         let seconds = view.spec.progress_deadline.num_seconds();
-        let what = match view.memory.unmeasured_since {
-            Some(_) => "an analysis could not be measured for",
-            None => "no progress within",
+        let what = if is_deadline_of_analysis(view) {
+            "an analysis could not be measured for"
+        } else {
+            "no progress within"
         };
         let cause = format!("{what} {seconds} seconds (progressDeadlineSeconds)");
-        return Some(abort(view, cause, None));
+        return Some(abort(view, AbortCause::Deadline, cause, false));
     }
     if view.memory.deadline_exceeded {
         return None;
@@ -172,6 +173,11 @@ pub(super) fn deadline(view: &View<'_>, memory: &Memory) -> Option<DateTime<Utc>
     let progress = memory.last_progress_at.filter(|_| deadline_counts(view));
     let since = progress.or(memory.unmeasured_since)?;
     Some(since.0 + view.spec.progress_deadline)
+}
+
+/// Whether the progress deadline counts for an analysis that cannot be measured.
+pub(super) fn is_deadline_of_analysis(view: &View<'_>) -> bool {
+    view.memory.unmeasured_since.is_some() && !deadline_counts(view)
 }
 
 /// Whether an analysis that counts now cannot be measured. While the canary has no traffic there is

@@ -55,6 +55,13 @@ const PURE: &[&str] = &[
 /// What a pure room must not name.
 const IMPURE: &str = r"\basync\s+(fn|move)\b|\.await\b|\b\w*Client\b|\breqwest\b|\btokio(_util)?::|::now\(|\btracing::|\b(fastrand|rand)::|\bstd::(env|fs|net|process|thread|io)\b|\b(SystemTime|Instant)\b";
 
+/// Rooms whose every run must be the same for the same inputs: they know no clock but tokio's, no
+/// randomness but what they are given, no environment, and nothing whose order is random.
+const REPEATABLE: &[&str] = &["sim"];
+
+/// What a repeatable room must not name.
+const UNREPEATABLE: &str = r"\bHash(Map|Set)\b|::now_v[14]\b|\b(Utc|SystemTime|Local)::now\b|\bSystemClock\b|\b(fastrand|rand|getrandom)::|\bfrom_system\b|\bstd::(env|fs|process|thread)\b|\bstd::time::(Instant|SystemTime)\b|\btokio::select!";
+
 fn layer_of(room: &str) -> usize {
     LAYERS.iter().position(|layer| layer.contains(&room)).unwrap()
 }
@@ -96,6 +103,15 @@ fn impurities(files: &[Source]) -> Vec<String> {
         .iter()
         .filter(|file| room_of(&file.module).is_some_and(|room| PURE.contains(&room)))
         .flat_map(|file| matches(file, &impure))
+        .collect()
+}
+
+fn unrepeatable(files: &[Source]) -> Vec<String> {
+    let pattern = Regex::new(UNREPEATABLE).unwrap();
+    files
+        .iter()
+        .filter(|file| room_of(&file.module).is_some_and(|room| REPEATABLE.contains(&room)))
+        .flat_map(|file| matches(file, &pattern))
         .collect()
 }
 
@@ -163,6 +179,11 @@ fn a_room_uses_only_the_rooms_before_it() {
 #[test]
 fn the_pure_rooms_touch_no_clock_client_log_or_randomness() {
     assert_none(&impurities(&production()), "not pure");
+}
+
+#[test]
+fn the_simulation_is_the_same_for_the_same_inputs() {
+    assert_none(&unrepeatable(&production()), "differs from run to run");
 }
 
 #[test]
@@ -268,6 +289,26 @@ mod rules {
         let fine = "/// Never calls `Utc::now()`.\nfn f() -> &'static str { \"tokio::time\" }\n\
                     #[cfg(test)]\nmod tests { fn f() { Utc::now(); } }";
         assert_eq!(impurities(&broken("src/plan/mod.rs", fine)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_differs_from_run_to_run_is_found_in_the_simulation_and_nowhere_else() {
+        for text in [
+            "use std::collections::HashMap;",
+            "use std::collections::{BTreeMap, HashSet};",
+            "let now = Utc::now();",
+            "let clock = SystemClock;",
+            "let x = fastrand::u8(..);",
+            "let x = SeededEntropy::from_system();",
+            "let x = std::env::var(\"X\");",
+            "use std::time::Instant;",
+            "tokio::select! { x = y => {} }",
+        ] {
+            assert_eq!(unrepeatable(&broken("src/sim/api/store.rs", text)).len(), 1, "{text}");
+            assert_eq!(unrepeatable(&broken("src/act/mod.rs", text)).len(), 0, "{text}");
+        }
+        let fine = "use std::collections::BTreeMap; use tokio::time::Instant; let x = clock.now();";
+        assert_eq!(unrepeatable(&broken("src/sim/api/store.rs", fine)), Vec::<String>::new());
     }
 
     #[test]

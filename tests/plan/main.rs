@@ -7,6 +7,8 @@ mod analyses;
 #[cfg(test)]
 mod blue_green;
 #[cfg(test)]
+mod budget;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod changes;

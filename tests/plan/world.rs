@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use sluice::act::events;
+use sluice::act::status::differs_only_in_detail;
 use sluice::analysis::Verdict;
 use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::ApiNames;
@@ -74,6 +76,8 @@ pub(crate) struct World {
     pub timeline: String,
     pub violations: Vec<String>,
     pub writes: usize,
+    /// What the controller would send, in this order; without what may wait for the next write.
+    pub requests: Vec<String>,
     /// Phase and message of every status that was written, each only when it differs from the last.
     pub history: Vec<(RolloutPhase, String)>,
     /// How far the wall clock is ahead of the time that really goes by, which `now` is.
@@ -136,6 +140,7 @@ impl World {
             timeline: String::new(),
             violations: vec![],
             writes: 0,
+            requests: vec![],
             history: vec![],
             skew: TimeDelta::zero(),
             watch: None,
@@ -354,6 +359,8 @@ impl World {
         if !decision.changes_memory() {
             for action in &decision.actions {
                 self.check(&observed, &decision, action);
+                let request = self.describe(action);
+                self.requests.push(request);
                 self.apply(action);
                 self.writes += 1;
             }
@@ -369,8 +376,9 @@ impl World {
             self.judge_status(&self.status.clone().unwrap_or_default(), next);
         }
         let is_changed = next.is_some() && next != self.status;
-        if is_changed {
-            self.status = next;
+        if let Some(next) = next.filter(|_| is_changed) {
+            self.note_status(&decision, &next);
+            self.status = Some(next);
             self.writes += 1;
             let status = self.status.as_ref().unwrap();
             let shown = (status.phase.unwrap(), self.redact(&status.message));
@@ -380,6 +388,21 @@ impl World {
             }
         }
         decision.changes_memory() || !decision.actions.is_empty()
+    }
+
+    /// A status that differs only in counts and texts waits until another write takes it along.
+    fn note_status(&mut self, decision: &Decision, next: &RolloutStatus) {
+        let old = self.status.clone().unwrap_or_default();
+        if !decision.changes_memory() && differs_only_in_detail(&old, next) {
+            return;
+        }
+        let change = decision.change.as_ref().map_or("same".to_owned(), |change| {
+            let text = format!("{change:?}");
+            text.split(' ').next().unwrap_or_default().to_owned()
+        });
+        self.requests.push(format!("status: {change}"));
+        let news = events::news(&old, decision, next);
+        self.requests.extend(news.iter().map(|news| format!("event: {}", news.reason.as_str())));
     }
 
     fn line(&mut self, decision: &Decision) {

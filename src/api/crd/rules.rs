@@ -291,8 +291,8 @@ fn git_revert() -> Table {
         (
             "spec.gitRevert",
             Rule(
-                "!has(self.mode) || self.mode == 'Off' || has(self.source)",
-                "source is required unless mode is Off",
+                "!has(self.mode) || self.mode == 'Disabled' || has(self.source)",
+                "source is required unless mode is Disabled",
             ),
         ),
         ("spec.gitRevert.source.url", Keyword("minLength", json!(1))),

@@ -238,7 +238,8 @@ impl World {
 impl Process {
     fn tell(&self, object: Value) {
         let plural = "analysisruns".to_owned();
-        let change = Change { plural, key: key(), object: Arc::new(object), is_new: false };
+        let object = Arc::new(object);
+        let change = Change { plural, key: key(), object, is_new: false, is_echo: false };
         self.changes.send(change).unwrap();
     }
 

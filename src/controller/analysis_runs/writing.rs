@@ -84,7 +84,7 @@ impl AnalysisRuns {
             }
             WriteOutcome::Ambiguous(_) => {
                 tracing::warn!(%outcome, "cannot tell whether the run was written");
-                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun.as_str());
+                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
                 let is_first = self.memory.of(key, |local| {
                     local.is_in_doubt = true;
                     local.fresh_at = None;
@@ -100,7 +100,7 @@ impl AnalysisRuns {
             | WriteOutcome::Forbidden { .. }
             | WriteOutcome::NotSent { .. } => {
                 tracing::warn!(%outcome, "the run cannot be written; will try again");
-                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun.as_str());
+                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
                 Next::At(Instant::now() + self.backoff(key))
             }
             WriteOutcome::NotLeading(_) => Next::At(Instant::now() + LOOK_AGAIN),
@@ -138,7 +138,7 @@ impl AnalysisRuns {
             Read::Found(object) => cache.note(&object),
             Read::Absent => cache.forget(key),
             Read::Failed(error) => {
-                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun.as_str());
+                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
                 tracing::warn!(%error, "cannot read the run");
                 return false;
             }

@@ -6,7 +6,7 @@ use crate::plan::facts::{Known, RunSlot};
 use crate::plan::memory::{ABORT_TEXT, Memory, Pause, Phase};
 use crate::plan::validate::ValidStrategy;
 use crate::plan::view::View;
-use crate::plan::{Decision, runs, targets};
+use crate::plan::{Decision, runs, targets, transition};
 
 /// What is left to do before a Rollout has come to rest.
 enum Rest {
@@ -149,7 +149,7 @@ pub(super) fn problem_message(decision: &Decision) -> String {
 pub(super) fn deadline_message(view: Option<&View<'_>>) -> String {
     match view {
         None => "no progress".to_owned(),
-        Some(view) if view.memory.unmeasured_since.is_some() => format!(
+        Some(view) if transition::is_deadline_of_analysis(view) => format!(
             "an analysis could not be measured for {} seconds",
             view.spec.progress_deadline.num_seconds()
         ),

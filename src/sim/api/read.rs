@@ -1,0 +1,195 @@
+//! Reading: one object, lists, and how objects are shown.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::kinds::Resource;
+use super::object;
+use super::request::{Request, Response, View};
+use super::select::Labels;
+use super::server::{Answer, Call, Server};
+
+/// Answers that are no objects: health and version.
+pub(crate) fn fixed(_server: &Server, request: &Request<'_>) -> Option<Response> {
+    match request.path.trim_end_matches('/') {
+        "/healthz" | "/livez" | "/readyz" => {
+            Some(Response::Text { code: 200, body: "ok".to_owned() })
+        }
+        "/version" => Some(Response::json(
+            200,
+            json!({
+                "major": "1", "minor": "34", "gitVersion": "v1.34.4+sluice", "gitCommit": "",
+                "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "",
+                "compiler": "rustc", "platform": "memory",
+            }),
+        )),
+        _ => None,
+    }
+}
+
+impl Server {
+    pub(crate) fn get(&self, call: &Call) -> Result<Answer, Failure> {
+        let resource = call.resource();
+        let stored = self.store.get(&resource.storage, &call.key());
+        let stored = stored.ok_or_else(|| Failure::not_found(resource, &call.target.name))?;
+        match call.target.subresource.as_str() {
+            "" => Ok(Answer::ok(shown(resource, stored, call.options.view)?)),
+            "status" if resource.manners.has_status => Ok(Answer::ok(stored.clone())),
+            "scale" if resource.scale.is_some() => Ok(Answer::ok(scale_of(resource, stored))),
+            _ => Err(Failure::no_such_path()),
+        }
+    }
+
+    pub(crate) fn list(&self, call: &Call) -> Result<Answer, Failure> {
+        let resource = call.resource();
+        let options = &call.options;
+        let (from, version) = self.page_start(call)?;
+        let past;
+        let objects: Box<dyn Iterator<Item = (&String, &Arc<Value>)>> =
+            if version == self.store.version() {
+                Box::new(self.store.list(&resource.storage, &call.target.namespace))
+            } else {
+                past = self.store.list_at(&resource.storage, version);
+                let prefix = super::store::key(&call.target.namespace, "");
+                Box::new(past.iter().filter(move |(key, _)| key.starts_with(&prefix)))
+            };
+        let mut chosen = objects
+            .filter(|(key, _)| key.as_str() > from.as_str())
+            .filter(|(_, object)| options.labels.matches(object) && options.fields.matches(object));
+        let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+        let mut items = Vec::new();
+        let mut last = String::new();
+        for (key, object) in chosen.by_ref().take(limit) {
+            items.push(Value::clone(&*shown(resource, object, options.view)?));
+            last.clone_from(key);
+        }
+        let remaining = chosen.count();
+        let mut meta = json!({"resourceVersion": version.to_string()});
+        if remaining > 0 {
+            object::set_at(&mut meta, &["continue"], continue_token(version, &last).into());
+            if options.labels.is_empty() && options.fields.is_empty() {
+                object::set_at(&mut meta, &["remainingItemCount"], remaining.into());
+            }
+        }
+        let (kind, api_version) = match options.view {
+            View::Metadata => ("PartialObjectMetadataList", "meta.k8s.io/v1".to_owned()),
+            View::Whole | View::Table => (resource.list_kind.as_str(), resource.api_version()),
+        };
+        Ok(Answer::ok(json!({
+            "kind": kind, "apiVersion": api_version, "metadata": meta, "items": items,
+        })))
+    }
+
+    /// The key behind which a page starts, and the version that it shows.
+    fn page_start(&self, call: &Call) -> Result<(String, u64), Failure> {
+        let current = self.store.version();
+        let options = &call.options;
+        if !options.continue_token.is_empty() {
+            let (version, key) = read_token(&options.continue_token).ok_or_else(|| {
+                Failure::bad_request("continue key is not valid: unreadable token")
+            })?;
+            if version < self.store.compacted() {
+                return Err(Failure::expired(
+                    "The provided continue parameter is too old to display a consistent list \
+                     result. You can start a new list without the continue parameter.",
+                ));
+            }
+            return Ok((key, version));
+        }
+        let asked = match options.resource_version.as_str() {
+            "" | "0" => return Ok((String::new(), current)),
+            text => text.parse::<u64>().map_err(|_| {
+                Failure::bad_request(format!("Invalid value: {text:?}: must be a number"))
+            })?,
+        };
+        if asked > current {
+            return Err(Failure::version_too_large(asked, current));
+        }
+        if options.resource_version_match == "Exact" {
+            if asked < self.store.compacted() {
+                return Err(Failure::expired(format!(
+                    "The resourceVersion for the provided list is too old: {asked}"
+                )));
+            }
+            return Ok((String::new(), asked));
+        }
+        Ok((String::new(), current))
+    }
+}
+
+fn continue_token(version: u64, key: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{version}:{key}"))
+}
+
+fn read_token(token: &str) -> Option<(u64, String)> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (version, key) = text.split_once(':')?;
+    Some((version.parse().ok()?, key.to_owned()))
+}
+
+/// An object as it is shown in the version of `resource`.
+pub(crate) fn shown(
+    resource: &Resource,
+    object: &Arc<Value>,
+    view: View,
+) -> Result<Arc<Value>, Failure> {
+    match view {
+        View::Whole => Ok(converted(resource, object)),
+        View::Metadata => {
+            let meta = object.get("metadata").cloned().unwrap_or_default();
+            Ok(Arc::new(json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
+            })))
+        }
+        View::Table => Err(Failure::not_implemented("tables")),
+    }
+}
+
+/// An object in the version in which `resource` serves it.
+pub(crate) fn converted(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
+    let wanted = resource.api_version();
+    if object::text(object, "apiVersion") == wanted {
+        return object.clone();
+    }
+    let mut other = Value::clone(object);
+    object::set_at(&mut other, &["apiVersion"], wanted.into());
+    Arc::new(other)
+}
+
+/// The scale of an object.
+pub(crate) fn scale_of(resource: &Resource, object: &Value) -> Value {
+    let Some(paths) = &resource.scale else { return Value::Null };
+    let number = |path: &[String]| {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        object::at(object, &path).and_then(Value::as_i64).unwrap_or(0)
+    };
+    let selector = match &paths.selector {
+        Some(path) => {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            object::at(object, &path).and_then(Value::as_str).unwrap_or_default().to_owned()
+        }
+        None if resource.is_custom => String::new(),
+        None => object::at(object, &["spec", "selector"])
+            .map(|selector| Labels::of_spec(selector).text())
+            .unwrap_or_default(),
+    };
+    let mut meta = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        object::set_at(&mut meta, &[field], object::meta_text(object, field).into());
+    }
+    let mut status = json!({"replicas": number(&paths.status_replicas)});
+    if !selector.is_empty() {
+        object::set_at(&mut status, &["selector"], selector.into());
+    }
+    let replicas = number(&paths.spec_replicas);
+    let spec = if replicas == 0 { json!({}) } else { json!({"replicas": replicas}) };
+    json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta,
+        "spec": spec, "status": status,
+    })
+}
