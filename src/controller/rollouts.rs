@@ -265,7 +265,7 @@ impl Rollouts {
             }
         }
         match self.hands.write_status(snapshot, &new).await {
-            Ok(_) => {
+            Ok(()) => {
                 self.note_status_written(key);
                 self.count(key, &report::Written::of(snapshot, decision, &old, &new));
                 let news = events::news(&old, decision, &new);
@@ -319,7 +319,7 @@ impl Rollouts {
         let target = Target::namespaced(cache.resource(), &key.namespace, &key.name);
         match self.hands.wire.get(&target).await {
             Read::Found(object) => {
-                cache.note(&object);
+                cache.note(object);
                 self.locals().entry(key.clone()).or_default().fresh_at = Some(Instant::now());
                 true
             }

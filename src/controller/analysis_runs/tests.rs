@@ -154,7 +154,7 @@ impl World {
         let (caches, _) = Caches::start(&self.api.client(), names, Scope::Cluster, ended);
         let caches = Arc::new(caches);
         if let Some(run) = self.api.get(PATH) {
-            caches.runs.note(&run);
+            caches.runs.note(run);
         }
         let clock = self.clock;
         let policy = AddressPolicy { allow_private: true, ..AddressPolicy::default() };
@@ -194,7 +194,7 @@ impl World {
         let mut object = self.api.get(PATH).unwrap();
         json_patch::merge(&mut object, change);
         let object = self.api.put(PATH, object);
-        process.caches.runs.note(&object);
+        process.caches.runs.note(object.clone());
         process.tell(object);
     }
 
@@ -531,7 +531,7 @@ async fn a_deleted_run_is_left_alone_and_a_namesake_starts_anew() {
     assert_eq!((world.api.writes().len(), world.jobs.created().len()), (writes, created));
     world.api.remove(PATH);
     let namesake = world.api.put(PATH, run(&json!({"metrics": [job_metric("m", &json!({}))]})));
-    process.caches.runs.note(&namesake);
+    process.caches.runs.note(namesake.clone());
     process.tell(namesake);
     let status = world.until_ended().await;
     assert_eq!((status.phase, world.metric("m").count), (AnalysisPhase::Successful, 1));

@@ -64,7 +64,7 @@ impl AnalysisRuns {
     /// read, so it also proves that nothing was newer.
     fn done(&self, key: &Key, outcome: WriteOutcome) -> Result<(), WriteOutcome> {
         let WriteOutcome::Applied(object) = outcome else { return Err(outcome) };
-        self.equipment.caches.runs.note(&object);
+        self.equipment.caches.runs.note(object);
         self.memory.of(key, |local| local.fresh_at = Some(Instant::now()));
         Ok(())
     }
@@ -135,7 +135,7 @@ impl AnalysisRuns {
     pub(super) async fn read(&self, key: &Key) -> bool {
         let cache = &self.equipment.caches.runs;
         match self.equipment.wire.get(&self.target(key)).await {
-            Read::Found(object) => cache.note(&object),
+            Read::Found(object) => cache.note(object),
             Read::Absent => cache.forget(key),
             Read::Failed(error) => {
                 self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
