@@ -180,6 +180,10 @@ words! {
 words! {
     /// What a Rollout waits for, in a word.
     Awaited {
+        /// Somebody.
+        Person => "Person",
+        /// The end of a pause.
+        Pause => "Pause",
         /// Another try of something that failed.
         Retry => "Retry",
         /// An analysis.

@@ -27,7 +27,7 @@ use crate::observe::Snapshot;
 use crate::observe::cache::Key;
 use crate::observe::caches::builtin;
 use crate::plan::action::RevertOrder;
-use crate::plan::facts::{GitFact, LedgerAnswer, RevertProgress, RevertResult};
+use crate::plan::facts::{GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult};
 use crate::plan::validate::ValidGit;
 use crate::revision::Revision;
 use crate::telemetry::chain;
@@ -324,14 +324,22 @@ impl GitPort for GitWorker {
         let pause = {
             let mut states = self.state();
             let state = states.entry(uid.clone()).or_default();
-            state.facts.ledger.insert(revision.clone(), LedgerAnswer::Running);
             let misses = state.misses.get(&revision).copied().unwrap_or(0);
-            if misses == 0 {
+            let pause = if misses == 0 {
                 Duration::ZERO
             } else {
                 let doubled = FIRST_PAUSE.saturating_mul(1 << misses.saturating_sub(1).min(16));
                 self.entropy.jitter(doubled.min(LONGEST_PAUSE), 20)
-            }
+            };
+            let last = match state.facts.ledger.get(&revision) {
+                Some(LedgerAnswer::NotFound(reason)) => Some(LedgerMiss {
+                    reason: reason.clone(),
+                    next_try: snapshot.observed.now + pause,
+                }),
+                Some(LedgerAnswer::Running { .. } | LedgerAnswer::Declared(_)) | None => None,
+            };
+            state.facts.ledger.insert(revision.clone(), LedgerAnswer::Running { last });
+            pause
         };
         let this = self.clone();
         self.spawn(async move {

@@ -181,7 +181,9 @@ fn is_all_stable(status: &RolloutStatus) -> bool {
 
 /// One of few words for what is waited for.
 fn wait_word(what: &str) -> Awaited {
-    let words: [(&str, Awaited); 8] = [
+    let words: [(&str, Awaited); 10] = [
+        ("a person", Awaited::Person),
+        ("pause", Awaited::Pause),
         ("another try", Awaited::Retry),
         ("analysis", Awaited::Analysis),
         ("Git", Awaited::Git),

@@ -28,7 +28,7 @@ use crate::clock::{Clock, Entropy};
 use crate::observe::cache::{Change, Key};
 use crate::observe::{Interest, Memo, Snapshot, observe};
 use crate::plan::action::{ActionFailure, Outcome};
-use crate::plan::facts::FailingAction;
+use crate::plan::facts::{FailingAction, PauseWatch};
 use crate::plan::{Decision, decide, status};
 use crate::telemetry::metrics::Metrics;
 
@@ -61,6 +61,8 @@ struct Local {
     is_taken_over: bool,
     interests: BTreeSet<Interest>,
     report: report::Memory,
+    /// The pause that is under way: when it began, and when it was first seen.
+    pause: Option<(DateTime<Utc>, DateTime<Utc>, Instant)>,
 }
 
 /// The loop.
@@ -211,6 +213,7 @@ impl Rollouts {
         let snapshot = observe(&self.hands.caches, self.hands.names, &rollout, &memo, now);
         self.note_interests(key, &snapshot);
         let decision = decide(&snapshot.observed);
+        self.note_pause(key, &decision, now);
         if decision.is_forward() && !self.is_fresher_than(key, FRESH) {
             return if self.read(key).await { Next::Again } else { self.soon() };
         }
@@ -349,7 +352,23 @@ impl Rollouts {
             *local = Local { uid: uid.to_owned(), fresh_at, ..Local::default() };
         }
         let failing = local.failing.iter().map(|(failing, _)| failing.clone()).collect();
-        Memo { git: self.hands.git.facts(uid), failing }
+        let pause_watch = local.pause.map(|(since, first_seen, seen)| PauseWatch {
+            since,
+            first_seen,
+            watched: TimeDelta::from_std(self.clock.since(seen)).unwrap_or(TimeDelta::MAX),
+        });
+        Memo { git: self.hands.git.facts(uid), failing, pause_watch }
+    }
+
+    /// From the first sight of a pause on, the time that it lasts is taken from a clock that never
+    /// jumps.
+    fn note_pause(&self, key: &Key, decision: &Decision, now: DateTime<Utc>) {
+        let began = decision.pause_began();
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        if local.pause.map(|(since, ..)| since) != began {
+            local.pause = began.map(|since| (since, now, Instant::now()));
+        }
     }
 
     fn note_interests(&self, key: &Key, snapshot: &Snapshot) {
