@@ -27,4 +27,6 @@ mod routers;
 #[cfg(test)]
 mod status;
 #[cfg(test)]
+mod traffic;
+#[cfg(test)]
 mod world;

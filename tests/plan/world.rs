@@ -18,7 +18,7 @@ use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::ApiNames;
 use sluice::api::rollout::RolloutSpec;
 use sluice::api::status::{RolloutPhase, RolloutStatus};
-use sluice::plan::action::{Action, EffectClass, Outcome};
+use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome};
 use sluice::plan::facts::{
     FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact, ReplicaSetFact,
     RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot,
@@ -41,6 +41,16 @@ pub(crate) struct Set {
     pub is_broken: bool,
 }
 
+/// A route of the world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    /// What it says.
+    pub split: Split,
+    /// What the data plane does until it has accepted that.
+    pub before: Split,
+    pub written: DateTime<Utc>,
+}
+
 #[expect(clippy::struct_excessive_bools, reason = "each switches one fault")]
 pub(crate) struct World {
     pub now: DateTime<Utc>,
@@ -50,9 +60,18 @@ pub(crate) struct World {
     pub sets: BTreeMap<String, Set>,
     pub services: BTreeMap<String, ServiceFact>,
     pub missing_services: Vec<String>,
-    /// The actual split of each route, and when it was written.
-    pub routes: BTreeMap<String, (Split, DateTime<Utc>)>,
+    pub routes: BTreeMap<String, Route>,
     pub unknown_routes: bool,
+    /// Seconds until a written route is accepted.
+    pub route_lag: i64,
+    /// Writes of routes are refused.
+    pub unwritable_routes: bool,
+    /// Every write is refused.
+    pub refuses_writes: bool,
+    /// So many of the next writes take effect without an answer.
+    pub lost_answers: u32,
+    /// So many of the next statuses are lost: the process dies before it writes them.
+    pub lost_statuses: u32,
     pub missing_route: bool,
     pub unknown_sets: bool,
     pub unknown_endpoints: bool,
@@ -120,6 +139,11 @@ impl World {
             missing_services: vec![],
             routes: BTreeMap::new(),
             unknown_routes: false,
+            route_lag: ROUTE_LAG,
+            unwritable_routes: false,
+            refuses_writes: false,
+            lost_answers: 0,
+            lost_statuses: 0,
             missing_route: false,
             unknown_sets: false,
             unknown_endpoints: false,
@@ -153,8 +177,9 @@ impl World {
                 .pointer("/strategy/canary/trafficRouting/maxTrafficWeight")
                 .and_then(Value::as_u64)
                 .map_or(100, |total| u32::try_from(total).unwrap());
-            let split = (Split::all_stable(total), world.now - TimeDelta::hours(1));
-            world.routes.insert("HTTPRoute `web`".to_owned(), split);
+            let split = Split::all_stable(total);
+            let route = Route { split, before: split, written: world.now - TimeDelta::hours(1) };
+            world.routes.insert("HTTPRoute `web`".to_owned(), route);
         }
         world
     }
@@ -178,6 +203,25 @@ impl World {
     /// Whether a ReplicaSet runs, or once ran, this image.
     pub(crate) fn has(&self, wanted: &str) -> bool {
         self.sets.values().any(|set| image(&set.fact.template) == wanted)
+    }
+
+    /// Somebody edits the route.
+    pub(crate) fn set_weight_by_hand(&mut self, weight: u32) {
+        for route in self.routes.values_mut() {
+            route.split = Split::saturating(weight, route.split.total());
+        }
+    }
+
+    /// Somebody scales the ReplicaSet of an image.
+    pub(crate) fn scale_by_hand(&mut self, wanted: &str, size: u32) {
+        let now = self.now;
+        let mut sets = self.sets.values_mut();
+        let set = sets.find(|set| image(&set.fact.template) == wanted).unwrap();
+        set.fact.desired = size;
+        set.fact.replicas = size;
+        set.fact.available = set.fact.available.min(size);
+        set.fact.ready = set.fact.available;
+        set.ready_at = now + TimeDelta::seconds(POD_START);
     }
 
     /// Another process takes over: what only the old one knew is forgotten.
@@ -244,7 +288,7 @@ impl World {
     }
 
     pub(crate) fn actual(&self) -> u32 {
-        self.routes.values().map(|(split, _)| split.canary()).max().unwrap_or(0)
+        self.routes.values().map(|route| route.split.canary()).max().unwrap_or(0)
     }
 
     pub(crate) fn image_of(&self, revision: &str) -> String {
@@ -356,24 +400,22 @@ impl World {
             self.watch = decision.pause_began().map(|since| (since, observed.now, self.now));
         }
         self.line(&decision);
+        let mut outcomes = Vec::new();
         if !decision.changes_memory() {
             for action in &decision.actions {
                 self.check(&observed, &decision, action);
-                let request = self.describe(action);
-                self.requests.push(request);
-                self.apply(action);
-                self.writes += 1;
+                outcomes.push(Outcome { key: action.key(), result: self.act(action) });
             }
         }
-        let outcomes: Vec<Outcome> = decision
-            .actions
-            .iter()
-            .map(|action| Outcome { key: action.key(), result: Ok(()) })
-            .collect();
         let next = status::project(&observed, &decision, &outcomes);
         if let Some(next) = &next {
             self.assert_says_what_it_waits_for(&decision, next);
             self.judge_status(&self.status.clone().unwrap_or_default(), next);
+        }
+        if self.lost_statuses > 0 {
+            self.lost_statuses -= 1;
+            self.fail_over();
+            return true;
         }
         let is_changed = next.is_some() && next != self.status;
         if let Some(next) = next.filter(|_| is_changed) {
@@ -438,6 +480,30 @@ impl World {
             writeln!(self.timeline, "t={at}s {line}").unwrap();
             self.last_line = line;
         }
+    }
+
+    /// One write, with the faults that are switched on.
+    fn act(&mut self, action: &Action) -> Result<(), ActionFailure> {
+        let is_route = matches!(action, Action::SetWeight { .. });
+        if self.refuses_writes || (is_route && self.unwritable_routes) {
+            let failure = ActionFailure::Refused("the admission webhook says no".to_owned());
+            self.failing.push(FailingAction {
+                key: action.key(),
+                error: failure.to_string(),
+                retry_at: self.now + TimeDelta::seconds(2),
+                name_is_taken: false,
+            });
+            return Err(failure);
+        }
+        let request = self.describe(action);
+        self.requests.push(request);
+        self.apply(action);
+        self.writes += 1;
+        if self.lost_answers > 0 {
+            self.lost_answers -= 1;
+            return Err(ActionFailure::Ambiguous("timeout".to_owned()));
+        }
+        Ok(())
     }
 
     /// Nothing waits in silence (L11).

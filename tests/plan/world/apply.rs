@@ -68,8 +68,14 @@ impl World {
                 service.managed_by = Some("web".to_owned());
             }
             Action::SetWeight { split, routes } => {
-                for route in routes {
-                    self.routes.insert(route.clone(), (*split, self.now));
+                for id in routes {
+                    let is_accepted = self.is_accepted(&self.routes[id]);
+                    let route = self.routes.get_mut(id).unwrap();
+                    if is_accepted {
+                        route.before = route.split;
+                    }
+                    route.split = *split;
+                    route.written = self.now;
                 }
             }
             Action::CreateRun { name, slot, .. } => {
