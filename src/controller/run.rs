@@ -1,6 +1,8 @@
 //! From settings to a running controller: caches, election, the loops of a leadership, and an end
 //! that leaves nothing half done.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -85,6 +87,7 @@ struct Process {
     metrics: Arc<Metrics>,
     executor: Option<Executor>,
     relay: Arc<Relay>,
+    api_server: Vec<SocketAddr>,
 }
 
 /// Sends what the caches see to the loops of the present leadership, and to nobody between two.
@@ -139,6 +142,7 @@ async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), Ru
         weights: settings.max_weight_series,
     }));
     let config = Config::infer().await.map_err(RunError::Config)?;
+    let api_server = addresses_of_api_server(&config.cluster_url).await;
     let client = connect(config, &metrics).map_err(RunError::Client)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::from_system());
@@ -160,6 +164,7 @@ async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), Ru
         metrics: metrics.clone(),
         executor,
         relay: Arc::default(),
+        api_server,
         settings,
     };
     let relay = process.relay.clone();
@@ -184,6 +189,28 @@ async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), Ru
     result
 }
 
+/// Where the API server is: measurements must not get there with the controller's place in the
+/// network.
+async fn addresses_of_api_server(cluster_url: &http::Uri) -> Vec<SocketAddr> {
+    let mut places = Vec::new();
+    if let Some(host) = cluster_url.host() {
+        let host = host.trim_matches(['[', ']']);
+        places.push((host.to_owned(), cluster_url.port_u16().unwrap_or(443)));
+    }
+    if let Ok(host) = std::env::var("KUBERNETES_SERVICE_HOST") {
+        let port = std::env::var("KUBERNETES_SERVICE_PORT").ok();
+        places.push((host, port.and_then(|port| port.parse().ok()).unwrap_or(443)));
+    }
+    let mut found = BTreeSet::new();
+    for (host, port) in places {
+        match tokio::net::lookup_host((host.as_str(), port)).await {
+            Ok(addresses) => found.extend(addresses),
+            Err(error) => tracing::warn!(host, %error, "cannot find the API server's address"),
+        }
+    }
+    found.into_iter().collect()
+}
+
 async fn git_executor(
     settings: &Settings,
     entropy: &Arc<dyn Entropy>,
@@ -194,7 +221,7 @@ async fn git_executor(
     } else {
         AllowedHosts::parse(settings.git_allowed_hosts.iter().map(String::as_str))?
     };
-    let mut config = BinaryConfig::new(cache.clone(), hosts);
+    let mut config = BinaryConfig::new(cache, hosts);
     config.addresses = AddressRule { permit_loopback: settings.allow_private_addresses };
     let git = BinaryGit::detect(config).await?;
     let entropy = entropy.clone();
@@ -321,7 +348,7 @@ fn analysis_runs(
     let transport = Transport::new(AddressPolicy {
         allow_private: settings.allow_private_addresses,
         allowed_hosts: settings.allowed_hosts.clone(),
-        ..AddressPolicy::default()
+        denied: process.api_server.clone(),
     });
     let jobs: Option<Arc<dyn JobPort>> = settings
         .enable_job_metrics
@@ -340,4 +367,16 @@ fn analysis_runs(
         metrics: process.metrics.clone(),
     });
     (Arc::new(runs), measured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_api_servers_address_is_that_of_the_configuration() {
+        let of = async |url: &str| addresses_of_api_server(&url.parse().unwrap()).await;
+        assert!(of("https://127.0.0.1:6443").await.contains(&"127.0.0.1:6443".parse().unwrap()));
+        assert!(of("https://[::1]/prefix").await.contains(&"[::1]:443".parse().unwrap()));
+    }
 }
