@@ -199,7 +199,7 @@ impl AnalysisRuns {
 
     /// Passes over one run until nothing is left to do now; when to look again.
     async fn reconcile(&self, key: &Key) -> Option<Instant> {
-        let kind = Kind::AnalysisRun.as_str();
+        let kind = Kind::AnalysisRun;
         let span = tracing::info_span!("run", namespace = key.namespace, name = key.name);
         let work = async {
             let started = Instant::now();

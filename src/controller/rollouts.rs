@@ -22,11 +22,13 @@ use crate::act::actions::Hands;
 use crate::act::events::{self, Herald};
 use crate::act::status::differs_only_in_detail;
 use crate::act::wire::{Read, Target};
+use crate::api::Kind;
+use crate::api::status::RolloutStatus;
 use crate::clock::{Clock, Entropy};
 use crate::observe::cache::{Change, Key};
 use crate::observe::{Interest, Memo, Snapshot, observe};
 use crate::plan::action::{ActionFailure, Outcome};
-use crate::plan::facts::FailingAction;
+use crate::plan::facts::{FailingAction, PauseWatch};
 use crate::plan::{Decision, decide, status};
 use crate::telemetry::metrics::Metrics;
 
@@ -59,6 +61,8 @@ struct Local {
     is_taken_over: bool,
     interests: BTreeSet<Interest>,
     report: report::Memory,
+    /// The pause that is under way: when it began, and when it was first seen.
+    pause: Option<(DateTime<Utc>, DateTime<Utc>, Instant)>,
 }
 
 /// The loop.
@@ -173,13 +177,13 @@ impl Rollouts {
         let work = async {
             let started = Instant::now();
             let next = self.passes(key).await;
-            self.metrics.reconciled("Rollout", started.elapsed());
+            self.metrics.reconciled(Kind::Rollout, started.elapsed());
             next
         };
         // Whatever one Rollout holds, the others go on (S33).
         let caught = std::panic::AssertUnwindSafe(work.instrument(span)).catch_unwind().await;
         caught.unwrap_or_else(|_| {
-            self.metrics.reconcile_failed("Rollout");
+            self.metrics.reconcile_failed(Kind::Rollout);
             tracing::error!(namespace = key.namespace, name = key.name, "the pass broke down");
             Some(Instant::now() + Duration::from_mins(1))
         })
@@ -209,6 +213,7 @@ impl Rollouts {
         let snapshot = observe(&self.hands.caches, self.hands.names, &rollout, &memo, now);
         self.note_interests(key, &snapshot);
         let decision = decide(&snapshot.observed);
+        self.note_pause(key, &decision, now);
         if decision.is_forward() && !self.is_fresher_than(key, FRESH) {
             return if self.read(key).await { Next::Again } else { self.soon() };
         }
@@ -246,7 +251,7 @@ impl Rollouts {
             return after_actions;
         };
         let old = snapshot.observed.rollout.status.known().cloned().unwrap_or_default();
-        self.report(key, snapshot, decision, &new);
+        self.report(key, snapshot, &new);
         if new == old {
             return after_actions;
         }
@@ -260,8 +265,9 @@ impl Rollouts {
             }
         }
         match self.hands.write_status(snapshot, &new).await {
-            Ok(_) => {
+            Ok(()) => {
                 self.note_status_written(key);
+                self.count(key, &report::Written::of(snapshot, decision, &old, &new));
                 let news = events::news(&old, decision, &new);
                 let salt = self.entropy.next_u64();
                 self.herald.tell(events::events(snapshot, &news, snapshot.observed.now, salt));
@@ -313,7 +319,7 @@ impl Rollouts {
         let target = Target::namespaced(cache.resource(), &key.namespace, &key.name);
         match self.hands.wire.get(&target).await {
             Read::Found(object) => {
-                cache.note(&object);
+                cache.note(object);
                 self.locals().entry(key.clone()).or_default().fresh_at = Some(Instant::now());
                 true
             }
@@ -323,7 +329,7 @@ impl Rollouts {
                 true
             }
             Read::Failed(error) => {
-                self.metrics.reconcile_failed("Rollout");
+                self.metrics.reconcile_failed(Kind::Rollout);
                 tracing::warn!(%error, "cannot read the Rollout");
                 false
             }
@@ -346,7 +352,23 @@ impl Rollouts {
             *local = Local { uid: uid.to_owned(), fresh_at, ..Local::default() };
         }
         let failing = local.failing.iter().map(|(failing, _)| failing.clone()).collect();
-        Memo { git: self.hands.git.facts(uid), failing }
+        let pause_watch = local.pause.map(|(since, first_seen, seen)| PauseWatch {
+            since,
+            first_seen,
+            watched: TimeDelta::from_std(self.clock.since(seen)).unwrap_or(TimeDelta::MAX),
+        });
+        Memo { git: self.hands.git.facts(uid), failing, pause_watch }
+    }
+
+    /// From the first sight of a pause on, the time that it lasts is taken from a clock that never
+    /// jumps.
+    fn note_pause(&self, key: &Key, decision: &Decision, now: DateTime<Utc>) {
+        let began = decision.pause_began();
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        if local.pause.map(|(since, ..)| since) != began {
+            local.pause = began.map(|since| (since, now, Instant::now()));
+        }
     }
 
     fn note_interests(&self, key: &Key, snapshot: &Snapshot) {
@@ -376,7 +398,7 @@ impl Rollouts {
             let before = local.failing.iter().position(|(failing, _)| failing.key == outcome.key);
             let times = before.map_or(0, |idx| local.failing.swap_remove(idx).1);
             let Err(failure) = &outcome.result else { continue };
-            self.metrics.reconcile_failed("Rollout");
+            self.metrics.reconcile_failed(Kind::Rollout);
             let (name_is_taken, backs_off) = match failure {
                 // Looking again is all that is needed.
                 ActionFailure::Conflict => (false, false),
@@ -430,16 +452,16 @@ impl Rollouts {
         self.metrics.forget_rollout(&key.namespace, &key.name);
     }
 
-    fn report(
-        &self,
-        key: &Key,
-        snapshot: &Snapshot,
-        decision: &Decision,
-        new: &crate::api::status::RolloutStatus,
-    ) {
+    fn report(&self, key: &Key, snapshot: &Snapshot, new: &RolloutStatus) {
         let mut locals = self.locals();
         let local = locals.entry(key.clone()).or_default();
-        report::report(&self.metrics, &mut local.report, snapshot, decision, new);
+        report::report(&self.metrics, &mut local.report, snapshot, new);
+    }
+
+    fn count(&self, key: &Key, written: &report::Written<'_>) {
+        let mut locals = self.locals();
+        let local = locals.entry(key.clone()).or_default();
+        report::count(&self.metrics, &mut local.report, written);
     }
 
     fn log(decision: &Decision, outcomes: &[Outcome]) {

@@ -123,7 +123,17 @@ impl Recorder {
         {
             return Some((from, value.clone()));
         }
-        history.into_iter().filter(|(at, _)| *at > from).find(|(_, value)| test(value))
+        self.became(key, from, test)
+    }
+
+    /// The first moment after `from` at which `key` got a value that passes `test`; one that it had before does not count.
+    pub(crate) fn became(
+        &self,
+        key: &str,
+        from: Instant,
+        test: impl Fn(&str) -> bool,
+    ) -> Option<(Instant, String)> {
+        self.history(key).into_iter().filter(|(at, _)| *at > from).find(|(_, value)| test(value))
     }
 
     /// Waits until `key` has a value that passes `test`, now or at any moment since `from`.
@@ -134,10 +144,31 @@ impl Recorder {
         (key, from): (&str, Instant),
         test: impl Fn(&str) -> bool,
     ) -> Result<(Instant, String)> {
+        self.wait_for(what, deadline, key, || self.seen(key, from, &test)).await
+    }
+
+    /// Waits until `key` gets a value that passes `test` after `from`; one that it had before does not count.
+    pub(crate) async fn wait_change(
+        &self,
+        what: &str,
+        deadline: Duration,
+        (key, from): (&str, Instant),
+        test: impl Fn(&str) -> bool,
+    ) -> Result<(Instant, String)> {
+        self.wait_for(what, deadline, key, || self.became(key, from, &test)).await
+    }
+
+    async fn wait_for(
+        &self,
+        what: &str,
+        deadline: Duration,
+        key: &str,
+        look: impl Fn() -> Option<(Instant, String)>,
+    ) -> Result<(Instant, String)> {
         let mut changes = self.changed.subscribe();
         let end = Instant::now() + deadline;
         loop {
-            if let Some(found) = self.seen(key, from, &test) {
+            if let Some(found) = look() {
                 return Ok(found);
             }
             let next = tokio::time::timeout_at(end, changes.changed()).await;

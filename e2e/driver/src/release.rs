@@ -120,7 +120,7 @@ pub(crate) fn pause_step(scene: &Scene) -> String {
     format!("      - pause: {{duration: {seconds}s}}\n")
 }
 
-/// Waits until an AnalysisRun has a phase; gives its name and the moment at which we saw it.
+/// Waits until an AnalysisRun gets a phase after `from`; gives its name and the moment at which we saw it.
 pub(crate) async fn wait_run(
     scene: &Scene,
     phase: &str,
@@ -135,8 +135,8 @@ pub(crate) async fn wait_run(
             else {
                 continue;
             };
-            let seen = scene.recorder.seen(&key, from, |now| now == phase);
-            if let Some((at, _)) = seen {
+            let became = scene.recorder.became(&key, from, |now| now == phase);
+            if let Some((at, _)) = became {
                 return Ok((name.to_owned(), at));
             }
         }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::reading::deletion_time;
@@ -33,7 +33,12 @@ impl AnalysisRuns {
         };
         let writer = &self.equipment.writer;
         let guard = writer.guard(run.object).map_err(|_| WriteOutcome::Conflict)?;
-        let outcome = writer.patch_status(&self.target(run.key), &guard, &change).await;
+        let target = self.target(run.key);
+        let outcome = if self.equipment.names.has_status_subresource(Kind::AnalysisRun) {
+            writer.patch_status(&target, &guard, &change).await
+        } else {
+            writer.merge_patch(&target, &guard, json!({ "status": change })).await
+        };
         let is_end = status.phase.is_completed() && !run.status.phase.is_completed();
         if is_end && matches!(outcome, WriteOutcome::Ambiguous(_)) {
             self.memory.of(run.key, |local| local.is_untold = true);
@@ -64,7 +69,7 @@ impl AnalysisRuns {
     /// read, so it also proves that nothing was newer.
     fn done(&self, key: &Key, outcome: WriteOutcome) -> Result<(), WriteOutcome> {
         let WriteOutcome::Applied(object) = outcome else { return Err(outcome) };
-        self.equipment.caches.runs.note(&object);
+        self.equipment.caches.runs.note(object);
         self.memory.of(key, |local| local.fresh_at = Some(Instant::now()));
         Ok(())
     }
@@ -84,7 +89,7 @@ impl AnalysisRuns {
             }
             WriteOutcome::Ambiguous(_) => {
                 tracing::warn!(%outcome, "cannot tell whether the run was written");
-                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun.as_str());
+                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
                 let is_first = self.memory.of(key, |local| {
                     local.is_in_doubt = true;
                     local.fresh_at = None;
@@ -100,7 +105,7 @@ impl AnalysisRuns {
             | WriteOutcome::Forbidden { .. }
             | WriteOutcome::NotSent { .. } => {
                 tracing::warn!(%outcome, "the run cannot be written; will try again");
-                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun.as_str());
+                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
                 Next::At(Instant::now() + self.backoff(key))
             }
             WriteOutcome::NotLeading(_) => Next::At(Instant::now() + LOOK_AGAIN),
@@ -135,10 +140,10 @@ impl AnalysisRuns {
     pub(super) async fn read(&self, key: &Key) -> bool {
         let cache = &self.equipment.caches.runs;
         match self.equipment.wire.get(&self.target(key)).await {
-            Read::Found(object) => cache.note(&object),
+            Read::Found(object) => cache.note(object),
             Read::Absent => cache.forget(key),
             Read::Failed(error) => {
-                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun.as_str());
+                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
                 tracing::warn!(%error, "cannot read the run");
                 return false;
             }
