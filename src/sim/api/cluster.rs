@@ -9,6 +9,7 @@ use axum::body::Body;
 use http::Request as HttpRequest;
 use serde_json::Value;
 
+use super::access::AccessLog;
 use super::actor::Actor;
 use super::gc::Collector;
 use super::interference::{Interference, Untouched};
@@ -69,6 +70,11 @@ impl Cluster {
         interference: Arc<dyn Interference>,
     ) -> Self {
         let server = Server::new(entropy, clock.now());
+        Self::of(server, clock, interference)
+    }
+
+    /// A cluster that begins as `server` is: one that was prepared once, and cloned.
+    pub fn of(server: Server, clock: Arc<dyn Clock>, interference: Arc<dyn Interference>) -> Self {
         let state = State {
             server,
             collector: Collector::default(),
@@ -120,6 +126,11 @@ impl Cluster {
     pub fn follow(&self, version: u64) -> Follower {
         let number = self.lock().number();
         Follower { cluster: self.clone(), cursor: version, number }
+    }
+
+    /// Which rights were used, and which were missing, until now.
+    pub fn access_log(&self) -> AccessLog {
+        self.lock().server.access_log().clone()
     }
 
     /// Forgets the changes up to `version`: see [`Server::compact`].
