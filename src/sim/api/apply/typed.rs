@@ -11,6 +11,7 @@ use crate::sim::api::schema::{Form, ListKind, Schema};
 pub(crate) fn type_errors(value: &Value, schema: &Schema) -> Vec<String> {
     let mut errors = Vec::new();
     check(value, schema, "", &mut errors);
+    errors.sort();
     errors
 }
 
