@@ -54,7 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::SetsUnknown),
         1 => any::<bool>().prop_map(Event::EndpointsUnknown),
         1 => any::<bool>().prop_map(Event::ServiceMissing),
-        2 => (0u8..5).prop_map(Event::Verdict),
+        2 => (0u8..6).prop_map(Event::Verdict),
         1 => Just(Event::SelectorEdited),
         1 => (0u8..=100).prop_map(Event::WeightEdited),
         1 => (0u8..6).prop_map(Event::SetScaledByHand),
@@ -94,6 +94,7 @@ fn verdict(kind: u8) -> Option<Verdict> {
         1 => Some(Verdict::Inconclusive { message: "unclear".into() }),
         2 => Some(Verdict::Error { message: "unreachable".into() }),
         3 => Some(Verdict::Running { waiting_on: Some("metric \"success\": no answer".into()) }),
+        4 => Some(Verdict::Terminated),
         _ => None,
     }
 }

@@ -19,6 +19,8 @@ mod deadlines;
 #[cfg(test)]
 mod deletion;
 #[cfg(test)]
+mod malformed;
+#[cfg(test)]
 mod reverts;
 #[cfg(test)]
 mod rollouts;

@@ -210,7 +210,7 @@ fn fl1202_nothing_is_switched_or_scaled_down_while_a_slow_revision_starts() {
 }
 
 #[test]
-fn pr1791_no_step_follows_before_the_gateway_has_accepted_the_last() {
+fn fl_pr1791_no_step_follows_before_the_gateway_has_accepted_the_last() {
     let mut world = routed(5, "[{setWeight: 20}, {setWeight: 60}]", "");
     world.run_until(RolloutPhase::Healthy, 30);
     world.route_lag = 100;
@@ -226,7 +226,7 @@ fn pr1791_no_step_follows_before_the_gateway_has_accepted_the_last() {
 }
 
 #[test]
-fn pr1851_the_weight_in_status_is_the_one_that_was_read() {
+fn fl_pr1851_the_weight_in_status_is_the_one_that_was_read() {
     let mut world = routed(5, STEPS, "");
     world.run_until(RolloutPhase::Healthy, 30);
     world.unwritable_routes = true;
@@ -306,4 +306,19 @@ fn ar1822_a_set_that_lingers_keeps_its_pods_and_its_time() {
     assert_eq!(world.timeline.matches("scale-down of web-<web:1>").count(), time);
     world.run(300);
     assert_eq!((world.available("web:1"), world.available("web:2")), (0, 5));
+}
+
+#[test]
+fn ar1415_with_dynamic_scale_stable_keeps_the_pods_of_its_share_whatever_the_replicas() {
+    let mut world = routed(10, STEPS, DYNAMIC);
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    world.run(30);
+    for (replicas, stable, canary) in [(20, 8, 12), (5, 2, 3), (1, 1, 1), (10, 4, 6)] {
+        world.edit("/replicas", json!(replicas));
+        world.run(15);
+        assert_eq!((world.available("web:1"), world.available("web:2")), (stable, canary));
+        assert_eq!(world.actual(), 60);
+    }
+    world.assert_safe();
 }

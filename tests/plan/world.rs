@@ -68,6 +68,8 @@ pub(crate) struct World {
     pub unwritable_routes: bool,
     /// Every write is refused.
     pub refuses_writes: bool,
+    /// Pods that are to go stay until this is over.
+    pub slow_to_end: bool,
     /// So many of the next writes take effect without an answer.
     pub lost_answers: u32,
     /// So many of the next statuses are lost: the process dies before it writes them.
@@ -142,6 +144,7 @@ impl World {
             route_lag: ROUTE_LAG,
             unwritable_routes: false,
             refuses_writes: false,
+            slow_to_end: false,
             lost_answers: 0,
             lost_statuses: 0,
             missing_route: false,
@@ -222,6 +225,27 @@ impl World {
         set.fact.available = set.fact.available.min(size);
         set.fact.ready = set.fact.available;
         set.ready_at = now + TimeDelta::seconds(POD_START);
+    }
+
+    /// Somebody deletes the ReplicaSet of an image.
+    pub(crate) fn delete_set(&mut self, wanted: &str) {
+        self.sets.retain(|_, set| image(&set.fact.template) != wanted);
+    }
+
+    /// Somebody asks for a restart of every pod that there is.
+    pub(crate) fn restart(&mut self) {
+        let at = self.now;
+        for set in self.sets.values() {
+            for ordinal in 0..set.fact.desired {
+                self.old_pods.push(PodFact {
+                    name: format!("{}-{ordinal}", set.fact.name),
+                    revision: set.fact.revision.clone(),
+                    is_terminating: false,
+                    created_at: at - TimeDelta::seconds(60),
+                });
+            }
+        }
+        self.edit("/restartAt", json!(at.to_rfc3339()));
     }
 
     /// Another process takes over: what only the old one knew is forgotten.
@@ -357,7 +381,8 @@ impl World {
         let now = self.now;
         for set in self.sets.values_mut() {
             let fact = &mut set.fact;
-            fact.replicas = fact.desired;
+            fact.replicas =
+                if self.slow_to_end { fact.replicas.max(fact.desired) } else { fact.desired };
             fact.available = fact.available.min(fact.desired);
             let is_broken = set.is_broken || self.broken_images.contains(&image(&fact.template));
             if is_broken {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::blue_green;
 use super::services::may_select;
-use super::weights::{wanted_split, weight_at};
+use super::weights::{target_split, wanted_split, weight_at};
 use crate::plan::facts::ReplicaSetFact;
 use crate::plan::memory::Phase;
 use crate::plan::sizes::{Bounds, PodSet, closest_sizes, next_sizes};
@@ -83,8 +83,8 @@ fn routed_sizes(view: &View<'_>, canary: &ValidCanary) -> BTreeMap<String, u32> 
             (Phase::Canary(_) | Phase::Promoting { .. }, Some(actual))
                 if canary.dynamic_stable_scale =>
             {
-                // The larger of what the router does and what it is asked to do.
-                let wanted = wanted_split(view).unwrap_or(actual);
+                // The larger of what the router does and what it is to do.
+                let wanted = canary.routing.as_ref().map_or(actual, |r| target_split(view, r).0);
                 let needed = actual.stable_need(replicas).max(wanted.stable_need(replicas));
                 floor(canary, needed.max(1), replicas)
             }

@@ -57,7 +57,7 @@ pub(in crate::plan) fn desired_split(
 }
 
 /// What the split is to become, before asking whether stable can take what the canary gives back.
-fn target_split(view: &View<'_>, routing: &ValidRouting) -> (Split, Option<String>) {
+pub(super) fn target_split(view: &View<'_>, routing: &ValidRouting) -> (Split, Option<String>) {
     let none = Split::all_stable(routing.total);
     let Some(wanted) = wanted_split(view) else { return (none, None) };
     match &view.memory.phase {
