@@ -15,6 +15,11 @@ pub trait Clock: fmt::Debug + Send + Sync {
     /// The present time, as it is written to statuses and compared with them.
     fn now(&self) -> DateTime<Utc>;
 
+    /// How much time of the product has gone by since `instant`, whatever the wall clock did.
+    fn since(&self, instant: Instant) -> Duration {
+        instant.elapsed()
+    }
+
     /// How long to really wait for a `duration` of the product (a pause, an interval, a delay).
     /// Time limits of I/O are never converted.
     fn real_wait(&self, duration: Duration) -> Duration {
@@ -63,6 +68,10 @@ impl Clock for TokioClock {
             .ok()
             .and_then(|elapsed| self.origin.checked_add_signed(elapsed))
             .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    fn since(&self, instant: Instant) -> Duration {
+        instant.elapsed().saturating_mul(self.speed)
     }
 
     fn real_wait(&self, duration: Duration) -> Duration {
@@ -116,8 +125,10 @@ mod tests {
     async fn a_fast_clock_shortens_waits_by_as_much_as_it_hurries() {
         let origin = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         let clock = TokioClock::starting_at(origin).with_speed(60);
+        let started = Instant::now();
         tokio::time::advance(clock.real_wait(Duration::from_mins(5))).await;
         assert_eq!(clock.now(), origin + TimeDelta::minutes(5));
+        assert_eq!(clock.since(started), Duration::from_mins(5));
     }
 
     #[test]

@@ -63,6 +63,36 @@ fn every_block_of_a_rollout_has_fields_that_exist() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// An alert on a word that is never sent would never fire.
+#[test]
+fn every_word_in_an_alert_is_one_that_its_metric_can_have() {
+    use sluice::telemetry::catalog::CATALOG;
+    let selector = Regex::new(r"(sluice_\w+)\{([^}]*)\}").unwrap();
+    let matcher = Regex::new(r#"(\w+)(?:=~|!~|!=|=)"([^"]*)""#).unwrap();
+    let mut seen = 0;
+    for file in ["charts/sluice/files/alerts.yaml", "charts/sluice/ci/alerts-test.yaml"] {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        for found in selector.captures_iter(&text) {
+            let doc = CATALOG.iter().find(|doc| doc.name == &found[1]);
+            let doc = doc.unwrap_or_else(|| panic!("{file}: there is no metric {}", &found[1]));
+            for found in matcher.captures_iter(&found[2]) {
+                // What the scrape adds.
+                if &found[1] == "instance" {
+                    continue;
+                }
+                let label = doc.labels.iter().find(|label| label.name == &found[1]);
+                let label =
+                    label.unwrap_or_else(|| panic!("{file}: {} has no {}", doc.name, &found[1]));
+                for word in found[2].split('|').filter(|_| !label.words.is_empty()) {
+                    assert!(label.words.contains(&word), "{file}: {} of {}", word, doc.name);
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 5, "only {seen} words were seen");
+}
+
 #[test]
 fn every_link_leads_to_a_file() {
     let link = Regex::new(r"\]\(([^)#:]+)\)").unwrap();

@@ -119,20 +119,36 @@ fn every_column_and_every_scale_path_names_a_field_of_its_type() {
     );
 }
 
+/// A spec stays as it was written, except for the count that autoscalers read and write: the scale
+/// subresource fails while its `specReplicasPath` is absent.
 #[test]
-fn no_schema_sets_a_default_because_a_spec_stays_as_it_was_written() {
-    fn has_default(value: &Value) -> bool {
+fn the_only_default_of_a_schema_is_that_of_replicas() {
+    fn defaults(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
         match value {
             Value::Object(map) => {
-                map.get("type").is_some_and(Value::is_string) && map.contains_key("default")
-                    || map.values().any(has_default)
+                if let (Some(Value::String(_)), Some(default)) =
+                    (map.get("type"), map.get("default"))
+                {
+                    found.push((path.to_owned(), default.clone()));
+                }
+                for (key, value) in map {
+                    let path = if key == "properties" { path } else { &format!("{path}.{key}") };
+                    defaults(value, path, found);
+                }
             }
-            Value::Array(items) => items.iter().any(has_default),
-            _ => false,
+            Value::Array(items) => items.iter().for_each(|item| defaults(item, path, found)),
+            _ => {}
         }
     }
     for kind in Kind::ALL {
-        assert!(!has_default(&definition(ApiNames::SLUICE, kind)), "{kind:?}");
+        let definition = definition(ApiNames::SLUICE, kind);
+        let mut found = Vec::new();
+        defaults(&version(&definition)["schema"]["openAPIV3Schema"], "", &mut found);
+        let wanted = match version(&definition).pointer("/subresources/scale/specReplicasPath") {
+            Some(path) => vec![(path.as_str().unwrap().to_owned(), 1.into())],
+            None => vec![],
+        };
+        assert_eq!(found, wanted, "{kind:?}");
     }
 }
 

@@ -100,8 +100,8 @@ start_process() {
 	local name=$1 pid
 	process_pid "$name" >/dev/null && return
 	[[ -f $PROCESSES/$name.command ]] || die "no process $name is defined in $PROCESSES"
-	# Lock descriptors of this shell must not live on in daemons.
-	setsid bash "$PROCESSES/$name.command" </dev/null >>"$PROCESSES/$name.log" 2>&1 9>&- 8>&- &
+	# Lock descriptors of this shell, or of a `flock` around it, must not live on in daemons.
+	setsid bash "$PROCESSES/$name.command" </dev/null >>"$PROCESSES/$name.log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
 	pid=$!
 	disown "$pid"
 	echo "$pid $(start_time "$pid")" >"$PROCESSES/$name.pid"

@@ -157,7 +157,7 @@ impl Hands {
     fn done(cache: &Cache, outcome: WriteOutcome) -> Result<(), ActionFailure> {
         match outcome {
             WriteOutcome::Applied(object) => {
-                cache.note(&object);
+                cache.note(object);
                 Ok(())
             }
             other => Err(failure(&other)),
@@ -238,7 +238,7 @@ impl Hands {
                 let is_same =
                     same.iter().all(|key| annotation(&found, key) == annotation(&object, key));
                 if uid == Some(rollout.uid.as_str()) && is_same {
-                    cache.note(&found);
+                    cache.note(found);
                     Ok(())
                 } else {
                     Err(ActionFailure::NameIsTaken)

@@ -78,7 +78,7 @@ fn change_news(change: &Change, revision: &str, new: &RolloutStatus) -> Option<N
         Change::Retried => {
             normal(Reason::RolloutRetry, format!("revision {revision} is tried again"))
         }
-        Change::Aborted { .. } => warning(Reason::RolloutAborted, new.message.clone()),
+        Change::Aborted(_) => warning(Reason::RolloutAborted, new.message.clone()),
         Change::DeadlineExceeded => warning(Reason::ProgressDeadlineExceeded, new.message.clone()),
         Change::Paused(reason) => {
             normal(Reason::RolloutPaused, format!("Rollout is paused ({})", reason.as_str()))

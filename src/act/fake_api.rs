@@ -180,7 +180,15 @@ impl FakeApi {
         if method == Method::DELETE {
             return self.delete(path, &body["preconditions"]);
         }
-        let path = path.trim_end_matches("/status");
+        // As with the CRDs: the AnalysisRuns of Argo Rollouts have no status subresource.
+        let (path, is_status) = match path.strip_suffix("/status") {
+            Some(path) if path.contains("/argoproj.io/") && path.contains("/analysisruns/") => {
+                return status(404, "NotFound", &json!({}));
+            }
+            Some(path) => (path, true),
+            None => (path, false),
+        };
+        let has_own_status = path.contains("/sluice.dev/") || path.contains("/rollouts/");
         let Some(current) = self.get(path) else {
             return status(404, "NotFound", &json!({}));
         };
@@ -195,6 +203,15 @@ impl FakeApi {
             "application/merge-patch+json" => json_patch::merge(&mut next, &body),
             "application/json" => next = body,
             other => panic!("{other:?}"),
+        }
+        if is_status {
+            for part in ["spec", "labels", "annotations"] {
+                let pointer =
+                    if part == "spec" { "/spec".to_owned() } else { format!("/metadata/{part}") };
+                assert_eq!(next.pointer(&pointer), current.pointer(&pointer), "lost in a status");
+            }
+        } else if has_own_status {
+            assert_eq!(next["status"], current["status"], "lost outside of the status");
         }
         if next["metadata"]["uid"] != current["metadata"]["uid"] {
             let causes =

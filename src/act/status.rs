@@ -1,8 +1,6 @@
 //! Writing the status: the smallest merge patch that makes the old one the new one, guarded like
 //! every other write.
 
-use serde_json::Value;
-
 use super::actions::{Hands, failure};
 use super::guard::{WriteOutcome, merge_difference};
 use super::wire::Target;
@@ -11,8 +9,7 @@ use crate::observe::Snapshot;
 use crate::plan::action::ActionFailure;
 
 impl Hands {
-    /// Writes `status` if it differs from what was read; the Rollout as it is then, if it was
-    /// written.
+    /// Writes `status` if it differs from what was read.
     ///
     /// # Errors
     /// Why it could not be written.
@@ -20,20 +17,20 @@ impl Hands {
         &self,
         snapshot: &Snapshot,
         status: &RolloutStatus,
-    ) -> Result<Option<Value>, ActionFailure> {
+    ) -> Result<(), ActionFailure> {
         let old = snapshot.observed.rollout.status.known().cloned().unwrap_or_default();
         let refused = |error: serde_json::Error| ActionFailure::Refused(error.to_string());
         let before = serde_json::to_value(&old).map_err(refused)?;
         let after = serde_json::to_value(status).map_err(refused)?;
-        let Some(change) = merge_difference(&before, &after) else { return Ok(None) };
+        let Some(change) = merge_difference(&before, &after) else { return Ok(()) };
         let rollout = &snapshot.observed.rollout;
         let cache = &self.caches.rollouts;
         let target = Target::namespaced(cache.resource(), &rollout.namespace, &rollout.name);
         let guard = self.writer.guard(&snapshot.rollout).map_err(|_| ActionFailure::Conflict)?;
         match self.writer.patch_status(&target, &guard, &change).await {
             WriteOutcome::Applied(object) => {
-                cache.note(&object);
-                Ok(Some(object))
+                cache.note(object);
+                Ok(())
             }
             other => Err(failure(&other)),
         }

@@ -19,6 +19,7 @@ use kube::core::{ApiResource, Status};
 use kube::{Client, Config};
 use serde_json::Value;
 
+use crate::observe::read_object;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::requests::CountRequests;
 use crate::telemetry::tidy;
@@ -309,7 +310,7 @@ impl Wire {
         if !(200..300).contains(&code) {
             return refusal(code, retry_after, &bytes);
         }
-        match serde_json::from_slice(&bytes) {
+        match read_object(&bytes) {
             Ok(object) => Reply::Done(object),
             // The text of a serde error names a position, never the content.
             Err(error) => Reply::Unknown(Doubt::BadAnswer(error.to_string())),

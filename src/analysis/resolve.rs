@@ -52,9 +52,41 @@ impl ResolvedRun {
     }
 }
 
-/// Everything that is wrong with a template on its own. Arguments without default are unknown, so
-/// the fields that use them are checked only when a run is made.
+/// What a template says on its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Review {
+    /// Why no run can be made of it.
+    pub problems: Vec<Problem>,
+    /// What its author hardly meant.
+    pub doubts: Vec<Problem>,
+}
+
+/// Everything that is wrong with a template on its own.
 pub fn template_problems(spec: &AnalysisTemplateSpec) -> Vec<Problem> {
+    review(spec).problems
+}
+
+/// What metrics say that their author hardly meant.
+pub fn doubts(metrics: &[ResolvedMetric]) -> Vec<Problem> {
+    let mut doubts = Vec::new();
+    for (index, metric) in metrics.iter().enumerate() {
+        let (Some(count), Some(limit)) = (metric.schedule.count, metric.limits.failure) else {
+            continue;
+        };
+        if limit > 0 && limit >= count {
+            let message = format!(
+                "tolerates {limit} bad values, but only {count} will be measured: the metric can \
+                 never fail, and bad values alone pause the update (Inconclusive)"
+            );
+            doubts.push(Problem::new(format!("metrics[{index}].failureLimit"), message));
+        }
+    }
+    doubts
+}
+
+/// Reads a template on its own. Arguments without default are unknown, so the fields that use them
+/// are checked only when a run is made.
+pub fn review(spec: &AnalysisTemplateSpec) -> Review {
     let mut values = ArgumentValues::new();
     let mut problems = Vec::new();
     for (index, argument) in spec.args.iter().enumerate() {
@@ -92,7 +124,10 @@ pub fn template_problems(spec: &AnalysisTemplateSpec) -> Vec<Problem> {
         let _ = resolver.selected(metrics.clone(), &run);
     }
     resolver.check_confused_deputy(&metrics);
-    resolver.problems
+    // A metric that could not be read leaves a gap, and indexes would name others.
+    let is_whole = metrics.len() == spec.metrics.len();
+    let doubts = if is_whole { doubts(&metrics) } else { Vec::new() };
+    Review { problems: resolver.problems, doubts }
 }
 
 struct Resolver {
@@ -169,7 +204,7 @@ impl Resolver {
     fn metric(&mut self, field: &str, metric: Metric) -> Option<ResolvedMetric> {
         let before = self.problems.len();
         let schedule = self.schedule(field, &metric);
-        let limits = self.limits(field, &metric, schedule.count);
+        let limits = self.limits(field, &metric, &schedule);
         let is_job = check_provider(field, &metric.provider, self.is_lenient, &mut self.problems);
         let judge = self.judge(field, &metric, is_job);
         let is_usable = self.problems.len() == before;
@@ -201,12 +236,8 @@ impl Resolver {
             let message = format!("must be at least {MIN_INTERVAL_SECONDS} s");
             self.problems.push(Problem::new(format!("{field}.interval"), message));
         }
-        let count = self.number(field, "count", metric.count.as_ref(), 0);
-        let count = match count {
-            None | Some(0) if interval.is_none() => Some(1),
-            None | Some(0) => None,
-            Some(count) => Some(count),
-        };
+        let written = self.number(field, "count", metric.count.as_ref(), 0).filter(|it| *it > 0);
+        let count = written.or_else(|| interval.is_none().then_some(1));
         if count.is_some_and(|count| count > 1) && interval.is_none() {
             let message = "must be given when count is above 1";
             self.problems.push(Problem::new(format!("{field}.interval"), message));
@@ -267,7 +298,7 @@ impl Resolver {
         None
     }
 
-    fn limits(&mut self, field: &str, metric: &Metric, count: Option<u32>) -> Limits {
+    fn limits(&mut self, field: &str, metric: &Metric, schedule: &Schedule) -> Limits {
         let failure = self.number(field, "failureLimit", metric.failure_limit.as_ref(), -1);
         let inconclusive =
             self.number(field, "inconclusiveLimit", metric.inconclusive_limit.as_ref(), 0);
@@ -291,20 +322,39 @@ impl Resolver {
             consecutive_success: consecutive_success.filter(|limit| *limit > 0).map(saturated),
             min_samples: min_samples.map_or(1, saturated),
         };
-        self.check_limits(field, limits, count);
+        let written = metric.count.as_ref().map(ToString::to_string);
+        let has_written_count = written.is_some_and(|text| !matches!(text.as_str(), "" | "0"));
+        self.check_limits(field, limits, schedule, has_written_count);
         limits
     }
 
-    fn check_limits(&mut self, field: &str, limits: Limits, count: Option<u32>) {
+    fn check_limits(
+        &mut self,
+        field: &str,
+        limits: Limits,
+        schedule: &Schedule,
+        has_written_count: bool,
+    ) {
         let mut say = |name: &str, message: String| {
             self.problems.push(Problem::new(format!("{field}.{name}"), message));
         };
         if limits.failure.is_none() && limits.consecutive_success.is_none() {
             say("failureLimit", "and consecutiveSuccessLimit must not both be disabled".to_owned());
         }
-        let Some(count) = count else { return };
-        let needed =
-            limits.failure.unwrap_or(0).saturating_add(limits.consecutive_success.unwrap_or(0));
+        let Some(count) = schedule.count else { return };
+        if limits.min_samples > count {
+            say("count", format!("is {count}, less than minSamples ({})", limits.min_samples));
+        }
+        let successes = limits.consecutive_success.unwrap_or(0);
+        if schedule.interval.is_none() && successes > count {
+            let message = format!("must be given: one measurement is not {successes} in a row");
+            say("interval", message);
+        }
+        // As in Argo Rollouts, whose manifests set limits beside a count that they leave out.
+        if !has_written_count {
+            return;
+        }
+        let needed = limits.failure.unwrap_or(0).saturating_add(successes);
         if needed > count {
             let message = format!(
                 "is {count}, less than failureLimit and consecutiveSuccessLimit together ({needed})"
@@ -316,9 +366,6 @@ impl Resolver {
                 "count",
                 format!("is {count}, less than inconclusiveLimit ({})", limits.inconclusive),
             );
-        }
-        if limits.min_samples > count {
-            say("count", format!("is {count}, less than minSamples ({})", limits.min_samples));
         }
     }
 

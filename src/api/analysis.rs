@@ -319,7 +319,7 @@ impl AnalysisPhase {
     }
 
     /// The phase as it stands on the wire.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
             Self::Running => "Running",

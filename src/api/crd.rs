@@ -2,7 +2,8 @@
 //! printer columns, and the rules of `crd/rules.rs` for what the types alone cannot say.
 //!
 //! Pure: it returns JSON, and never talks to a cluster nor writes a file. Defaults are left out on
-//! purpose: the API server must keep a spec as its author wrote it.
+//! purpose: the API server must keep a spec as its author wrote it. The one exception is
+//! `spec.replicas`, which belongs to autoscalers as much as to its author.
 
 mod rules;
 mod schema;
@@ -167,8 +168,7 @@ fn subresources(names: ApiNames, kind: Kind) -> Option<Value> {
                 "labelSelectorPath": ".status.selector",
             },
         })),
-        Kind::AnalysisRun if names == ApiNames::SLUICE => Some(json!({"status": {}})),
-        // Argo Rollouts' runs have no status subresource, and its clients write without one.
+        _ if names.has_status_subresource(kind) => Some(json!({"status": {}})),
         Kind::AnalysisRun
         | Kind::AnalysisTemplate
         | Kind::ClusterAnalysisTemplate

@@ -9,7 +9,7 @@ use super::values::IntOrString;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GitRevert {
-    /// `Off` (default), `Suggest`, `PullRequest` or `Push`.
+    /// `Disabled` (default), `Suggest`, `PullRequest` or `Push`.
     #[serde(default)]
     pub mode: GitRevertMode,
     /// `Auto` (default), or `Manual`: waits for `kubectl sluice revert --approve`.
@@ -27,10 +27,10 @@ pub struct GitRevert {
     /// Further paths that may be restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
-    /// How long a failed template stays refused. Default 24h.
+    /// How long a failed template stays refused. Not built yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<IntOrString>,
-    /// Most reverts of this Rollout in 24 hours. Default 2.
+    /// Most reverts of this Rollout in 24 hours. Not built yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_per_day: Option<u32>,
     /// How long to wait until the cluster shows the reverted template. Default 15m.
@@ -49,15 +49,27 @@ pub struct GitRevert {
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub enum GitRevertMode {
-    /// Git is not touched and nothing is suggested.
+    /// Git is not touched and nothing is suggested. (Not `Off`: kubectl would read that as false.)
     #[default]
-    Off,
+    Disabled,
     /// The change is put into an Event and into status; Git is only read.
     Suggest,
     /// The change is proposed as a pull request.
     PullRequest,
     /// The change is pushed to the branch as one additive commit.
     Push,
+}
+
+impl GitRevertMode {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "Disabled",
+            Self::Suggest => "Suggest",
+            Self::PullRequest => "PullRequest",
+            Self::Push => "Push",
+        }
+    }
 }
 
 /// Whether a revert waits for a person.
@@ -122,7 +134,7 @@ pub struct GitCommitOptions {
     /// Adds a `Signed-off-by` trailer.
     #[serde(default, skip_serializing_if = "super::rollout::is_false")]
     pub sign_off: bool,
-    /// Adds `[skip ci]` to the message.
+    /// Adds a line `[skip ci]` to the message. Default false.
     #[serde(rename = "skipCI", default, skip_serializing_if = "super::rollout::is_false")]
     pub skip_ci: bool,
     /// Secret with the signing key.

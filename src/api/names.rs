@@ -46,7 +46,7 @@ impl Kind {
     ];
 
     /// The kind as written in manifests.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rollout => "Rollout",
             Self::AnalysisTemplate => "AnalysisTemplate",
@@ -147,6 +147,20 @@ impl ApiNames {
             &GroupVersionKind::gvk(self.group(), VERSION, kind.as_str()),
             kind.plural(),
         )
+    }
+
+    /// Whether the status of `kind` is written apart from the object. Argo Rollouts' AnalysisRuns have
+    /// no status subresource (its `manifests/crds/analysis-run-crd.yaml`), and their clients write
+    /// without one.
+    pub const fn has_status_subresource(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Rollout => true,
+            Kind::AnalysisRun => !self.argo,
+            Kind::AnalysisTemplate
+            | Kind::ClusterAnalysisTemplate
+            | Kind::MetricsSource
+            | Kind::ClusterMetricsSource => false,
+        }
     }
 
     /// Label on ReplicaSets, pods and runs, and key in managed Service selectors: the revision.

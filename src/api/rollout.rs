@@ -16,8 +16,8 @@ use super::values::{IntOrString, LabelSelector, RawObject, Time};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutSpec {
-    /// Number of pods, at least 0. Default 1. Written by autoscalers through the scale
-    /// subresource.
+    /// Number of pods, at least 0. Default 1, written by the API server. Autoscalers write it
+    /// through the scale subresource: leave it out of a manifest where one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
     /// Which pods belong to this Rollout; must match the template's labels. Immutable. Required

@@ -1,6 +1,6 @@
 //! `Rollout.status`: the wire form of everything that Sluice remembers and reports. It keeps the
 //! shape of Argo Rollouts, so that its clients can read it; our additions are `attempt`,
-//! `waitingOn`, `lastRequest`, `revisions`, `failedRevisions`, `gitRevert`, `canary.desiredWeights`
+//! `unmeasuredSince`, `waitingOn`, `lastRequest`, `revisions`, `failedRevisions`, `gitRevert`, `canary.desiredWeights`
 //! and `blueGreen.stage`.
 //!
 //! Only `plan::status::project` builds a [`RolloutStatus`], and only `plan::memory` reads one.
@@ -121,6 +121,9 @@ pub struct RolloutStatus {
     /// The most available pods of the current revision in this attempt and step.
     #[serde(skip_serializing_if = "is_zero")]
     pub progress_mark: u32,
+    /// Since when an analysis could not be measured; the progress deadline counts from here too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmeasured_since: Option<Time>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -143,7 +146,7 @@ pub enum RolloutPhase {
 
 impl RolloutPhase {
     /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "Healthy",
             Self::Degraded => "Degraded",

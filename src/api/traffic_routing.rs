@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::RawObject;
-
 /// The routers that split traffic between the stable and the canary Service.
 ///
 /// The providers that are built come from the registry of the traffic room; those of Argo Rollouts
@@ -21,30 +19,9 @@ pub struct TrafficRouting {
     /// Routes that header and mirror steps may create, in order of precedence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub managed_routes: Vec<ManagedRoute>,
-    /// AWS Load Balancer Controller.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alb: Option<RawObject>,
-    /// Istio.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub istio: Option<RawObject>,
-    /// Service Mesh Interface.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub smi: Option<RawObject>,
-    /// Ambassador.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ambassador: Option<RawObject>,
-    /// AWS App Mesh.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub app_mesh: Option<RawObject>,
-    /// Traefik's own TraefikService.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub traefik: Option<RawObject>,
-    /// Apache APISIX.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub apisix: Option<RawObject>,
-    /// Traffic router plug-ins of Argo Rollouts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub plugins: Option<RawObject>,
+    /// The routers that are not built yet.
+    #[serde(flatten)]
+    pub planned: crate::traffic::Planned,
 }
 
 /// A route that a step may create.
@@ -52,23 +29,4 @@ pub struct TrafficRouting {
 pub struct ManagedRoute {
     /// The route's name.
     pub name: String,
-}
-
-impl TrafficRouting {
-    /// Names of the providers that are set but not built yet.
-    pub fn unbuilt(&self) -> Vec<&'static str> {
-        [
-            ("alb", &self.alb),
-            ("istio", &self.istio),
-            ("smi", &self.smi),
-            ("ambassador", &self.ambassador),
-            ("appMesh", &self.app_mesh),
-            ("traefik", &self.traefik),
-            ("apisix", &self.apisix),
-            ("plugins", &self.plugins),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.as_ref().map(|_| name))
-        .collect()
-    }
 }

@@ -78,32 +78,44 @@ pub enum OutputFormat {
     Yaml,
 }
 
+/// What is done here in place of a command of Argo Rollouts' plugin that there is not.
+pub(super) fn instead_of(error: &clap::Error) -> Option<&'static str> {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    match word.as_str() {
+        "create" => Some("create objects with kubectl: kubectl create -f FILE"),
+        "dashboard" => Some(
+            "there is no dashboard yet; follow one Rollout with get NAME --watch, all with list --watch",
+        ),
+        "notifications" => Some("there are no notifications; alerts and Events tell what happens"),
+        "experiment" | "experiments" => Some("Experiments are not supported yet"),
+        _ => None,
+    }
+}
+
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show one Rollout or AnalysisRun in full
-    #[command(subcommand)]
-    Get(Get),
+    Get(GetArgs),
     /// Show all Rollouts in a table
-    #[command(subcommand)]
-    List(List),
+    List(ListArgs),
     /// Wait until a Rollout is healthy, and say so by the exit code
     Status(StatusArgs),
     /// Say why a Rollout waits and what ends the wait
-    Explain {
-        /// Name of the Rollout
-        name: String,
-    },
+    Explain(RolloutArg),
     /// Let a paused Rollout go on, or skip its current step
     Promote(PromoteArgs),
     /// Give an update up: all traffic goes back to the stable version
-    Abort(VerbArgs),
+    Abort(RolloutArgs),
     /// Try an aborted update again, from its first step
     Retry(RetryArgs),
     /// Halt progress until `resume` (sets spec.paused)
-    Pause(VerbArgs),
+    Pause(RolloutArgs),
     /// Take `pause` back (clears spec.paused)
-    Resume(VerbArgs),
+    Resume(RolloutArgs),
     /// Put the pod template of an earlier revision back
     Undo(UndoArgs),
     /// Replace all pods, a few at a time
@@ -128,12 +140,60 @@ pub enum Command {
     },
 }
 
+/// The one Rollout of a command.
+#[derive(Debug, Args)]
+pub struct RolloutArg {
+    /// Name of the Rollout; `rollout NAME` and `rollout/NAME` say the same
+    #[arg(value_name = "NAME")]
+    pub word: String,
+    /// The name, where the word before it was one for the kind
+    #[arg(hide = true)]
+    pub after: Option<String>,
+}
+
+/// The Rollouts of a command.
+#[derive(Debug, Args)]
+pub struct RolloutArgs {
+    /// Names of the Rollouts; `rollout NAME` and `rollout/NAME` say the same
+    #[arg(required = true, value_name = "NAME")]
+    pub words: Vec<String>,
+}
+
+/// The AnalysisRuns of a command.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Names of the AnalysisRuns; `analysisrun/NAME` says the same
+    #[arg(required = true, value_name = "NAME")]
+    pub words: Vec<String>,
+}
+
+/// `get`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct GetArgs {
+    /// What is shown.
+    #[command(subcommand)]
+    pub what: Option<Get>,
+    /// Name of a Rollout, or KIND/NAME
+    #[arg(required = true)]
+    pub name: Option<String>,
+    /// How long it is shown.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
 /// What can be shown.
 #[derive(Debug, Subcommand)]
 pub enum Get {
     /// A Rollout with its revisions, pods and analyses
     #[command(visible_aliases = ["rollouts", "ro"])]
-    Rollout(GetArgs),
+    Rollout {
+        /// Name of the Rollout
+        name: String,
+        /// How long it is shown.
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
     /// An AnalysisRun with its metrics and measurements
     #[command(visible_aliases = ["analysisruns", "ar"])]
     Analysisrun {
@@ -142,33 +202,42 @@ pub enum Get {
     },
 }
 
-/// `get rollout`.
-#[derive(Debug, Args)]
-pub struct GetArgs {
-    /// Name of the Rollout
-    pub name: String,
+/// Whether a view is kept up to date.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WatchArgs {
     /// Keep the view up to date; `q` ends it
     #[arg(short, long)]
     pub watch: bool,
 }
 
+/// `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// What is listed
+    #[arg(value_enum, default_value_t = Listed::Rollouts)]
+    pub what: Listed,
+    /// Of all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// How long it is shown.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
 /// What can be listed.
-#[derive(Debug, Subcommand)]
-pub enum List {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listed {
     /// Rollouts
-    #[command(visible_aliases = ["rollout", "ro"])]
-    Rollouts {
-        /// Of all namespaces
-        #[arg(short = 'A', long)]
-        all_namespaces: bool,
-    },
+    #[value(aliases = ["rollout", "ro"])]
+    Rollouts,
 }
 
 /// `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Name of the Rollout
-    pub name: String,
+    /// Which one.
+    #[command(flatten)]
+    pub rollout: RolloutArg,
     /// Wait until it is healthy, degraded, or waits for a person; `--watch=false` looks once
     #[arg(
         short,
@@ -186,20 +255,12 @@ pub struct StatusArgs {
     pub timeout: Option<String>,
 }
 
-/// A verb without options.
-#[derive(Debug, Args)]
-pub struct VerbArgs {
-    /// Names of the Rollouts
-    #[arg(required = true)]
-    pub names: Vec<String>,
-}
-
 /// `promote`.
 #[derive(Debug, Args)]
 pub struct PromoteArgs {
-    /// Names of the Rollouts
-    #[arg(required = true)]
-    pub names: Vec<String>,
+    /// Which ones.
+    #[command(flatten)]
+    pub rollouts: RolloutArgs,
     /// Skip all remaining steps, pauses and analyses
     #[arg(long)]
     pub full: bool,
@@ -214,9 +275,9 @@ pub struct PromoteArgs {
 /// `retry`.
 #[derive(Debug, Args)]
 pub struct RetryArgs {
-    /// Names of the Rollouts
-    #[arg(required = true)]
-    pub names: Vec<String>,
+    /// Which ones.
+    #[command(flatten)]
+    pub rollouts: RolloutArgs,
     /// Then wait as `status` does
     #[arg(long)]
     pub wait: bool,
@@ -228,8 +289,9 @@ pub struct RetryArgs {
 /// `undo`.
 #[derive(Debug, Args)]
 pub struct UndoArgs {
-    /// Name of the Rollout
-    pub name: String,
+    /// Which one.
+    #[command(flatten)]
+    pub rollout: RolloutArg,
     /// Number of the revision; default the stable one during an update, else the one before
     #[arg(long, value_name = "N")]
     pub to_revision: Option<u64>,
@@ -238,11 +300,11 @@ pub struct UndoArgs {
 /// `restart`.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// Names of the Rollouts
-    #[arg(required = true)]
-    pub names: Vec<String>,
+    /// Which ones.
+    #[command(flatten)]
+    pub rollouts: RolloutArgs,
     /// When: in this time, such as 10m; default now
-    #[arg(short, long = "in", value_name = "DURATION")]
+    #[arg(short = 'i', long = "in", value_name = "DURATION")]
     pub delay: Option<String>,
 }
 
@@ -251,19 +313,19 @@ pub struct RestartArgs {
 pub enum Set {
     /// The image of one or more containers
     Image {
-        /// Name of the Rollout
-        name: String,
-        /// CONTAINER=IMAGE; `*` means all containers
-        #[arg(required = true, value_name = "CONTAINER=IMAGE")]
-        images: Vec<String>,
+        /// Name of the Rollout (`rollout NAME` and `rollout/NAME` say the same), and then
+        /// CONTAINER=IMAGE for each container; `*` means all containers
+        #[arg(required = true, value_name = "NAME CONTAINER=IMAGE")]
+        words: Vec<String>,
     },
 }
 
 /// `revert`.
 #[derive(Debug, Args)]
 pub struct RevertArgs {
-    /// Name of the Rollout
-    pub name: String,
+    /// Which one.
+    #[command(flatten)]
+    pub rollout: RolloutArg,
     /// Let the revert that waits for a person be written
     #[arg(long)]
     pub approve: bool,
@@ -274,11 +336,7 @@ pub struct RevertArgs {
 pub enum Terminate {
     /// An AnalysisRun; a run that is ended so opens no gate
     #[command(visible_aliases = ["ar"])]
-    Analysisrun {
-        /// Names of the AnalysisRuns
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
+    Analysisrun(RunArgs),
 }
 
 /// `lint`.

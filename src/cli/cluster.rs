@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::args::ClusterFlags;
 use super::error::CliError;
-use crate::api::{ApiNames, Kind, Malformed, Rollout};
+use crate::api::{ApiNames, Kind, Rollout};
 
 /// Field manager of the plugin's writes.
 const FIELD_MANAGER: &str = "kubectl-sluice";
@@ -205,32 +205,17 @@ impl Cluster {
         Ok(Rollout::from_dynamic(&self.object(Kind::Rollout, name).await?)?)
     }
 
-    /// Every Rollout of the namespace, or of all; malformed ones apart from the others.
+    /// Every Rollout of the namespace, or of all, as read.
     ///
     /// # Errors
     /// [`CliError`] when the list cannot be read.
-    pub async fn rollouts(
-        &self,
-        is_all_namespaces: bool,
-    ) -> Result<Vec<(DynamicObject, Result<Rollout, Malformed>)>, CliError> {
-        let resource = self.names.resource(Kind::Rollout);
-        let api: Api<DynamicObject> = if is_all_namespaces {
-            Api::all_with(self.client.clone(), &resource)
-        } else {
-            self.api(Kind::Rollout)
-        };
+    pub async fn rollouts(&self, is_all_namespaces: bool) -> Result<Vec<DynamicObject>, CliError> {
         let mut attempt = self.attempt("list", Kind::Rollout, None, None);
         if is_all_namespaces {
             attempt.namespace = None;
         }
-        let objects = self.pages(&attempt, &api, &ListParams::default()).await?;
-        Ok(objects
-            .into_iter()
-            .map(|object| {
-                let rollout = Rollout::from_dynamic(&object);
-                (object, rollout)
-            })
-            .collect())
+        let api = self.rollout_api(is_all_namespaces);
+        self.pages(&attempt, &api, &ListParams::default()).await
     }
 
     /// The ReplicaSets that `rollout` owns.
@@ -315,6 +300,15 @@ impl Cluster {
             }
             Ok(Err(error)) => Err(WriteFailure::Other(attempt.failed(error))),
             Err(_) => Err(WriteFailure::Other(self.timed_out(&attempt))),
+        }
+    }
+
+    /// The Rollouts of the namespace, or of all.
+    pub(super) fn rollout_api(&self, is_all_namespaces: bool) -> Api<DynamicObject> {
+        if is_all_namespaces {
+            Api::all_with(self.client.clone(), &self.names.resource(Kind::Rollout))
+        } else {
+            self.api(Kind::Rollout)
         }
     }
 

@@ -5,7 +5,8 @@ use std::error::Error;
 use std::io;
 
 use super::exit::Exit;
-use crate::api::Malformed;
+use super::names::is_word_for;
+use crate::api::{Kind, Malformed};
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -188,6 +189,9 @@ impl CliError {
             Self::Forbidden { question, .. } => {
                 Some(format!("ask what you may do: kubectl auth can-i {question}"))
             }
+            Self::NotFound { name, .. } if is_word_for(Kind::Rollout, name) => Some(format!(
+                "{name:?} was taken as a name; write for example: kubectl sluice status rollout web"
+            )),
             Self::NotFound { kind, namespace, .. } => Some(match *kind {
                 "Rollout" => format!("see which there are: kubectl sluice list rollouts -n {namespace} (-A for all namespaces)"),
                 other => format!(

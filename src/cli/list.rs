@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use kube::core::DynamicObject;
 use serde::Serialize;
 
+use super::args::{ListArgs, Listed};
 use super::cluster::Cluster;
 use super::error::CliError;
 use super::exit::Exit;
+use super::live::{self, Scene};
 use super::output::Console;
 use super::standing::standing;
 use super::text::{Line, Span, Tone, age, table};
@@ -14,8 +16,9 @@ use super::tree::phase_tone_of;
 use super::view::{
     ReplicasView, StepView, WeightsView, created_at, replicas, step, strategy, weights,
 };
+use super::watch::{News, RolloutStore, list_news};
 use crate::api::status::{RolloutPhase, RolloutStatus};
-use crate::api::{Malformed, Rollout, Time};
+use crate::api::{Rollout, Time};
 
 /// The stable shape of `list rollouts -o json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -69,9 +72,16 @@ pub struct RowFacts {
 pub(super) async fn run(
     cluster: &Cluster,
     console: &mut Console<'_>,
-    is_all_namespaces: bool,
+    args: &ListArgs,
 ) -> Result<Exit, CliError> {
-    let list = rollout_list(cluster.rollouts(is_all_namespaces).await?);
+    let Listed::Rollouts = args.what;
+    let is_all_namespaces = args.all_namespaces;
+    let objects = cluster.rollouts(is_all_namespaces).await?;
+    if args.watch.watch {
+        let scene = ListScene { store: RolloutStore::of(objects), is_all_namespaces };
+        return live::run(console, scene, list_news(cluster, is_all_namespaces)).await;
+    }
+    let list = rollout_list(objects);
     if list.items.is_empty() && console.format.is_none() {
         let place = if is_all_namespaces {
             "in any namespace".to_owned()
@@ -89,16 +99,45 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
+/// All Rollouts.
+struct ListScene {
+    store: RolloutStore,
+    is_all_namespaces: bool,
+}
+
+impl Scene for ListScene {
+    type View = RolloutList;
+
+    fn take(&mut self, news: News) {
+        self.store.take(news);
+    }
+
+    fn lost(&self) -> Option<&str> {
+        self.store.lost.as_deref()
+    }
+
+    fn view(&self) -> Result<Option<RolloutList>, CliError> {
+        Ok(Some(rollout_list(self.store.all())))
+    }
+
+    fn lines(&self, view: &RolloutList, now: DateTime<Utc>) -> Vec<Line> {
+        list_lines(view, self.is_all_namespaces, now)
+    }
+}
+
 /// Makes the list.
-pub fn rollout_list(found: Vec<(DynamicObject, Result<Rollout, Malformed>)>) -> RolloutList {
+pub fn rollout_list(found: Vec<DynamicObject>) -> RolloutList {
     let mut items: Vec<RolloutRow> = found
         .into_iter()
-        .map(|(object, rollout)| RolloutRow {
-            name: object.metadata.name.clone().unwrap_or_default(),
-            namespace: object.metadata.namespace.clone().unwrap_or_default(),
-            created_at: created_at(&object.metadata),
-            facts: rollout.as_ref().ok().map(facts),
-            malformed: rollout.err().map(|error| format!("{} {}", error.path, error.problem)),
+        .map(|object| {
+            let rollout = Rollout::from_dynamic(&object);
+            RolloutRow {
+                name: object.metadata.name.clone().unwrap_or_default(),
+                namespace: object.metadata.namespace.clone().unwrap_or_default(),
+                created_at: created_at(&object.metadata),
+                facts: rollout.as_ref().ok().map(facts),
+                malformed: rollout.err().map(|error| format!("{} {}", error.path, error.problem)),
+            }
         })
         .collect();
     items.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));

@@ -1,75 +1,86 @@
-//! `get rollout -w`: in a terminal the view is drawn again in place; into a file or a pipe it is
-//! printed again when something has changed.
+//! `--watch` of `get` and `list`: in a terminal the view is drawn again in place; into a file or a
+//! pipe it is printed again when something has changed.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use crossterm::{cursor, execute, terminal};
 use futures::StreamExt as _;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::cluster::Cluster;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Console;
 use super::text::{Line, Span, Tone};
-use super::tree::rollout_lines;
-use super::view::{RolloutView, rollout_view};
-use super::watch::{NewsStream, World, all_news};
-use crate::api::Rollout;
+use super::watch::{News, NewsStream};
 
 /// Shortest time between two drawings, so that a burst of news is one change.
 const QUIET: Duration = Duration::from_millis(150);
 /// How often a terminal is drawn again without news, since ages grow.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Keeps the view up to date until the user ends it or the Rollout is gone.
+/// What is shown, and how news change it.
+pub(super) trait Scene {
+    /// What is on show, in its stable shape.
+    type View: Serialize + PartialEq;
+
+    /// Takes news in.
+    fn take(&mut self, news: News);
+
+    /// Why it may be out of date.
+    fn lost(&self) -> Option<&str>;
+
+    /// What is on show now; `None` when there is nothing left to show.
+    ///
+    /// # Errors
+    /// [`CliError::Malformed`].
+    fn view(&self) -> Result<Option<Self::View>, CliError>;
+
+    /// The view for people.
+    fn lines(&self, view: &Self::View, now: DateTime<Utc>) -> Vec<Line>;
+}
+
+/// Keeps the view up to date until the user ends it or nothing is left of it.
 pub(super) async fn run(
-    cluster: &Cluster,
     console: &mut Console<'_>,
-    world: World,
-    rollout: &Rollout,
+    scene: impl Scene,
+    news: NewsStream,
 ) -> Result<Exit, CliError> {
-    let news = all_news(cluster, rollout);
     if console.terminal.is_interactive && console.format.is_none() {
-        interactive(cluster, console, world, news).await
+        interactive(console, scene, news).await
     } else {
-        printed(cluster, console, world, news).await
+        printed(console, scene, news).await
     }
 }
 
-/// What is on show; `None` when the Rollout is gone.
-fn view_of(cluster: &Cluster, world: &World) -> Result<Option<RolloutView>, CliError> {
-    Ok(world.objects()?.map(|objects| rollout_view(cluster.names(), &objects)))
-}
-
-async fn printed(
-    cluster: &Cluster,
+async fn printed<S: Scene>(
     console: &mut Console<'_>,
-    mut world: World,
+    mut scene: S,
     mut news: NewsStream,
 ) -> Result<Exit, CliError> {
-    let mut shown: Option<RolloutView> = None;
+    let mut shown: Option<S::View> = None;
     let mut told_lost = false;
     loop {
-        let Some(view) = view_of(cluster, &world)? else {
+        let Some(view) = scene.view()? else {
             return gone(console);
         };
         if shown.as_ref() != Some(&view) {
-            print_one(console, &view, shown.is_none())?;
+            print_one(console, &scene, &view, shown.is_none())?;
             shown = Some(view);
         }
-        if let Some(why) = world.lost.as_ref().filter(|_| !told_lost) {
+        if let Some(why) = scene.lost().filter(|_| !told_lost) {
             console.say(&format!("the watch broke and is begun again: {why}"))?;
         }
-        told_lost = world.lost.is_some();
+        told_lost = scene.lost().is_some();
         tokio::select! {
             piece = news.next() => match piece {
-                Some(piece) => world.take(piece),
+                Some(piece) => scene.take(piece),
                 None => return Ok(Exit::Done),
             },
             () = interrupted() => return Ok(Exit::Done),
@@ -79,7 +90,7 @@ async fn printed(
         loop {
             tokio::select! {
                 piece = news.next() => match piece {
-                    Some(piece) => world.take(piece),
+                    Some(piece) => scene.take(piece),
                     None => break,
                 },
                 () = &mut quiet => break,
@@ -88,9 +99,10 @@ async fn printed(
     }
 }
 
-fn print_one(
+fn print_one<S: Scene>(
     console: &mut Console<'_>,
-    view: &RolloutView,
+    scene: &S,
+    view: &S::View,
     is_first: bool,
 ) -> Result<(), CliError> {
     if let Some(format) = console.format {
@@ -100,7 +112,7 @@ fn print_one(
     if !is_first {
         writeln!(console.out, "\n--- {}", now.format("%Y-%m-%dT%H:%M:%SZ"))?;
     }
-    console.lines(&rollout_lines(view, now))?;
+    console.lines(&scene.lines(view, now))?;
     Ok(console.out.flush()?)
 }
 
@@ -126,9 +138,8 @@ enum Input {
 }
 
 async fn interactive(
-    cluster: &Cluster,
     console: &mut Console<'_>,
-    mut world: World,
+    mut scene: impl Scene,
     mut news: NewsStream,
 ) -> Result<Exit, CliError> {
     let screen = Screen::enter()?;
@@ -142,17 +153,17 @@ async fn interactive(
     let mut offset = 0usize;
     let mut lines = Vec::new();
     let exit = loop {
-        let Some(view) = view_of(cluster, &world)? else { break Exit::Failed };
-        lines = rollout_lines(&view, (console.now)());
+        let Some(view) = scene.view()? else { break Exit::Failed };
+        lines = scene.lines(&view, (console.now)());
         let (width, height) = terminal::size().unwrap_or((80, 24));
         let has_color = console.terminal.has_color;
         let size = (usize::from(width), usize::from(height));
-        let drawn = frame(&lines, world.lost.as_deref(), &mut offset, size, has_color);
+        let drawn = frame(&lines, scene.lost(), &mut offset, size, has_color);
         console.out.write_all(drawn.as_bytes())?;
         console.out.flush()?;
         tokio::select! {
             piece = news.next() => match piece {
-                Some(piece) => world.take(piece),
+                Some(piece) => scene.take(piece),
                 None => break Exit::Done,
             },
             input = typed.recv() => match input {
@@ -165,7 +176,7 @@ async fn interactive(
             () = interrupted() => break Exit::Done,
         }
         while let Some(Some(piece)) = futures::FutureExt::now_or_never(news.next()) {
-            world.take(piece);
+            scene.take(piece);
         }
     };
     drop(screen);

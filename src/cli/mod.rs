@@ -15,6 +15,7 @@ mod gitops;
 pub mod lint;
 pub mod list;
 mod live;
+mod names;
 pub mod output;
 mod pause;
 mod pods;
@@ -46,7 +47,7 @@ pub use output::{Console, Terminal};
 pub use pods::PodView;
 pub use verb::VerbReport;
 
-use args::{Cli, Command, Get, List, PromoteArgs, RetryArgs, Set, Terminate, UndoArgs};
+use args::{Cli, Command, PromoteArgs, RetryArgs, Set, Terminate, UndoArgs};
 use cluster::Cluster;
 
 /// Runs the plugin with the arguments of a command line, the program's name first.
@@ -80,6 +81,10 @@ fn usage(error: &clap::Error, console: &mut Console<'_>) -> Exit {
     };
     let is_help = !error.use_stderr();
     let told = if is_help { write!(console.out, "{text}") } else { write!(console.err, "{text}") };
+    if let (Some(hint), Ok(())) = (args::instead_of(error), &told) {
+        // A closed stderr cannot be told about.
+        let _unheard = console.hint(hint);
+    }
     if is_help && told.is_ok() { Exit::Done } else { Exit::Usage }
 }
 
@@ -102,7 +107,7 @@ async fn dispatch(
         Command::Get(_)
         | Command::List(_)
         | Command::Status(_)
-        | Command::Explain { .. }
+        | Command::Explain(_)
         | Command::Promote(_)
         | Command::Abort(_)
         | Command::Retry(_)
@@ -124,44 +129,43 @@ async fn on_cluster(
     console: &mut Console<'_>,
 ) -> Result<Exit, CliError> {
     match command {
-        Command::Get(Get::Rollout(args)) => Box::pin(get::rollout(cluster, console, args)).await,
-        Command::Get(Get::Analysisrun { name }) => get::analysis_run(cluster, console, name).await,
-        Command::List(List::Rollouts { all_namespaces }) => {
-            list::run(cluster, console, *all_namespaces).await
-        }
+        Command::Get(args) => Box::pin(get::run(cluster, console, args)).await,
+        Command::List(args) => Box::pin(list::run(cluster, console, args)).await,
         Command::Status(args) => status::run(cluster, console, args).await,
-        Command::Explain { name } => explain::run(cluster, console, name).await,
+        Command::Explain(rollout) => explain::run(cluster, console, &rollout.name()?).await,
         Command::Promote(args) => promote(cluster, console, args).await,
         Command::Abort(args) => {
             let decide = |subject: &verb::Subject| Ok(abort::decide(subject));
-            verb::on_each(cluster, console, &args.names, abort::VERB, &decide).await
+            verb::on_each(cluster, console, &args.names()?, abort::VERB, &decide).await
         }
         Command::Retry(args) => retry(cluster, console, args).await,
         Command::Pause(args) => {
             let decide = |subject: &verb::Subject| Ok(pause::decide_pause(subject));
-            verb::on_each(cluster, console, &args.names, pause::PAUSE, &decide).await
+            verb::on_each(cluster, console, &args.names()?, pause::PAUSE, &decide).await
         }
         Command::Resume(args) => {
             let decide = |subject: &verb::Subject| Ok(pause::decide_resume(subject));
-            verb::on_each(cluster, console, &args.names, pause::RESUME, &decide).await
+            verb::on_each(cluster, console, &args.names()?, pause::RESUME, &decide).await
         }
         Command::Undo(args) => undo(cluster, console, args).await,
         Command::Restart(args) => {
             let delay = restart::parse_delay(args.delay.as_deref())?;
             let decide = move |subject: &verb::Subject| Ok(restart::decide(subject, delay));
-            verb::on_each(cluster, console, &args.names, restart::VERB, &decide).await
+            let names = args.rollouts.names()?;
+            verb::on_each(cluster, console, &names, restart::VERB, &decide).await
         }
-        Command::Set(Set::Image { name, images }) => {
-            let wishes = set_image::parse(images)?;
+        Command::Set(Set::Image { words }) => {
+            let (name, wishes) = set_image::parse(words)?;
             let decide = move |subject: &verb::Subject| set_image::decide(subject, &wishes);
-            verb::carry_out(cluster, console, name, set_image::VERB, &decide).await
+            verb::carry_out(cluster, console, &name, set_image::VERB, &decide).await
         }
         Command::Revert(args) if args.approve => {
-            verb::carry_out(cluster, console, &args.name, revert::VERB, &revert::decide).await
+            let name = args.rollout.name()?;
+            verb::carry_out(cluster, console, &name, revert::VERB, &revert::decide).await
         }
-        Command::Revert(args) => revert::show(cluster, console, &args.name).await,
-        Command::Terminate(Terminate::Analysisrun { names }) => {
-            terminate::run(cluster, console, names).await
+        Command::Revert(args) => revert::show(cluster, console, &args.rollout.name()?).await,
+        Command::Terminate(Terminate::Analysisrun(runs)) => {
+            terminate::run(cluster, console, &runs.names()?).await
         }
         // `dispatch` has answered these.
         Command::Lint(_) | Command::Version | Command::Completion { .. } => Ok(Exit::Done),
@@ -173,13 +177,14 @@ async fn promote(
     console: &mut Console<'_>,
     args: &PromoteArgs,
 ) -> Result<Exit, CliError> {
+    let names = args.rollouts.names()?;
     let exit = if args.full {
         let decide = promote::decide_full;
-        verb::on_each(cluster, console, &args.names, promote::FULL_VERB, &decide).await?
+        verb::on_each(cluster, console, &names, promote::FULL_VERB, &decide).await?
     } else {
-        verb::on_each(cluster, console, &args.names, promote::VERB, &promote::decide).await?
+        verb::on_each(cluster, console, &names, promote::VERB, &promote::decide).await?
     };
-    wait_for(cluster, console, &args.names, args.wait, args.timeout.as_deref(), exit).await
+    wait_for(cluster, console, &names, args.wait, args.timeout.as_deref(), exit).await
 }
 
 async fn retry(
@@ -188,8 +193,9 @@ async fn retry(
     args: &RetryArgs,
 ) -> Result<Exit, CliError> {
     let decide = |subject: &verb::Subject| Ok(retry::decide(subject));
-    let exit = verb::on_each(cluster, console, &args.names, retry::VERB, &decide).await?;
-    wait_for(cluster, console, &args.names, args.wait, args.timeout.as_deref(), exit).await
+    let names = args.rollouts.names()?;
+    let exit = verb::on_each(cluster, console, &names, retry::VERB, &decide).await?;
+    wait_for(cluster, console, &names, args.wait, args.timeout.as_deref(), exit).await
 }
 
 /// Waits as `status` does, when asked to and when there is something to wait for.
@@ -216,9 +222,10 @@ async fn undo(
     console: &mut Console<'_>,
     args: &UndoArgs,
 ) -> Result<Exit, CliError> {
-    let rollout = cluster.rollout(&args.name).await?;
+    let name = args.rollout.name()?;
+    let rollout = cluster.rollout(&name).await?;
     let sets = cluster.replica_set_objects(&rollout).await?;
     let to_revision = args.to_revision.filter(|number| *number > 0);
     let decide = move |subject: &verb::Subject| undo::decide(subject, &sets, to_revision);
-    verb::carry_out(cluster, console, &args.name, undo::VERB, &decide).await
+    verb::carry_out(cluster, console, &name, undo::VERB, &decide).await
 }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::error::CliError;
+use super::names::{is_word_for, only};
 use super::verb::{Decision, Edit, Subject};
+use crate::api::Kind;
 
 /// The verb in `lastRequest`.
 pub(super) const VERB: &str = "set-image";
@@ -15,23 +17,33 @@ pub(super) struct Wish {
     image: String,
 }
 
-/// Reads the arguments.
+/// The Rollout's name and what is wished for.
 ///
 /// # Errors
 /// [`CliError::Usage`] names the argument that is no `CONTAINER=IMAGE`.
-pub(super) fn parse(arguments: &[String]) -> Result<Vec<Wish>, CliError> {
-    arguments
+pub(super) fn parse(words: &[String]) -> Result<(String, Vec<Wish>), CliError> {
+    const EXAMPLE: &str =
+        "write for example: kubectl sluice set image shop web=registry.example/shop:v2";
+    let has_kind = match words {
+        [first, second, ..] => is_word_for(Kind::Rollout, first) && !second.contains('='),
+        [_] | [] => false,
+    };
+    let (name, images) = words
+        .split_at_checked(if has_kind { 2 } else { 1 })
+        .filter(|(_, images)| !images.is_empty())
+        .ok_or_else(|| CliError::usage("names no image", EXAMPLE))?;
+    let wishes = images
         .iter()
         .map(|argument| match argument.split_once('=') {
             Some((container, image)) if !container.is_empty() && !image.is_empty() => {
                 Ok(Wish { container: container.to_owned(), image: image.to_owned() })
             }
-            Some(_) | None => Err(CliError::usage(
-                format!("{argument:?} is not CONTAINER=IMAGE"),
-                "write for example: kubectl sluice set image shop web=registry.example/shop:v2",
-            )),
+            Some(_) | None => {
+                Err(CliError::usage(format!("{argument:?} is not CONTAINER=IMAGE"), EXAMPLE))
+            }
         })
-        .collect()
+        .collect::<Result<_, CliError>>()?;
+    Ok((only(Kind::Rollout, name)?, wishes))
 }
 
 /// What setting the images means here.

@@ -44,10 +44,11 @@ pub(super) async fn run(
     args: &StatusArgs,
 ) -> Result<Exit, CliError> {
     let limit = args.timeout.as_deref().map(parse_limit).transpose()?;
+    let name = args.rollout.name()?;
     if args.watch {
-        return wait(cluster, console, &args.name, limit).await;
+        return wait(cluster, console, &name, limit).await;
     }
-    let rollout = cluster.rollout(&args.name).await?;
+    let rollout = cluster.rollout(&name).await?;
     report(console, &rollout, &standing(&rollout), false)
 }
 

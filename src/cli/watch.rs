@@ -42,6 +42,11 @@ pub(super) fn rollout_news(cluster: &Cluster, name: &str) -> NewsStream {
     watch(cluster.api(Kind::Rollout), config, News::Rollout)
 }
 
+/// News of every Rollout of the namespace, or of all.
+pub(super) fn list_news(cluster: &Cluster, is_all_namespaces: bool) -> NewsStream {
+    watch(cluster.rollout_api(is_all_namespaces), watcher::Config::default(), News::Rollout)
+}
+
 /// News of the Rollout and of everything that belongs to it.
 pub(super) fn all_news(cluster: &Cluster, rollout: &Rollout) -> NewsStream {
     let name = rollout.metadata.name.as_deref().unwrap_or_default();
@@ -72,39 +77,72 @@ where
     }))
 }
 
-/// Objects of one kind by name.
+/// Objects of one kind by namespace and name.
 #[derive(Debug)]
 struct Store<K> {
-    seen: BTreeMap<String, K>,
+    seen: BTreeMap<(String, String), K>,
     /// What a new list has brought so far; it replaces `seen` when it is complete.
-    next: BTreeMap<String, K>,
+    next: BTreeMap<(String, String), K>,
 }
 
 impl<K: Resource + Clone> Store<K> {
     fn of(objects: Vec<K>) -> Self {
-        let seen = objects.into_iter().map(|object| (name_of(&object), object)).collect();
+        let seen = objects.into_iter().map(|object| (key_of(&object), object)).collect();
         Self { seen, next: BTreeMap::new() }
     }
 
     fn take(&mut self, event: Event<K>) {
         match event {
             Event::Apply(object) => {
-                self.seen.insert(name_of(&object), object);
+                self.seen.insert(key_of(&object), object);
             }
             Event::Delete(object) => {
-                self.seen.remove(&name_of(&object));
+                self.seen.remove(&key_of(&object));
             }
             Event::Init => self.next.clear(),
             Event::InitApply(object) => {
-                self.next.insert(name_of(&object), object);
+                self.next.insert(key_of(&object), object);
             }
             Event::InitDone => self.seen = std::mem::take(&mut self.next),
         }
     }
 }
 
-fn name_of(object: &impl Resource) -> String {
-    object.meta().name.clone().unwrap_or_default()
+fn key_of(object: &impl Resource) -> (String, String) {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// Rollouts, as last seen.
+#[derive(Debug)]
+pub(super) struct RolloutStore {
+    rollouts: Store<DynamicObject>,
+    /// Why it may be out of date.
+    pub(super) lost: Option<String>,
+}
+
+impl RolloutStore {
+    /// Those that were read.
+    pub(super) fn of(rollouts: Vec<DynamicObject>) -> Self {
+        Self { rollouts: Store::of(rollouts), lost: None }
+    }
+
+    /// Takes news in.
+    pub(super) fn take(&mut self, news: News) {
+        match news {
+            News::Rollout(event) => {
+                self.lost = None;
+                self.rollouts.take(event);
+            }
+            News::Lost(why) => self.lost = Some(why),
+            News::ReplicaSet(_) | News::Pod(_) | News::Run(_) => {}
+        }
+    }
+
+    /// All of them, by namespace and name.
+    pub(super) fn all(&self) -> Vec<DynamicObject> {
+        self.rollouts.seen.values().cloned().collect()
+    }
 }
 
 /// The objects of one Rollout, as last seen.

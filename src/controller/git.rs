@@ -14,19 +14,20 @@ use tokio_util::task::TaskTracker;
 
 use crate::act::actions::GitPort;
 use crate::act::wire::{Read, Target, Wire};
+use crate::api::conditions::RevertEnd;
 use crate::clock::{Clock, Entropy};
 use crate::git::backend::Remote;
 use crate::git::credentials::{Credentials, Data};
 use crate::git::executor::{Executor, RevertMode, RevertOutcome, RevertRequest};
 use crate::git::message::{Author, MessageFacts};
-use crate::git::plan::{Declaration, Identity};
+use crate::git::plan::{Blocked, Declaration, Identity};
 use crate::git::revert_id::RevertId;
 use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
 use crate::observe::Snapshot;
 use crate::observe::cache::Key;
 use crate::observe::caches::builtin;
 use crate::plan::action::RevertOrder;
-use crate::plan::facts::{GitFact, LedgerAnswer, RevertProgress, RevertResult};
+use crate::plan::facts::{GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult};
 use crate::plan::validate::ValidGit;
 use crate::revision::Revision;
 use crate::telemetry::chain;
@@ -233,6 +234,7 @@ impl GitWorker {
                 failed_template: order.failed.0.to_string(),
                 stable_template: order.stable.0.to_string(),
                 sign_off: git.commit.sign_off,
+                skip_ci: git.commit.skip_ci,
             },
             author,
             now: self.clock.now(),
@@ -250,7 +252,9 @@ fn result_of(outcome: RevertOutcome) -> RevertResult {
             RevertResult::Suggested { patch, reason: reason.to_string() }
         }
         RevertOutcome::Blocked(why) => {
-            RevertResult::Blocked { reason: "Blocked".to_owned(), message: why.to_string() }
+            let is_opted_out = matches!(&why, Blocked::OptedOut { .. });
+            let reason = if is_opted_out { RevertEnd::OptedOut } else { RevertEnd::Blocked };
+            RevertResult::Blocked { reason: reason.as_str().to_owned(), message: why.to_string() }
         }
         RevertOutcome::Conflict(files) => {
             let files: Vec<&str> = files.iter().map(RepoPath::as_str).collect();
@@ -320,14 +324,22 @@ impl GitPort for GitWorker {
         let pause = {
             let mut states = self.state();
             let state = states.entry(uid.clone()).or_default();
-            state.facts.ledger.insert(revision.clone(), LedgerAnswer::Running);
             let misses = state.misses.get(&revision).copied().unwrap_or(0);
-            if misses == 0 {
+            let pause = if misses == 0 {
                 Duration::ZERO
             } else {
                 let doubled = FIRST_PAUSE.saturating_mul(1 << misses.saturating_sub(1).min(16));
                 self.entropy.jitter(doubled.min(LONGEST_PAUSE), 20)
-            }
+            };
+            let last = match state.facts.ledger.get(&revision) {
+                Some(LedgerAnswer::NotFound(reason)) => Some(LedgerMiss {
+                    reason: reason.clone(),
+                    next_try: snapshot.observed.now + pause,
+                }),
+                Some(LedgerAnswer::Running { .. } | LedgerAnswer::Declared(_)) | None => None,
+            };
+            state.facts.ledger.insert(revision.clone(), LedgerAnswer::Running { last });
+            pause
         };
         let this = self.clone();
         self.spawn(async move {

@@ -1,6 +1,8 @@
 //! From settings to a running controller: caches, election, the loops of a leadership, and an end
 //! that leaves nothing half done.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -165,13 +167,14 @@ async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), Ru
         weights: settings.max_weight_series,
     }));
     let config = Config::infer().await.map_err(RunError::Config)?;
+    let api_server = addresses_of_api_server(&config.cluster_url).await;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ports = Ports {
         client: connect(config, &metrics).map_err(RunError::Client)?,
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::from_system()),
         git: git_backend(&settings).await?,
-        transport: Transport::new(address_policy(&settings)),
+        transport: Transport::new(address_policy(&settings, api_server)),
         metrics: metrics.clone(),
     };
     let address = settings.metrics_address;
@@ -255,6 +258,28 @@ impl std::fmt::Debug for Ports {
     }
 }
 
+/// Where the API server is: measurements must not get there with the controller's place in the
+/// network.
+async fn addresses_of_api_server(cluster_url: &http::Uri) -> Vec<SocketAddr> {
+    let mut places = Vec::new();
+    if let Some(host) = cluster_url.host() {
+        let host = host.trim_matches(['[', ']']);
+        places.push((host.to_owned(), cluster_url.port_u16().unwrap_or(443)));
+    }
+    if let Ok(host) = std::env::var("KUBERNETES_SERVICE_HOST") {
+        let port = std::env::var("KUBERNETES_SERVICE_PORT").ok();
+        places.push((host, port.and_then(|port| port.parse().ok()).unwrap_or(443)));
+    }
+    let mut found = BTreeSet::new();
+    for (host, port) in places {
+        match tokio::net::lookup_host((host.as_str(), port)).await {
+            Ok(addresses) => found.extend(addresses),
+            Err(error) => tracing::warn!(host, %error, "cannot find the API server's address"),
+        }
+    }
+    found.into_iter().collect()
+}
+
 async fn git_backend(settings: &Settings) -> Result<Option<Arc<dyn GitBackend>>, RunError> {
     let Some(cache) = &settings.git_cache_dir else { return Ok(None) };
     let hosts = if settings.git_allowed_hosts.is_empty() {
@@ -262,7 +287,7 @@ async fn git_backend(settings: &Settings) -> Result<Option<Arc<dyn GitBackend>>,
     } else {
         AllowedHosts::parse(settings.git_allowed_hosts.iter().map(String::as_str))?
     };
-    let mut config = BinaryConfig::new(cache.clone(), hosts);
+    let mut config = BinaryConfig::new(cache, hosts);
     config.addresses = AddressRule { permit_loopback: settings.allow_private_addresses };
     Ok(Some(Arc::new(BinaryGit::detect(config).await?)))
 }
@@ -277,12 +302,12 @@ fn jitter(entropy: &Arc<dyn Entropy>) -> Jitter {
     })
 }
 
-/// Which addresses analyses may reach with these settings.
-pub fn address_policy(settings: &Settings) -> AddressPolicy {
+/// Which addresses analyses may reach with these settings; never those of `denied`.
+pub fn address_policy(settings: &Settings, denied: Vec<SocketAddr>) -> AddressPolicy {
     AddressPolicy {
         allow_private: settings.allow_private_addresses,
         allowed_hosts: settings.allowed_hosts.clone(),
-        ..AddressPolicy::default()
+        denied,
     }
 }
 
@@ -418,4 +443,16 @@ fn analysis_runs(
         metrics: process.metrics.clone(),
     });
     (Arc::new(runs), measured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_api_servers_address_is_that_of_the_configuration() {
+        let of = async |url: &str| addresses_of_api_server(&url.parse().unwrap()).await;
+        assert!(of("https://127.0.0.1:6443").await.contains(&"127.0.0.1:6443".parse().unwrap()));
+        assert!(of("https://[::1]/prefix").await.contains(&"[::1]:443".parse().unwrap()));
+    }
 }

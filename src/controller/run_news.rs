@@ -71,7 +71,7 @@ pub(super) fn report(
 ) {
     let provider = metric.provider.named().first().copied().unwrap_or("unknown");
     let phase = judge::assess(metric, &outcome.result).phase;
-    metrics.measured(provider, phase.as_str());
+    metrics.measured(provider, phase);
     match &outcome.result {
         MeasurementResult::Error(error) => {
             let kind = error.kind();

@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 use super::revert_id::{REVERT_ID_TRAILER, RevertId};
 use crate::revision::Commit;
 
+/// The author's address where none is given: a name that no mail can reach (RFC 2606).
+const DEFAULT_EMAIL: &str = "sluice@noreply.invalid";
 /// Longest subject, in characters.
 const MAX_SUBJECT: usize = 72;
 /// Longest single value, in characters.
@@ -44,6 +46,8 @@ pub struct MessageFacts {
     pub stable_template: String,
     /// Adds a `Signed-off-by` trailer.
     pub sign_off: bool,
+    /// Adds a line that keeps CI systems from building the commit.
+    pub skip_ci: bool,
 }
 
 /// Who commits.
@@ -64,7 +68,7 @@ impl Author {
         };
         Self {
             name: or(strip(name), "Sluice"),
-            email: or(strip(email).replace(' ', ""), "sluice@localhost"),
+            email: or(strip(email).replace(' ', ""), DEFAULT_EMAIL),
         }
     }
 
@@ -81,7 +85,7 @@ impl Author {
 
 impl Default for Author {
     fn default() -> Self {
-        Self::new("Sluice", "sluice@localhost")
+        Self::new("Sluice", DEFAULT_EMAIL)
     }
 }
 
@@ -133,6 +137,10 @@ pub fn commit_message(facts: &MessageFacts, commit: &CommitFacts<'_>, author: &A
         "To try {} again, revert this commit.\n",
         clean(&facts.failed_version, 60)
     );
+    if facts.skip_ci {
+        // Not in the subject, which is full, and before the trailers, which stand last.
+        message.push_str("[skip ci]\n\n");
+    }
     for (key, value) in trailers(facts, commit, &rollout) {
         let _ = writeln!(message, "{key}: {}", clean(&value, 300));
     }
@@ -242,6 +250,7 @@ mod tests {
             failed_template: "6f9c7d".into(),
             stable_template: "77b4f9".into(),
             sign_off: true,
+            skip_ci: false,
         }
     }
 
@@ -282,7 +291,16 @@ mod tests {
         let real = RevertId::new("uid", &TemplateDigest::from_annotation("d"), &commit('b'));
         assert_eq!(trailer(&message, "Sluice-Revert-Id"), Some(real.as_str()));
         let signed = message.lines().filter(|line| line.starts_with("Signed-off-by:"));
-        assert_eq!(signed.collect::<Vec<_>>(), ["Signed-off-by: Sluice <sluice@localhost>"]);
+        assert_eq!(signed.collect::<Vec<_>>(), ["Signed-off-by: Sluice <sluice@noreply.invalid>"]);
+    }
+
+    #[test]
+    fn ci_is_skipped_on_request_by_a_line_of_its_own_before_the_trailers() {
+        assert!(!write(&facts()).contains("[skip ci]"));
+        let message = write(&MessageFacts { skip_ci: true, ..facts() });
+        let body = message.split("\n\n").collect::<Vec<_>>();
+        assert_eq!(body[body.len() - 2], "[skip ci]", "{message}");
+        assert!(trailer(&message, REVERT_ID_TRAILER).is_some(), "{message}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use url::Url;
 
-use super::address::{AddressPolicy, AddressRefusal, CheckedResolver, shown_address};
+use super::address::{AddressPolicy, AddressRefusal, CheckedResolver, port_of, shown_address};
 use super::endpoint::{Auth, ResolvedEndpoint};
 use super::exchange::{Answer, Exchange};
 use super::sample::{DETAIL_LIMIT, MeasureError, shortened};
@@ -94,13 +94,22 @@ impl Transport {
 
     /// A client for an endpoint, after its address was checked.
     fn client(&self, endpoint: &ResolvedEndpoint) -> Result<Client, MeasureError> {
-        self.policy.check_url(&endpoint.base, endpoint.origin)?;
-        let key: CacheKey = Sha256::digest(endpoint.ca_pem.as_deref().unwrap_or("")).into();
+        self.client_for(&endpoint.base, endpoint)
+    }
+
+    /// A client for a URL, with the authority of an endpoint.
+    fn client_for(&self, url: &Url, endpoint: &ResolvedEndpoint) -> Result<Client, MeasureError> {
+        self.policy.check_url(url, endpoint.origin)?;
+        // A name is checked when it is resolved, and then its port is not known any more.
+        let port = port_of(url);
+        let mut digest = Sha256::new_with_prefix(endpoint.ca_pem.as_deref().unwrap_or(""));
+        digest.update(port.to_be_bytes());
+        let key: CacheKey = digest.finalize().into();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.build(endpoint.ca_pem.as_deref())?;
+        let client = self.build(endpoint.ca_pem.as_deref(), port)?;
         if clients.len() >= MAX_CACHED {
             clients.clear();
         }
@@ -108,11 +117,12 @@ impl Transport {
         Ok(client)
     }
 
-    fn build(&self, ca_pem: Option<&str>) -> Result<Client, MeasureError> {
+    fn build(&self, ca_pem: Option<&str>, port: u16) -> Result<Client, MeasureError> {
+        let policy = Arc::clone(&self.policy);
         let mut builder = Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
-            .dns_resolver(Arc::new(CheckedResolver(Arc::clone(&self.policy))))
+            .dns_resolver(Arc::new(CheckedResolver { policy, port }))
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")));
@@ -178,12 +188,11 @@ impl Transport {
                 return Ok(token.value.clone());
             }
         }
-        self.policy.check_url(request.token_url, endpoint.origin)?;
         if self.exchange.is_some() {
             let why = "OAuth2 needs a network, and this process has none";
             return Err(MeasureError::Unusable(why.to_owned()));
         }
-        let client = self.client(endpoint)?;
+        let client = self.client_for(request.token_url, endpoint)?;
         let mut form = vec![("grant_type", "client_credentials".to_owned())];
         if !request.scopes.is_empty() {
             form.push(("scope", request.scopes.join(" ")));

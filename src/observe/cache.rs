@@ -12,15 +12,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
 use kube::api::Api;
-use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, PartialObjectMeta};
+use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::{Client, Resource, ResourceExt};
-use serde::Serialize;
+use kube::{Client, ResourceExt};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::watched::Watched;
 use crate::telemetry::chain;
 
 /// Namespace and name; the namespace is empty for kinds of the cluster.
@@ -177,9 +177,7 @@ impl Cache {
     }
 
     /// Takes note of what one of our writes made of an object.
-    pub fn note(&self, object: &Value) {
-        let mut object = object.clone();
-        trim(&mut object);
+    pub fn note(&self, object: Value) {
         self.put(object);
     }
 
@@ -217,10 +215,10 @@ impl Cache {
         Some(Change { plural, key, object, is_new, is_echo: false })
     }
 
-    fn apply<K: ResourceExt + Serialize>(
+    fn apply<const METADATA_ONLY: bool>(
         &self,
         watch: Option<&str>,
-        event: Event<K>,
+        event: Event<Watched<METADATA_ONLY>>,
     ) -> Vec<Change> {
         match event {
             Event::Init => {
@@ -232,7 +230,7 @@ impl Cache {
                 if let Some(relist) = self.write().relists.get_mut(&watch.map(str::to_owned)) {
                     relist.insert(key);
                 }
-                to_value(object).and_then(|object| self.put(object)).into_iter().collect()
+                self.put(object.json).into_iter().collect()
             }
             Event::InitDone => {
                 let changes = self.finish_relist(watch);
@@ -242,9 +240,7 @@ impl Cache {
                 }
                 changes
             }
-            Event::Apply(object) => {
-                to_value(object).and_then(|object| self.put(object)).into_iter().collect()
-            }
+            Event::Apply(object) => self.put(object.json).into_iter().collect(),
             Event::Delete(object) => {
                 let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
                 self.gone(&key, object.uid().as_deref()).into_iter().collect()
@@ -365,21 +361,8 @@ fn is_same(a: &Value, b: &Value) -> bool {
     same("uid") && same("resourceVersion")
 }
 
-fn to_value(object: impl Serialize) -> Option<Value> {
-    let mut value = serde_json::to_value(object).ok()?;
-    trim(&mut value);
-    Some(value)
-}
-
-/// Leaves out what nothing decides on and what makes up half of most objects.
-fn trim(object: &mut Value) {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-}
-
-/// Keeps a cache of whole objects up to date until `stop`.
-pub async fn run(
+/// Keeps a cache up to date until `stop`; with `METADATA_ONLY` its objects are nothing but metadata.
+pub async fn run<const METADATA_ONLY: bool>(
     cache: Arc<Cache>,
     client: Client,
     scope: Scope,
@@ -388,45 +371,21 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let watches = scope.watches().into_iter().map(|watch| {
-        let api: Api<DynamicObject> = api(client.clone(), watch.as_deref(), cache.resource());
+        let (client, resource) = (client.clone(), cache.resource());
+        let api: Api<Watched<METADATA_ONLY>> = match watch.as_deref() {
+            None => Api::all_with(client, resource),
+            Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        };
         let stream = watcher::watcher(api, config.clone()).default_backoff();
         follow(&cache, watch, stream, &changes, &stop)
     });
     join_all(watches).await;
 }
 
-/// Keeps a cache of metadata up to date until `stop`.
-pub async fn run_metadata(
-    cache: Arc<Cache>,
-    client: Client,
-    scope: Scope,
-    config: watcher::Config,
-    changes: mpsc::UnboundedSender<Change>,
-    stop: CancellationToken,
-) {
-    let watches = scope.watches().into_iter().map(|watch| {
-        let api: Api<PartialObjectMeta<DynamicObject>> =
-            api(client.clone(), watch.as_deref(), cache.resource());
-        let stream = watcher::watcher(api, config.clone()).default_backoff();
-        follow(&cache, watch, stream, &changes, &stop)
-    });
-    join_all(watches).await;
-}
-
-fn api<K>(client: Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
-where
-    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
-{
-    match namespace {
-        None => Api::all_with(client, resource),
-        Some(namespace) => Api::namespaced_with(client, namespace, resource),
-    }
-}
-
-async fn follow<K: ResourceExt + Serialize>(
+async fn follow<const METADATA_ONLY: bool>(
     cache: &Cache,
     watch: Option<String>,
-    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    stream: impl Stream<Item = Result<Event<Watched<METADATA_ONLY>>, watcher::Error>>,
     changes: &mpsc::UnboundedSender<Change>,
     stop: &CancellationToken,
 ) {
@@ -464,7 +423,7 @@ mod tests {
         Cache::new(ApiResource::from_gvk_with_plural(&gvk, "replicasets"), 1)
     }
 
-    fn object(name: &str, version: u64) -> DynamicObject {
+    fn object(name: &str, version: u64) -> Watched<false> {
         serde_json::from_value(json!({
             "apiVersion": "apps/v1", "kind": "ReplicaSet",
             "metadata": {
@@ -485,7 +444,7 @@ mod tests {
     fn an_older_watch_event_never_hides_our_own_write() {
         let cache = cache();
         cache.apply(None, Event::Apply(object("a", 10)));
-        cache.note(&to_value(object("a", 12)).unwrap());
+        cache.note(object("a", 12).json);
         assert!(cache.apply(None, Event::Apply(object("a", 11))).is_empty());
         assert_eq!(version(&cache, "a").as_deref(), Some("12"));
         assert_eq!(cache.apply(None, Event::Apply(object("a", 13))).len(), 1);
@@ -494,13 +453,13 @@ mod tests {
     #[test]
     fn the_echo_of_our_own_write_is_told_from_news() {
         let cache = cache();
-        cache.note(&to_value(object("a", 12)).unwrap());
+        cache.note(object("a", 12).json);
         let echo = cache.apply(None, Event::Apply(object("a", 12)));
         assert_eq!(echo.iter().map(|change| change.is_echo).collect::<Vec<_>>(), [true]);
         let news = cache.apply(None, Event::Apply(object("a", 13)));
         assert_eq!(news.iter().map(|change| change.is_echo).collect::<Vec<_>>(), [false]);
         let mut namesake = object("a", 13);
-        namesake.metadata.uid = Some("uid-2".to_owned());
+        namesake.json["metadata"]["uid"] = json!("uid-2");
         assert!(!cache.apply(None, Event::Apply(namesake))[0].is_echo);
     }
 
@@ -510,9 +469,9 @@ mod tests {
         for name in ["a", "b"] {
             cache.apply(None, Event::Apply(object(name, 1)));
         }
-        cache.apply(None, Event::<DynamicObject>::Init);
+        cache.apply(None, Event::<Watched<false>>::Init);
         cache.apply(None, Event::InitApply(object("a", 1)));
-        let changes = cache.apply(None, Event::<DynamicObject>::InitDone);
+        let changes = cache.apply(None, Event::<Watched<false>>::InitDone);
         assert_eq!(changes.iter().map(|c| c.key.name.as_str()).collect::<Vec<_>>(), ["b"]);
         assert_eq!(cache.owned_by("owner").len(), 1);
         assert!(cache.ready().is_ok());
@@ -522,7 +481,7 @@ mod tests {
     fn the_deletion_of_a_predecessor_does_not_remove_its_successor() {
         let cache = cache();
         let mut successor = object("a", 20);
-        successor.metadata.uid = Some("uid-2".to_owned());
+        successor.json["metadata"]["uid"] = json!("uid-2");
         cache.apply(None, Event::Apply(successor));
         assert!(cache.apply(None, Event::Delete(object("a", 19))).is_empty());
         assert!(cache.get(&Key::new("shop", "a")).is_some());

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::cache::{Cache, Change, Scope, run, run_metadata};
+use super::cache::{Cache, Change, Scope, run};
 use crate::api::{ApiNames, Kind};
 use crate::traffic::RouteRef;
 
@@ -80,18 +80,20 @@ impl Caches {
             Starter { client: client.clone(), scope, changes, stop, tasks: TaskTracker::new() };
         let revisions = Config::default().labels(names.revision_label());
         let all = Config::default;
-        let own = |kind: Kind| starter.start(names.resource(kind), all());
+        let own = |kind: Kind| starter.start::<false>(names.resource(kind), all());
         let is_cluster = starter.scope == Scope::Cluster;
         let caches = Self {
             rollouts: own(Kind::Rollout),
             runs: own(Kind::AnalysisRun),
             templates: own(Kind::AnalysisTemplate),
             cluster_templates: is_cluster.then(|| own(Kind::ClusterAnalysisTemplate)),
-            replica_sets: starter.start(replica_sets(), revisions.clone()),
-            services: starter.start(services(), all()),
-            slices: starter
-                .start(builtin("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"), all()),
-            pods: starter.start_metadata(pods(), revisions),
+            replica_sets: starter.start::<false>(replica_sets(), revisions.clone()),
+            services: starter.start::<false>(services(), all()),
+            slices: starter.start::<false>(
+                builtin("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
+                all(),
+            ),
+            pods: starter.start::<true>(pods(), revisions),
             routes: Mutex::default(),
             starter,
         };
@@ -121,7 +123,7 @@ impl Caches {
             .entry(key)
             .or_insert_with(|| {
                 let resource = builtin(route.group(), route.version(), &route.kind, &route.plural);
-                self.starter.start(resource, Config::default())
+                self.starter.start::<false>(resource, Config::default())
             })
             .clone()
     }
@@ -144,19 +146,15 @@ impl std::fmt::Debug for Starter {
 }
 
 impl Starter {
-    fn start(&self, resource: ApiResource, config: Config) -> Arc<Cache> {
+    fn start<const METADATA_ONLY: bool>(
+        &self,
+        resource: ApiResource,
+        config: Config,
+    ) -> Arc<Cache> {
         let cache = Arc::new(Cache::new(resource, Cache::watches_of(&self.scope)));
         let (client, scope) = (self.client.clone(), self.scope.clone());
         let (changes, stop) = (self.changes.clone(), self.stop.clone());
-        self.tasks.spawn(run(cache.clone(), client, scope, config, changes, stop));
-        cache
-    }
-
-    fn start_metadata(&self, resource: ApiResource, config: Config) -> Arc<Cache> {
-        let cache = Arc::new(Cache::new(resource, Cache::watches_of(&self.scope)));
-        let (client, scope) = (self.client.clone(), self.scope.clone());
-        let (changes, stop) = (self.changes.clone(), self.stop.clone());
-        self.tasks.spawn(run_metadata(cache.clone(), client, scope, config, changes, stop));
+        self.tasks.spawn(run::<METADATA_ONLY>(cache.clone(), client, scope, config, changes, stop));
         cache
     }
 }

@@ -6,5 +6,7 @@ pub mod cache;
 pub mod caches;
 mod objects;
 mod rollout;
+mod watched;
 
 pub use rollout::{Interest, Memo, Snapshot, backends, observe};
+pub use watched::read_object;

@@ -15,15 +15,15 @@ use crate::api::analysis::{AnalysisTemplateSpec, RolloutAnalysis};
 use crate::api::rollout::RolloutSpec;
 use crate::api::status::RolloutStatus;
 use crate::plan::facts::{
-    FailingAction, GitFact, Known, Observed, PodFact, ReplicaSetFact, RolloutFact, RouteFact,
-    RouteState, RunFact, ServiceState,
+    FailingAction, GitFact, Known, Observed, PauseWatch, PodFact, ReplicaSetFact, RolloutFact,
+    RouteFact, RouteState, RunFact, ServiceState,
 };
 use crate::plan::validate::{
     Checked, Problem, Step, ValidRollout, ValidRouting, ValidStrategy, validate,
 };
 use crate::revision::Revision;
 use crate::traffic::endpoints::ready_endpoints;
-use crate::traffic::{Backends, OwnerRef, ReadError, RouteLens, read_route};
+use crate::traffic::{Backends, OwnerRef, ReadError, RouteLens, RouteRef, read_route};
 
 /// What the process remembers of a Rollout beside its status.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,8 @@ pub struct Memo {
     pub git: GitFact,
     /// Actions that failed lately.
     pub failing: Vec<FailingAction>,
+    /// The pause that it has been watching.
+    pub pause_watch: Option<PauseWatch>,
 }
 
 /// An object whose changes concern a Rollout.
@@ -116,6 +118,7 @@ pub fn observe(
         git: memo.git.clone(),
         pods_to_restart,
         failing: memo.failing.iter().filter(|failing| failing.retry_at > now).cloned().collect(),
+        pause_watch: memo.pause_watch,
     };
     let Look { objects, interests, .. } = look;
     Snapshot { observed, rollout: rollout.clone(), objects, interests }
@@ -296,16 +299,20 @@ impl Look<'_> {
     fn route(&mut self, lens: &dyn RouteLens, backends: &Backends) -> RouteFact {
         let route = lens.route();
         let cache = self.caches.routes_like(&route);
-        let state = match self.get(&cache, &route.name) {
-            Err(reason) => Known::Unknown(reason),
-            Ok(live) => Known::Known(route_state(lens, live.as_deref(), backends)),
-        };
-        if let Some(derivation) = lens.derivation() {
+        let live = self.get(&cache, &route.name);
+        let missing_source = lens.derivation().and_then(|derivation| {
             let source = derivation.source();
             let cache = self.caches.routes_like(&source);
-            // Only noted: what it says is looked at when the derived object is written.
-            let _ = self.get(&cache, &source.name);
-        }
+            // What it says is looked at when the derived object is written.
+            let found = self.get(&cache, &source.name);
+            matches!(found, Ok(None)).then_some(source)
+        });
+        let state = match live {
+            Err(reason) => Known::Unknown(reason),
+            Ok(live) => {
+                Known::Known(route_state(lens, live.as_deref(), missing_source.as_ref(), backends))
+            }
+        };
         RouteFact { id: route.to_string(), state }
     }
 
@@ -378,7 +385,16 @@ impl Look<'_> {
     }
 }
 
-fn route_state(lens: &dyn RouteLens, live: Option<&Value>, backends: &Backends) -> RouteState {
+fn route_state(
+    lens: &dyn RouteLens,
+    live: Option<&Value>,
+    missing_source: Option<&RouteRef>,
+    backends: &Backends,
+) -> RouteState {
+    if let (None, Some(source)) = (live, missing_source) {
+        let reason = format!("{source} does not exist in namespace `{}`", backends.namespace);
+        return RouteState::Missing { reason };
+    }
     match read_route(lens, live, backends) {
         Ok(split) => {
             let acceptance = match live {
@@ -389,6 +405,9 @@ fn route_state(lens: &dyn RouteLens, live: Option<&Value>, backends: &Backends) 
             RouteState::Present { split, acceptance }
         }
         Err(ReadError::Disagree { highest, .. }) => RouteState::Uneven(highest),
+        Err(error @ ReadError::NotFound { .. }) => {
+            RouteState::Missing { reason: error.to_string() }
+        }
         Err(error) => RouteState::Unusable {
             canary_at_most: error.canary_at_most(backends.total),
             reason: error.to_string(),
@@ -409,6 +428,31 @@ fn analyses(spec: &ValidRollout) -> Vec<&RolloutAnalysis> {
             .collect(),
         ValidStrategy::BlueGreen(blue_green) => {
             blue_green.pre_promotion.iter().chain(&blue_green.post_promotion).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traffic::{Derivation, example_backends, registry};
+
+    #[test]
+    fn a_route_of_which_nothing_is_left_is_missing_whatever_the_provider() {
+        let backends = example_backends();
+        for example in registry().into_iter().flat_map(|entry| entry.examples) {
+            for lens in example.config.lenses(&backends) {
+                let source = lens.derivation().map(Derivation::source);
+                let named = source.clone().unwrap_or_else(|| lens.route()).to_string();
+                let found = route_state(lens.as_ref(), None, source.as_ref(), &backends);
+                let RouteState::Missing { reason } = found else { panic!("{named}: {found:?}") };
+                assert!(reason.contains(&named), "{reason}");
+                // What is still to be derived is no route that is gone.
+                if source.is_some() {
+                    let found = route_state(lens.as_ref(), None, None, &backends);
+                    assert!(matches!(found, RouteState::Present { .. }), "{named}: {found:?}");
+                }
+            }
         }
     }
 }

@@ -18,6 +18,12 @@ pub fn as_written(full: &Value, like: &Value, digest: &TemplateDigest) -> Option
     candidates.into_iter().find(|candidate| TemplateDigest::of(candidate) == *digest)
 }
 
+/// Whether two templates differ in nothing but defaults that one of them writes out.
+pub fn means_the_same(one: &Value, other: &Value) -> bool {
+    one == other
+        || without_defaults(one, None, "template") == without_defaults(other, None, "template")
+}
+
 /// `full` without defaults; those that `like` writes out stay.
 fn without_defaults(full: &Value, like: Option<&Value>, place: &str) -> Value {
     match full {
@@ -158,6 +164,25 @@ mod tests {
     fn a_template_that_cannot_be_found_is_not_made_up() {
         let digest = TemplateDigest::of(&json!({"other": true}));
         assert_eq!(as_written(&full(), &written(), &digest), None);
+    }
+
+    #[test]
+    fn a_template_with_its_defaults_written_out_means_the_same_and_another_value_does_not() {
+        assert!(means_the_same(&written(), &full()));
+        assert!(means_the_same(&full(), &full()));
+        for (pointer, value) in [
+            ("/spec/containers/0/image", json!("web:v2")),
+            ("/spec/containers/0/imagePullPolicy", json!("Always")),
+            ("/spec/restartPolicy", json!("Never")),
+            ("/spec/terminationGracePeriodSeconds", json!(31)),
+        ] {
+            let mut other = full();
+            *other.pointer_mut(pointer).unwrap() = value;
+            assert!(!means_the_same(&written(), &other), "{pointer}");
+        }
+        let mut more = written();
+        more["spec"]["nodeName"] = json!("node-1");
+        assert!(!means_the_same(&more, &full()));
     }
 
     #[test]

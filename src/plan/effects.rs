@@ -5,10 +5,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::action::{Action, EffectClass};
-use super::facts::{Known, ReplicaSetFact, RouteState};
+use super::facts::{Known, ReplicaSetFact, RouteState, RunSlot};
 use super::memory::Phase;
 use super::validate::{ScaleDown, ValidRouting, ValidStrategy};
 use super::view::View;
+use super::wait::Wait;
 use super::{git, runs, targets};
 use crate::revision::Revision;
 use crate::weight::Split;
@@ -21,7 +22,7 @@ pub(super) struct Effects {
     /// The actions.
     pub(super) actions: Vec<Action>,
     /// What must happen before more can be done.
-    pub(super) waits: Vec<String>,
+    pub(super) waits: Vec<Wait>,
     /// When to look again at the latest, where a time is known.
     pub(super) wake_at: Option<DateTime<Utc>>,
 }
@@ -37,9 +38,8 @@ impl Effects {
         for action in held {
             let key = action.key();
             for failing in view.observed.failing.iter().filter(|failing| failing.key == key) {
-                self.waits
-                    .push(format!("another try to {} {}: {}", key.verb, key.object, failing.error));
-                self.wake(failing.retry_at);
+                let what = format!("another try to {} {}: {}", key.verb, key.object, failing.error);
+                self.wait_until(what, failing.retry_at);
             }
         }
         if !ready.is_empty() {
@@ -48,8 +48,15 @@ impl Effects {
         }
     }
 
-    fn wait(&mut self, what: impl Into<String>) {
-        self.waits.push(what.into());
+    /// Waits for something that is not known to end by itself.
+    pub(super) fn wait(&mut self, what: impl Into<String>) {
+        self.waits.push(Wait::open(what));
+    }
+
+    /// Waits for something that ends at `at`, and asks for another look then.
+    pub(super) fn wait_until(&mut self, what: impl Into<String>, at: DateTime<Utc>) {
+        self.waits.push(Wait::until(what, at));
+        self.wake(at);
     }
 
     /// Asks for another look at `at`.
@@ -84,7 +91,26 @@ pub(super) fn plan(view: &View<'_>, safety_only: bool) -> Effects {
     effects.offer(EffectClass::CleanUp, view, clean_up(view));
     let git = git::actions(view, &mut effects);
     effects.offer(EffectClass::Git, view, git);
+    if effects.class.is_none() && effects.waits.is_empty() {
+        wait_for_pods(view, &mut effects);
+    }
     effects
+}
+
+/// Where nothing else says what is waited for, it is pods: those to come, and without a router those
+/// to go.
+fn wait_for_pods(view: &View<'_>, effects: &mut Effects) {
+    for set in view.replica_sets {
+        let (revision, desired, available) = (&set.revision, set.desired, set.available);
+        if available < desired {
+            effects.wait(format!(
+                "{desired} available pods of revision {revision} ({available} available)"
+            ));
+        }
+        if set.replicas > desired {
+            effects.wait(format!("the pods of revision {revision} beyond {desired} to end"));
+        }
+    }
 }
 
 #[derive(Default)]
@@ -109,7 +135,8 @@ fn weights(view: &View<'_>, effects: &mut Effects) -> Weights {
             Known::Known(RouteState::Present { split, .. }) => {
                 (split.gives_canary_more_than(desired), desired.gives_canary_more_than(*split))
             }
-            Known::Known(RouteState::Unusable { .. }) | Known::Unknown(_) => (false, false),
+            Known::Known(RouteState::Missing { .. } | RouteState::Unusable { .. })
+            | Known::Unknown(_) => (false, false),
         };
         if lowers {
             lower.push(route.id.clone());
@@ -206,10 +233,14 @@ fn analyse(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     for (slot, run) in runs::judging(view) {
         if let crate::analysis::Verdict::Running { waiting_on } = &run.verdict {
             let name = &run.name;
-            effects.wait(match waiting_on {
-                Some(what) => format!("{} `{name}`: {what}", slot.describe()),
-                None => format!("{} `{name}` to finish", slot.describe()),
-            });
+            match (waiting_on, slot) {
+                (Some(what), _) => effects.wait(format!("{} `{name}`: {what}", slot.describe())),
+                // It runs beside the steps: they do not wait for its end.
+                (None, RunSlot::Background) => {}
+                (None, RunSlot::Step(_) | RunSlot::PrePromotion | RunSlot::PostPromotion) => {
+                    effects.wait(format!("{} `{name}` to finish", slot.describe()));
+                }
+            }
         }
     }
     actions
@@ -287,7 +318,7 @@ fn linger(
         }
         (ScaleDown::After(_), Some(at)) if view.now() >= at => Some(to_zero),
         (ScaleDown::After(_), Some(at)) => {
-            effects.wake(at);
+            effects.wait_until(format!("the pods of revision {} to be removed", set.revision), at);
             None
         }
     }

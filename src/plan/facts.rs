@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -71,6 +71,8 @@ pub struct Observed {
     pub pods_to_restart: Known<Vec<PodFact>>,
     /// Actions that failed lately and must wait before they are tried again.
     pub failing: Vec<FailingAction>,
+    /// The pause that this process has been watching, if there is one.
+    pub pause_watch: Option<PauseWatch>,
 }
 
 /// The Rollout.
@@ -121,6 +123,9 @@ pub struct ReplicaSetFact {
     pub ready: u32,
     /// `status.availableReplicas`, at the generation that the spec has; 0 while the status is older.
     pub available: u32,
+    /// Whether the status is older than the spec: no count of pods is known then, and each stands at
+    /// the least that it can be.
+    pub is_behind: bool,
     /// `metadata.creationTimestamp`.
     pub created_at: DateTime<Utc>,
     /// From when it may be scaled to zero; unreadable text counts as absent.
@@ -157,7 +162,12 @@ pub struct RouteFact {
 /// What a route object says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RouteState {
-    /// It does not exist, does not carry both Services, or is malformed.
+    /// It does not exist, nor what it would be made from: it carries nothing.
+    Missing {
+        /// A sentence that names the object.
+        reason: String,
+    },
+    /// It does not carry both Services, or is malformed.
     Unusable {
         /// What is wrong, in a sentence that names the object.
         reason: String,
@@ -241,12 +251,24 @@ pub struct GitFact {
 /// What a ledger look-up found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerAnswer {
-    /// It is still looking.
-    Running,
+    /// It is still looking, or about to look again.
+    Running {
+        /// What came of the look-up before.
+        last: Option<LedgerMiss>,
+    },
     /// The branch's tip declares exactly this template.
     Declared(Commit),
     /// It does not, or cannot be read; and why.
     NotFound(String),
+}
+
+/// A look-up that found nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerMiss {
+    /// Why, without secrets.
+    pub reason: String,
+    /// When the next look-up begins.
+    pub next_try: DateTime<Utc>,
 }
 
 /// How far the work on a revert is.
@@ -290,6 +312,17 @@ pub enum RevertResult {
         /// Whether another try may work.
         retryable: bool,
     },
+}
+
+/// For how long one process has been watching a pause, by a clock that never jumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PauseWatch {
+    /// When the pause began, as status says: which pause it is.
+    pub since: DateTime<Utc>,
+    /// What the wall clock said when the process saw the pause first.
+    pub first_seen: DateTime<Utc>,
+    /// How long ago that was, whatever the wall clock did since then.
+    pub watched: TimeDelta,
 }
 
 /// A pod that is older than the requested restart.

@@ -14,14 +14,20 @@ use super::facts::{LedgerAnswer, RevertProgress, RevertResult, RunSlot};
 use super::memory::{Memory, Phase};
 use super::validate::{ValidGit, ValidStrategy};
 use super::view::View;
+use super::wait::brief;
 use crate::api::Time;
+use crate::api::conditions::RevertEnd;
 use crate::api::git_revert::{GitApproval, GitRevertMode};
-use crate::api::status::{GitRevertState, GitRevertStatus, RevisionOutcome};
+use crate::api::status::{
+    FailedRevision, GitRevertState, GitRevertStatus, RevisionOutcome, RevisionRecord,
+};
 use crate::git::revert_id::RevertId;
 use crate::revision::{Commit, Revision, TemplateDigest};
 
 /// Longest patch that is kept in status, in characters.
 const MAX_PATCH: usize = 8 * 1024;
+/// How long the tip of the branch may still be the commit that declared a template.
+const LOOK_FOR_COMMIT: TimeDelta = TimeDelta::minutes(10);
 /// Most tries of one revert.
 const MAX_TRIES: u32 = 20;
 
@@ -40,7 +46,7 @@ fn ledger_answer(view: &View<'_>) -> Option<Memory> {
     for (revision, answer) in &view.observed.git.ledger {
         let Some(record) = memory.record_mut(revision) else { continue };
         match answer {
-            LedgerAnswer::Running => {}
+            LedgerAnswer::Running { .. } => {}
             LedgerAnswer::Declared(commit) => {
                 if record.commit.is_none() {
                     record.commit = Some(commit.to_string());
@@ -98,30 +104,40 @@ fn with_state(view: &View<'_>, state: GitRevertState, reason: &str, message: &st
     memory
 }
 
-/// A revert becomes due: recorded as planned, in a write of its own.
-fn revert_due(view: &View<'_>) -> Option<Memory> {
-    let git = view.spec.git.as_ref()?;
+/// A failed revision that no revert has dealt with, and its record.
+fn unhandled<'a>(view: &View<'a>) -> Option<(&'a FailedRevision, &'a RevisionRecord)> {
     let Phase::Aborted(_) = &view.memory.phase else { return None };
-    let stable = view.memory.stable.as_ref()?;
     let failed = view.memory.failed.first()?;
     if failed.revision != view.revision.as_str() || !is_all_stable(view) {
         return None;
     }
     let record = view.memory.record(&view.revision)?;
-    if record.outcome != RevisionOutcome::Failed {
-        return None;
-    }
     let is_handled =
         view.memory.git_revert.as_ref().is_some_and(|revert| {
             revert.failed_revision == failed.revision && revert.at >= failed.at
         });
-    if is_handled {
+    (record.outcome == RevisionOutcome::Failed && !is_handled).then_some((failed, record))
+}
+
+fn commit_of(record: &RevisionRecord) -> Option<Commit> {
+    record.commit.as_deref().and_then(|commit| Commit::parse(commit).ok())
+}
+
+/// The record of a failed revision whose commit is still looked for.
+fn commit_to_await<'a>(view: &View<'a>) -> Option<&'a RevisionRecord> {
+    let (_, record) = unhandled(view)?;
+    (commit_of(record).is_none() && is_worth_looking(view, record.observed_at)).then_some(record)
+}
+
+/// A revert becomes due: recorded as planned, in a write of its own.
+fn revert_due(view: &View<'_>) -> Option<Memory> {
+    let git = view.spec.git.as_ref()?;
+    let stable = view.memory.stable.as_ref()?;
+    let (failed, record) = unhandled(view)?;
+    if commit_to_await(view).is_some() {
         return None;
     }
-    let commit = record.commit.as_deref().and_then(|commit| Commit::parse(commit).ok());
-    if commit.is_none() && is_worth_looking(view, record.observed_at) {
-        return None;
-    }
+    let commit = commit_of(record);
     let digest = TemplateDigest::from_annotation(failed.digest.clone());
     let id = commit.as_ref().map_or_else(
         || format!("no-commit-{}", digest.as_str().chars().take(16).collect::<String>()),
@@ -150,7 +166,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         approved: false,
     });
     let obstacle = opted_out(view)
-        .map(|message| ("OptedOut", message))
+        .map(|message| (RevertEnd::OptedOut.as_str(), message))
         .or_else(|| commit_unknown(view, &view.revision).map(|message| ("CommitUnknown", message)))
         .or_else(|| commit_unknown(view, stable).map(|message| ("CommitUnknown", message)));
     if let Some((reason, message)) = obstacle
@@ -286,10 +302,35 @@ fn sync_overdue(view: &View<'_>) -> Option<Memory> {
 /// Work in Git that is to be started.
 pub(super) fn actions(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     let Some(git) = &view.spec.git else { return vec![] };
+    wait_for_commit(view, effects);
     if let Some(order) = revert_order(view, git, effects) {
         return vec![Action::RevertInGit(Box::new(order))];
     }
     look_ups(view)
+}
+
+/// A revert that is held up by a commit that nobody has found yet says so, with what Git answered
+/// and when it is asked again.
+fn wait_for_commit(view: &View<'_>, effects: &mut Effects) {
+    let Some(record) = commit_to_await(view) else { return };
+    let revision = &view.revision;
+    let what = |reason: &str| {
+        let because =
+            if reason.is_empty() { String::new() } else { format!(" ({})", brief(reason)) };
+        format!("the commit that declares revision {revision}, to revert it in Git{because}")
+    };
+    let given_up_at = record.observed_at.0 + LOOK_FOR_COMMIT;
+    match view.observed.git.ledger.get(revision) {
+        Some(LedgerAnswer::Running { last: Some(miss) }) => {
+            effects.wait_until(what(&miss.reason), miss.next_try.min(given_up_at));
+        }
+        Some(
+            LedgerAnswer::Running { last: None }
+            | LedgerAnswer::Declared(_)
+            | LedgerAnswer::NotFound(_),
+        )
+        | None => effects.wait_until(what(&record.reason), given_up_at),
+    }
 }
 
 /// Revisions whose commit is not known yet: the current one, and the stable one it may go back to.
@@ -299,7 +340,7 @@ fn look_ups(view: &View<'_>) -> Vec<Action> {
         return vec![];
     }
     match view.observed.git.ledger.get(&view.revision) {
-        Some(LedgerAnswer::Running | LedgerAnswer::Declared(_)) => vec![],
+        Some(LedgerAnswer::Running { .. } | LedgerAnswer::Declared(_)) => vec![],
         // The worker leaves more and more time between its tries.
         Some(LedgerAnswer::NotFound(_)) | None => {
             vec![Action::LookUpCommit { revision: view.revision.clone() }]
@@ -310,7 +351,7 @@ fn look_ups(view: &View<'_>) -> Vec<Action> {
 /// The branch's tip is the declaring commit soon after a template was first seen, and for as long as
 /// the template is the stable one: a tip that still declares it can be gone back to.
 fn is_worth_looking(view: &View<'_>, seen_at: Time) -> bool {
-    view.memory.phase == Phase::Settled || view.now() < seen_at.0 + TimeDelta::minutes(10)
+    view.memory.phase == Phase::Settled || view.now() < seen_at.0 + LOOK_FOR_COMMIT
 }
 
 fn stopped_at(view: &View<'_>, slot: Option<RunSlot>) -> String {
@@ -329,31 +370,30 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
     let is_due = matches!(revert.state, GitRevertState::Planned | GitRevertState::Pushing);
     if !is_due || revert.failed_revision != view.revision.as_str() {
         if revert.state == GitRevertState::AwaitingApproval {
-            effects.waits.push("a person to approve the Git revert".to_owned());
+            effects.wait("a person to approve the Git revert");
         }
         if revert.state == GitRevertState::AwaitingSync {
-            effects.wake(revert.at.0 + git.verify_timeout);
-            effects.waits.push("the GitOps tool to apply the revert commit".to_owned());
+            let what = "the GitOps tool to apply the revert commit";
+            effects.wait_until(what, revert.at.0 + git.verify_timeout);
         }
         return None;
     }
-    effects.waits.push("the Git revert".to_owned());
+    let what = match revert.tries {
+        0 => "the Git revert".to_owned(),
+        tries => format!("the Git revert (try {tries} did not work: {})", brief(&revert.message)),
+    };
     let not_before = revert.at.0 + backoff(revert.tries);
     if view.now() < not_before {
-        effects.wake(not_before);
+        effects.wait_until(what, not_before);
         return None;
     }
+    effects.wait(what);
     if current_try(view, revert).is_some() || !is_all_stable(view) {
         return None;
     }
     let stable = view.memory.stable.clone()?;
     let stable_set = view.stable()?;
-    let commit_of = |revision: &Revision| {
-        view.memory
-            .record(revision)
-            .and_then(|record| record.commit.as_deref())
-            .and_then(|commit| Commit::parse(commit).ok())
-    };
+    let declaring = |revision: &Revision| view.memory.record(revision).and_then(commit_of);
     let cause =
         view.memory.failed.first().map_or_else(String::new, |failed| failed.message.clone());
     let run = view
@@ -372,8 +412,8 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
         id: revert.id.clone(),
         tries: revert.tries,
         suggest_only: git.mode != GitRevertMode::Push,
-        stable: (stable.clone(), commit_of(&stable)),
-        failed: (view.revision.clone(), commit_of(&view.revision)),
+        stable: (stable.clone(), declaring(&stable)),
+        failed: (view.revision.clone(), declaring(&view.revision)),
         stable_template,
         failed_template: view.spec.template.clone(),
         cause,

@@ -6,7 +6,7 @@ use crate::api::Time;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::status::{
     BlueGreenStage, CompletionStatus, FailedRevision, GitRevertStatus, LastRequest, PauseReason,
-    RevisionRecord, RolloutStatus,
+    RevisionRecord, RolloutPhase, RolloutStatus,
 };
 use crate::revision::Revision;
 
@@ -28,10 +28,14 @@ pub struct Memory {
     /// The most available pods of the current revision in this attempt and step: only a rise above
     /// it is progress, so that pods that flap never keep the deadline away.
     pub progress_mark: u32,
+    /// Since when an analysis that counts now could not be measured.
+    pub unmeasured_since: Option<Time>,
     /// Whether the deadline passed in this attempt.
     pub deadline_exceeded: bool,
     /// Whether the spec was invalid at the last pass.
     pub was_invalid: bool,
+    /// Whether a person held the update at the last pass.
+    pub was_paused: bool,
     /// Salt of revision names.
     pub collisions: u32,
     /// The last restart that was carried out.
@@ -79,6 +83,19 @@ pub enum Phase {
     BlueGreen(BlueGreen),
     /// The update was given up; the stable revision serves.
     Aborted(Aborted),
+}
+
+impl Phase {
+    /// Whether the controller pauses.
+    pub fn pause(&self) -> &Pause {
+        match self {
+            Self::Canary(step) => &step.pause,
+            Self::BlueGreen(state) => &state.pause,
+            Self::Initial | Self::Settled | Self::Promoting { .. } | Self::Aborted(_) => {
+                &Pause::None
+            }
+        }
+    }
 }
 
 /// A canary at a step.
@@ -155,8 +172,10 @@ impl Memory {
             phase: Phase::Initial,
             last_progress_at: None,
             progress_mark: 0,
+            unmeasured_since: None,
             deadline_exceeded: false,
             was_invalid: false,
+            was_paused: false,
             collisions: 0,
             restarted_at: None,
             revisions: Vec::new(),
@@ -180,12 +199,15 @@ impl Memory {
             phase,
             last_progress_at: status.last_progress_at,
             progress_mark: status.progress_mark,
+            unmeasured_since: status.unmeasured_since,
             deadline_exceeded: has_reason(
                 status,
                 ConditionType::Progressing,
                 Reason::ProgressDeadlineExceeded,
             ),
             was_invalid: has_reason(status, ConditionType::InvalidSpec, Reason::InvalidSpec),
+            was_paused: status.phase == Some(RolloutPhase::Paused)
+                && status.pause_conditions.is_empty(),
             collisions: status.collision_count.unwrap_or(0),
             restarted_at: status.restarted_at,
             revisions: status.revisions.clone(),
@@ -200,6 +222,11 @@ impl Memory {
             }),
         };
         (memory, requests)
+    }
+
+    /// Whether the time up to this pass does not count towards the progress deadline.
+    pub fn stood_still(&self) -> bool {
+        self.was_invalid || self.was_paused
     }
 
     /// The record of `revision` in the ledger.

@@ -16,19 +16,23 @@ mod runs;
 mod sizes;
 pub mod status;
 mod targets;
+mod timers;
 mod transition;
 pub mod validate;
 mod view;
+mod wait;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::api::conditions::AbortCause;
 use action::{Action, EffectClass};
 use effects::Effects;
-use facts::{Known, Observed};
-use memory::{Memory, Phase, Requests};
+use facts::{Known, Observed, RouteFact, RouteState, ServiceState};
+use memory::{Memory, Pause, Phase, Requests};
 pub use transition::Change;
-use validate::{Problem, ValidRollout};
+use validate::Problem;
 use view::View;
+pub use wait::Wait;
 
 /// Longest time between two looks at a Rollout: a lost event is made up for within it.
 const LONGEST_WAIT: TimeDelta = TimeDelta::seconds(60);
@@ -53,7 +57,7 @@ pub struct Decision {
     /// What is done, all of one class.
     pub actions: Vec<Action>,
     /// What is waited for.
-    pub waiting: Vec<String>,
+    pub waiting: Vec<Wait>,
     /// When to look again at the latest.
     pub wake_at: DateTime<Utc>,
     /// What is wrong with the spec.
@@ -71,7 +75,15 @@ impl Decision {
         self.change.is_some() || self.git_changed
     }
 
-    fn waiting_for(observed: &Observed, memory: Option<Memory>, what: String) -> Self {
+    /// When the pause began that is under way after this pass.
+    pub fn pause_began(&self) -> Option<DateTime<Utc>> {
+        match self.memory.as_ref()?.phase.pause() {
+            Pause::Since { at, .. } => Some(at.0),
+            Pause::None | Pause::Resumed => None,
+        }
+    }
+
+    fn waiting_for(observed: &Observed, memory: Option<Memory>, what: Wait) -> Self {
         Self {
             memory,
             change: None,
@@ -90,7 +102,7 @@ impl Decision {
 pub fn decide(observed: &Observed) -> Decision {
     let status = match &observed.rollout.status {
         Known::Known(status) => status,
-        Known::Unknown(reason) => return Decision::waiting_for(observed, None, reason.clone()),
+        Known::Unknown(reason) => return Decision::waiting_for(observed, None, Wait::open(reason)),
     };
     let (memory, requests) = Memory::parse(status);
     if let Some(deleted_at) = observed.rollout.deleted_at {
@@ -114,13 +126,14 @@ pub fn decide(observed: &Observed) -> Decision {
 
 fn decide_known(view: &View<'_>, is_valid: bool) -> Decision {
     if let Some((memory, change)) = transition::next(view, is_valid) {
-        return changed(view, &memory, Some(change));
+        return changed(view, memory, Some(change));
     }
     if is_valid && let Some(memory) = git::next(view) {
-        return changed(view, &memory, None);
+        return changed(view, memory, None);
     }
     let effects = effects::plan(view, !is_valid);
     let mut memory = view.memory.clone();
+    note_time(view, &mut memory, is_valid);
     note_progress(view, &mut memory);
     note_names(view, &mut memory);
     note_restart(view, &mut memory, &effects);
@@ -129,10 +142,12 @@ fn decide_known(view: &View<'_>, is_valid: bool) -> Decision {
 }
 
 /// A pass that changes the memory reports what the new memory waits for, and acts on nothing.
-fn changed(view: &View<'_>, memory: &Memory, change: Option<Change>) -> Decision {
+fn changed(view: &View<'_>, mut memory: Memory, change: Option<Change>) -> Decision {
+    let is_valid = view.observed.rollout.spec.problems.is_empty();
+    note_time(view, &mut memory, is_valid);
     let requests = Requests::default();
-    let next = View { memory, requests: &requests, ..view.clone() };
-    let effects = effects::plan(&next, !view.observed.rollout.spec.problems.is_empty());
+    let next = View { memory: &memory, requests: &requests, ..view.clone() };
+    let effects = effects::plan(&next, !is_valid);
     let git_changed = change.is_none();
     Decision {
         change,
@@ -141,16 +156,16 @@ fn changed(view: &View<'_>, memory: &Memory, change: Option<Change>) -> Decision
         class: None,
         actions: vec![],
         wake_at: view.now(),
-        ..decision(view, memory.clone(), effects)
+        ..decision(&next, memory.clone(), effects)
     }
 }
 
 fn decision(view: &View<'_>, memory: Memory, mut effects: Effects) -> Decision {
-    wake_for_timers(view, &memory, &mut effects);
+    timers::note(view, &memory, &mut effects);
     let latest = view.now() + LONGEST_WAIT;
-    let mut waiting = Vec::new();
+    let mut waiting: Vec<Wait> = Vec::new();
     for wait in effects.waits {
-        if !waiting.contains(&wait) {
+        if !waiting.iter().any(|other| other.what == wait.what) {
             waiting.push(wait);
         }
     }
@@ -172,14 +187,14 @@ fn decide_unusable(observed: &Observed, mut memory: Memory, requests: &Requests)
     // An abort that somebody asked for is not forgotten while the spec is unusable.
     let is_updating =
         matches!(memory.phase, Phase::Canary(_) | Phase::Promoting { .. } | Phase::BlueGreen(_));
-    let what = "a valid spec".to_owned();
+    let what = Wait::open("the spec to be corrected");
     let mut decision = Decision::waiting_for(observed, None, what);
     if requests.abort && is_updating {
         memory.phase = Phase::Aborted(memory::Aborted {
             at: crate::api::Time(observed.now),
             cause: String::new(),
         });
-        decision.change = Some(Change::Aborted { cause: String::new(), run: None });
+        decision.change = Some(Change::Aborted(AbortCause::User));
     }
     decision.memory = Some(memory);
     decision
@@ -190,10 +205,10 @@ fn decide_without_replica_sets(view: &View<'_>, reason: &str) -> Decision {
     if view.requests.abort
         && let Some((memory, change)) = transition::next(view, false)
     {
-        return changed(view, &memory, Some(change));
+        return changed(view, memory, Some(change));
     }
     let mut effects = effects::plan(view, true);
-    effects.waits.insert(0, reason.to_owned());
+    effects.waits.insert(0, Wait::open(reason));
     decision(view, view.memory.clone(), effects)
 }
 
@@ -204,11 +219,12 @@ fn decide_deletion(
     deleted_at: DateTime<Utc>,
 ) -> Decision {
     if !observed.rollout.has_finalizer {
-        return Decision::waiting_for(observed, None, "its deletion".to_owned());
+        return Decision::waiting_for(observed, None, Wait::open("its deletion"));
     }
-    let mut decision =
-        Decision::waiting_for(observed, Some(memory.clone()), "traffic to be safe".to_owned());
-    let is_due = observed.now >= deleted_at + DELETION_BOUND;
+    let bound = deleted_at + DELETION_BOUND;
+    let what = Wait::until("ready pods wherever traffic goes, before the Rollout is gone", bound);
+    let mut decision = Decision::waiting_for(observed, Some(memory.clone()), what);
+    let is_due = observed.now >= bound;
     let replica_sets: &[_] = observed.replica_sets.known().map_or(&[], Vec::as_slice);
     let is_safe = observed.rollout.spec.usable.as_ref().is_some_and(|spec| {
         let view = View::new(observed, spec, memory, requests, replica_sets);
@@ -230,9 +246,20 @@ fn decide_deletion(
     decision
 }
 
+/// Whether users still reach ready pods when nobody looks after the Rollout any more. What is gone
+/// carries no traffic, as when the whole namespace is being deleted.
 fn serves_ready_pods(view: &View<'_>) -> bool {
     let Some(routing) = view.routing() else { return true };
+    let routes = &view.observed.routes;
+    let is_gone =
+        |route: &RouteFact| matches!(route.state, Known::Known(RouteState::Missing { .. }));
+    if !routes.is_empty() && routes.iter().all(is_gone) {
+        return true;
+    }
     [&routing.stable_service, &routing.canary_service].into_iter().all(|service| {
+        if view.service(service) == Known::Known(ServiceState::Missing) {
+            return true;
+        }
         let is_used =
             *service == routing.stable_service || !view.traffic().is_confirmed_all_stable();
         let selected = view.selected_by(service);
@@ -243,17 +270,38 @@ fn serves_ready_pods(view: &View<'_>) -> bool {
     })
 }
 
+/// The time in which the spec was invalid, or held by a person, does not count against what goes on
+/// now.
+fn note_time(view: &View<'_>, memory: &mut Memory, is_valid: bool) {
+    if memory.stood_still() && is_valid && !view.spec.paused {
+        let now = crate::api::Time(view.now());
+        memory.last_progress_at = Some(now);
+        memory.unmeasured_since = memory.unmeasured_since.map(|_| now);
+    }
+}
+
 /// Only a rise of the available pods above the mark is progress.
 fn note_progress(view: &View<'_>, memory: &mut Memory) {
     let now = crate::api::Time(view.now());
-    if memory.was_invalid {
-        // The time in which the spec was invalid does not count against the one that is valid now.
-        memory.last_progress_at = Some(now);
-    }
     let is_updating = !matches!(memory.phase, Phase::Settled | Phase::Aborted(_));
     let available = view.current().map_or(0, |current| current.available);
     if is_updating && available > memory.progress_mark {
         memory.progress_mark = available;
+        memory.last_progress_at = Some(now);
+        memory.deadline_exceeded = false;
+    }
+    note_unmeasured(view, memory);
+}
+
+/// What cannot be measured decides nothing, but not without end: the progress deadline counts.
+fn note_unmeasured(view: &View<'_>, memory: &mut Memory) {
+    if view.observed.runs.known().is_none() {
+        return;
+    }
+    let now = crate::api::Time(view.now());
+    if transition::is_unmeasured(view) {
+        memory.unmeasured_since.get_or_insert(now);
+    } else if memory.unmeasured_since.take().is_some() {
         memory.last_progress_at = Some(now);
         memory.deadline_exceeded = false;
     }
@@ -280,54 +328,5 @@ fn note_restart(view: &View<'_>, memory: &mut Memory, effects: &Effects) {
         && effects.class.is_none();
     if is_over {
         memory.restarted_at = Some(restart_at);
-    }
-}
-
-/// Timed pauses and the progress deadline.
-fn wake_for_timers(view: &View<'_>, memory: &Memory, effects: &mut Effects) {
-    let spec: &ValidRollout = view.spec;
-    if let Some(at) = pause_ends_at(view, memory) {
-        effects.wake(at);
-    }
-    if let Some(at) = memory.last_progress_at
-        && transition::deadline_counts(view)
-        && !memory.deadline_exceeded
-    {
-        effects.wake(at.0 + spec.progress_deadline);
-    }
-}
-
-/// When the pause that is under way ends by itself.
-fn pause_ends_at(view: &View<'_>, memory: &Memory) -> Option<DateTime<Utc>> {
-    use memory::Pause;
-    use validate::{Promotion, Step, ValidStrategy};
-    match (&memory.phase, &view.spec.strategy) {
-        (Phase::Canary(step), ValidStrategy::Canary(canary)) => {
-            let Some(Step::Pause(Some(duration))) = transition::step_at(canary, step.index) else {
-                return None;
-            };
-            match &step.pause {
-                Pause::Since { at, .. } => Some(at.0 + *duration),
-                Pause::None | Pause::Resumed => None,
-            }
-        }
-        (Phase::BlueGreen(state), ValidStrategy::BlueGreen(blue_green)) => {
-            match (&state.pause, blue_green.promotion) {
-                (Pause::Since { at, .. }, Promotion::AutomaticAfter(time)) => Some(at.0 + time),
-                (
-                    Pause::Since { .. } | Pause::None | Pause::Resumed,
-                    Promotion::Automatic | Promotion::Manual | Promotion::AutomaticAfter(_),
-                ) => None,
-            }
-        }
-        (
-            Phase::Initial
-            | Phase::Settled
-            | Phase::Promoting { .. }
-            | Phase::Aborted(_)
-            | Phase::Canary(_)
-            | Phase::BlueGreen(_),
-            _,
-        ) => None,
     }
 }

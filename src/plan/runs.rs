@@ -87,6 +87,13 @@ pub(super) fn judging<'a>(
         .filter(move |(slot, run)| wanted.contains(slot) && !acknowledged.contains(&run.name))
 }
 
+/// The first run whose verdict counts now and that ended without one.
+pub(super) fn first_inconclusive<'a>(view: &View<'a>) -> Option<&'a RunFact> {
+    judging(view)
+        .map(|(_, run)| run)
+        .find(|run| matches!(run.verdict, Verdict::Inconclusive { .. }))
+}
+
 /// The newest run in a slot of this attempt.
 pub(super) fn newest<'a>(view: &View<'a>, wanted: RunSlot) -> Option<&'a RunFact> {
     of_attempt(view)

@@ -80,8 +80,11 @@ fn other_total(replicas: u32, total: u32, may_surge: bool) -> u32 {
 pub(super) struct PodSet {
     /// Its size as ordered.
     pub desired: u32,
-    /// Its available pods.
+    /// Its available pods, as far as is known.
     pub available: u32,
+    /// Its pods that are known not to be available. A pod of which nothing is known is in neither
+    /// count: it is not relied upon, and not removed as if it served nobody.
+    pub unavailable: u32,
     /// The size that it is to reach.
     pub target: u32,
 }
@@ -109,7 +112,7 @@ pub(super) fn next_sizes(sets: &[PodSet], bounds: Bounds) -> Vec<u32> {
     for (size, set) in sizes.iter_mut().zip(sets).rev() {
         let excess = size.saturating_sub(set.target);
         // Pods that are not available serve nobody: the ReplicaSet controller removes them first.
-        let free = set.desired.saturating_sub(set.available).min(excess);
+        let free = set.unavailable.min(excess);
         let paid = (excess - free).min(spare);
         spare -= paid;
         *size -= free + paid;
@@ -144,10 +147,18 @@ mod tests {
 
     #[test]
     fn unavailable_pods_of_a_broken_stable_set_do_not_hold_up_the_canary() {
-        let stable = PodSet { desired: 4, available: 0, target: 0 };
-        let canary = PodSet { desired: 1, available: 1, target: 4 };
+        let stable = PodSet { desired: 4, available: 0, unavailable: 4, target: 0 };
+        let canary = PodSet { desired: 1, available: 1, unavailable: 0, target: 4 };
         let sizes = next_sizes(&[stable, canary], Bounds { most_pods: 5, fewest_available: 3 });
         assert_eq!(sizes, vec![0, 1]);
+    }
+
+    #[test]
+    fn pods_of_which_nothing_is_known_stay() {
+        let stable = PodSet { desired: 3, available: 0, unavailable: 0, target: 0 };
+        let canary = PodSet { desired: 4, available: 4, unavailable: 0, target: 4 };
+        let bounds = Bounds { most_pods: 5, fewest_available: 4 };
+        assert_eq!(next_sizes(&[stable, canary], bounds), vec![3, 4]);
     }
 
     proptest! {
@@ -167,8 +178,8 @@ mod tests {
             let bounds = Bounds::new(n, surge, unavailable);
             let start = start.min(n);
             let mut sets =
-                [PodSet { desired: start, available: start, target: n },
-                 PodSet { desired: n - start, available: n - start, target: 0 }];
+                [PodSet { desired: start, available: start, unavailable: 0, target: n },
+                 PodSet { desired: n - start, available: n - start, unavailable: 0, target: 0 }];
             for _ in 0..200 {
                 let sizes = next_sizes(&sets, bounds);
                 for (set, size) in sets.iter_mut().zip(&sizes) {

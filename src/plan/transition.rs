@@ -2,14 +2,19 @@
 //! and the first that applies wins; safety comes first. A transition is written to status before
 //! anything is done about it.
 
+mod attempt;
+mod blue_green;
+mod canary;
+
+use chrono::{DateTime, Utc};
+
 use crate::analysis::Verdict;
 use crate::api::Time;
-use crate::api::status::{
-    BlueGreenStage, CompletionStatus, FailedRevision, PauseReason, RevisionOutcome, RevisionRecord,
-};
-use crate::plan::facts::{RunFact, RunSlot};
-use crate::plan::memory::{Aborted, BlueGreen, CanaryStep, Memory, Pause, Phase, Timing};
-use crate::plan::validate::{Promotion, Step, ValidBlueGreen, ValidCanary, ValidStrategy};
+use crate::api::conditions::AbortCause;
+use crate::api::status::{CompletionStatus, FailedRevision, PauseReason, RevisionOutcome};
+use crate::plan::facts::RunSlot;
+use crate::plan::memory::{Aborted, Memory, Pause, Phase};
+use crate::plan::validate::{Step, ValidCanary, ValidStrategy};
 use crate::plan::view::View;
 use crate::plan::{runs, targets};
 
@@ -26,12 +31,7 @@ pub enum Change {
     /// A person asked to try again.
     Retried,
     /// The update was given up.
-    Aborted {
-        /// Why.
-        cause: String,
-        /// The AnalysisRun that failed, with whether it had measurements.
-        run: Option<(String, bool)>,
-    },
+    Aborted(AbortCause),
     /// The progress deadline passed.
     DeadlineExceeded,
     /// The update pauses.
@@ -65,8 +65,8 @@ pub(super) fn next(view: &View<'_>, is_valid: bool) -> Option<(Memory, Change)> 
 }
 
 fn forward(view: &View<'_>) -> Option<(Memory, Change)> {
-    new_revision(view)
-        .or_else(|| retry_requested(view))
+    attempt::new_revision(view)
+        .or_else(|| attempt::retry_requested(view))
         .or_else(|| inconclusive(view))
         .or_else(|| if view.spec.paused { None } else { progress(view) })
 }
@@ -78,7 +78,8 @@ fn is_same_attempt(view: &View<'_>) -> bool {
 }
 
 fn abort_requested(view: &View<'_>) -> Option<(Memory, Change)> {
-    (view.requests.abort && is_same_attempt(view)).then(|| abort(view, String::new(), None))
+    (view.requests.abort && is_same_attempt(view))
+        .then(|| abort(view, AbortCause::User, String::new(), false))
 }
 
 fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
@@ -86,9 +87,11 @@ fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
         return None;
     }
     runs::judging(view).find_map(|(slot, run)| {
-        let (word, message, has_measurements) = match &run.verdict {
-            Verdict::Failed { message, has_measurements } => ("failed", message, *has_measurements),
-            Verdict::Error { message } => ("error", message, false),
+        let (word, by, message, is_measured) = match &run.verdict {
+            Verdict::Failed { message, has_measurements } => {
+                ("failed", AbortCause::AnalysisFailed, message, *has_measurements)
+            }
+            Verdict::Error { message } => ("error", AbortCause::AnalysisError, message, false),
             Verdict::Running { .. }
             | Verdict::Successful
             | Verdict::Inconclusive { .. }
@@ -100,15 +103,17 @@ fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
         } else {
             format!("{what} phase error/failed: {message}")
         };
-        Some(abort(view, cause, Some((run.name.clone(), has_measurements))))
+        Some(abort(view, by, cause, is_measured))
     })
 }
 
-fn abort(view: &View<'_>, cause: String, run: Option<(String, bool)>) -> (Memory, Change) {
+/// Gives the update up. `has_failed` says whether bad values were measured: only then is the revision
+/// bad, and may be taken back in Git.
+fn abort(view: &View<'_>, by: AbortCause, cause: String, has_failed: bool) -> (Memory, Change) {
     let now = Time(view.now());
     let mut memory = view.memory.clone();
-    let has_failed = run.as_ref().is_some_and(|(_, has_measurements)| *has_measurements);
     memory.phase = Phase::Aborted(Aborted { at: now, cause: cause.clone() });
+    memory.unmeasured_since = None;
     memory.timing.finished_at = Some(now);
     memory.timing.completion = Some(CompletionStatus::Aborted);
     if let Some(current) = memory.current.clone() {
@@ -125,28 +130,32 @@ fn abort(view: &View<'_>, cause: String, run: Option<(String, bool)>) -> (Memory
                     revision: current.to_string(),
                     digest: digest.unwrap_or_default(),
                     at: now,
-                    message: cause.clone(),
+                    message: cause,
                 },
             );
             memory.failed.truncate(MAX_RECORDS);
         }
     }
-    (memory, Change::Aborted { cause, run })
+    (memory, Change::Aborted(by))
 }
 
 fn deadline_passed(view: &View<'_>) -> Option<(Memory, Change)> {
-    if !is_same_attempt(view) || !deadline_counts(view) {
+    if !is_same_attempt(view) || view.memory.stood_still() {
         return None;
     }
-    let began = view.memory.last_progress_at?;
-    if view.memory.was_invalid || view.now() < began.0 + view.spec.progress_deadline {
+    if view.now() < deadline(view, view.memory)? {
         return None;
     }
     let has_stable = view.memory.stable.is_some();
     if view.spec.deadline_aborts && has_stable {
         let seconds = view.spec.progress_deadline.num_seconds();
-        let cause = format!("no progress within {seconds} seconds (progressDeadlineSeconds)");
-        return Some(abort(view, cause, None));
+        let what = if is_deadline_of_analysis(view) {
+            "an analysis could not be measured for"
+        } else {
+            "no progress within"
+        };
+        let cause = format!("{what} {seconds} seconds (progressDeadlineSeconds)");
+        return Some(abort(view, AbortCause::Deadline, cause, false));
     }
     if view.memory.deadline_exceeded {
         return None;
@@ -156,12 +165,34 @@ fn deadline_passed(view: &View<'_>) -> Option<(Memory, Change)> {
     Some((memory, Change::DeadlineExceeded))
 }
 
+/// When the progress deadline passes, while time counts towards it.
+pub(super) fn deadline(view: &View<'_>, memory: &Memory) -> Option<DateTime<Utc>> {
+    if view.spec.paused {
+        return None;
+    }
+    let progress = memory.last_progress_at.filter(|_| deadline_counts(view));
+    let since = progress.or(memory.unmeasured_since)?;
+    Some(since.0 + view.spec.progress_deadline)
+}
+
+/// Whether the progress deadline counts for an analysis that cannot be measured.
+pub(super) fn is_deadline_of_analysis(view: &View<'_>) -> bool {
+    view.memory.unmeasured_since.is_some() && !deadline_counts(view)
+}
+
+/// Whether an analysis that counts now cannot be measured. While the canary has no traffic there is
+/// nothing to measure, and only a step that waits for its analysis is held.
+pub(super) fn is_unmeasured(view: &View<'_>) -> bool {
+    let has_traffic = targets::wanted_split(view).is_none_or(|split| !split.is_all_stable());
+    runs::judging(view).any(|(slot, run)| {
+        matches!(run.verdict, Verdict::Running { waiting_on: Some(_) })
+            && (has_traffic || slot != RunSlot::Background)
+    })
+}
+
 /// Whether the time that passes now counts towards the progress deadline. Pauses and analyses take
 /// as long as they take.
-pub(super) fn deadline_counts(view: &View<'_>) -> bool {
-    if view.spec.paused {
-        return false;
-    }
+fn deadline_counts(view: &View<'_>) -> bool {
     match &view.memory.phase {
         Phase::Initial | Phase::Promoting { .. } => true,
         Phase::Settled | Phase::Aborted(_) => false,
@@ -180,149 +211,9 @@ pub(super) fn deadline_counts(view: &View<'_>) -> bool {
     }
 }
 
-fn new_revision(view: &View<'_>) -> Option<(Memory, Change)> {
-    let step_hash = view.canary().map_or_else(String::new, |canary| canary.step_hash.clone());
-    if !is_same_attempt(view) {
-        return Some(begin(view, step_hash));
-    }
-    let fits = phase_fits_strategy(view);
-    if view.memory.step_hash == step_hash && fits {
-        return None;
-    }
-    match view.memory.phase {
-        Phase::Canary(_) | Phase::Promoting { .. } | Phase::BlueGreen(_) => {
-            Some(begin(view, step_hash))
-        }
-        // An aborted revision does not come back because its steps were edited.
-        Phase::Initial | Phase::Settled | Phase::Aborted(_) => {
-            let mut memory = view.memory.clone();
-            memory.step_hash = step_hash;
-            Some((memory, Change::StepsNoted))
-        }
-    }
-}
-
-fn phase_fits_strategy(view: &View<'_>) -> bool {
-    match (&view.memory.phase, &view.spec.strategy) {
-        (Phase::Canary(_) | Phase::Promoting { .. }, ValidStrategy::BlueGreen(_))
-        | (Phase::BlueGreen(_), ValidStrategy::Canary(_)) => false,
-        (Phase::Canary(_) | Phase::Promoting { .. }, ValidStrategy::Canary(_))
-        | (Phase::BlueGreen(_), ValidStrategy::BlueGreen(_))
-        | (Phase::Initial | Phase::Settled | Phase::Aborted(_), _) => true,
-    }
-}
-
-fn begin(view: &View<'_>, step_hash: String) -> (Memory, Change) {
-    let now = Time(view.now());
-    let mut memory = view.memory.clone();
-    if let Some(previous) = memory.current.clone()
-        && previous != view.revision
-        && let Some(record) = memory.record_mut(&previous)
-        && record.outcome == RevisionOutcome::Pending
-    {
-        record.outcome = RevisionOutcome::Superseded;
-    }
-    memory.current = Some(view.revision.clone());
-    memory.step_hash = step_hash;
-    memory.attempt = memory.attempt.saturating_add(1);
-    memory.last_progress_at = Some(now);
-    memory.progress_mark = 0;
-    memory.deadline_exceeded = false;
-    memory.acknowledged.clear();
-    memory.timing = Timing { started_at: Some(now), finished_at: None, completion: None };
-    let goes_back = view.is_stable(&view.revision);
-    record_sight(&mut memory, view, goes_back);
-    memory.phase = if goes_back {
-        memory.timing.finished_at = Some(now);
-        memory.timing.completion = Some(CompletionStatus::RolledBack);
-        Phase::Settled
-    } else if memory.stable.is_none() {
-        Phase::Initial
-    } else {
-        first_phase(view)
-    };
-    (memory, if goes_back { Change::WentBack } else { Change::Began })
-}
-
-/// Notes that a revision was seen. A revision that comes again keeps its record, but its commit is
-/// looked for again, since another commit may declare it now.
-fn record_sight(memory: &mut Memory, view: &View<'_>, goes_back: bool) {
-    let known = memory.record(&view.revision).cloned();
-    memory.revisions.retain(|record| record.revision != view.revision.as_str());
-    let commit = known.filter(|_| goes_back).and_then(|record| record.commit);
-    memory.revisions.insert(
-        0,
-        RevisionRecord {
-            revision: view.revision.to_string(),
-            digest: view.digest.to_string(),
-            commit,
-            observed_at: Time(view.now()),
-            outcome: if goes_back { RevisionOutcome::Stable } else { RevisionOutcome::Pending },
-            reason: String::new(),
-        },
-    );
-    // The stable revision's record must survive any number of failures: reverts go back to it.
-    while memory.revisions.len() > MAX_RECORDS {
-        let stable = memory.stable.as_ref();
-        let Some(oldest) = memory
-            .revisions
-            .iter()
-            .rposition(|record| stable.is_none_or(|stable| record.revision != stable.as_str()))
-        else {
-            break;
-        };
-        memory.revisions.remove(oldest);
-    }
-}
-
-fn first_phase(view: &View<'_>) -> Phase {
-    match &view.spec.strategy {
-        ValidStrategy::Canary(canary) if canary.steps.is_empty() => {
-            Phase::Promoting { full: false }
-        }
-        ValidStrategy::Canary(_) => Phase::Canary(CanaryStep {
-            index: 0,
-            started_at: Some(Time(view.now())),
-            pause: Pause::None,
-        }),
-        ValidStrategy::BlueGreen(_) => {
-            let skips_gates = still_runs_and_was_good(view);
-            Phase::BlueGreen(BlueGreen {
-                stage: BlueGreenStage::Preview,
-                pause: Pause::None,
-                full_size: skips_gates,
-                skips_gates,
-            })
-        }
-    }
-}
-
-/// Whether the revision was promoted once and its pods are still there, waiting for their
-/// scale-down: going back to it needs no gate. A revision that failed has no such right.
-fn still_runs_and_was_good(view: &View<'_>) -> bool {
-    let was_good = view
-        .memory
-        .record(&view.revision)
-        .is_some_and(|record| record.outcome == RevisionOutcome::Stable);
-    was_good
-        && view.current().is_some_and(|replica_set| {
-            replica_set.scale_down_at.is_some_and(|at| at > view.now())
-                && replica_set.available >= view.replicas()
-        })
-}
-
-fn retry_requested(view: &View<'_>) -> Option<(Memory, Change)> {
-    if !view.requests.retry {
-        return None;
-    }
-    let (mut memory, _) = begin(view, view.memory.step_hash.clone());
-    memory.failed.retain(|failed| failed.revision != view.revision.as_str());
-    Some((memory, Change::Retried))
-}
-
 /// An inconclusive analysis holds the update until a person decides.
 fn inconclusive(view: &View<'_>) -> Option<(Memory, Change)> {
-    let run = first_inconclusive(view)?;
+    let run = runs::first_inconclusive(view)?;
     let mut memory = view.memory.clone();
     let pause = pause_mut(&mut memory)?;
     match pause {
@@ -342,12 +233,6 @@ fn inconclusive(view: &View<'_>) -> Option<(Memory, Change)> {
             Some((memory, Change::Resumed))
         }
     }
-}
-
-fn first_inconclusive<'a>(view: &View<'a>) -> Option<&'a RunFact> {
-    runs::judging(view)
-        .map(|(_, run)| run)
-        .find(|run| matches!(run.verdict, Verdict::Inconclusive { .. }))
 }
 
 /// A person who lets an inconclusive analysis step pass means: go on to the next step.
@@ -382,12 +267,20 @@ fn progress(view: &View<'_>) -> Option<(Memory, Change)> {
         | (Phase::Canary(_) | Phase::Promoting { .. }, ValidStrategy::BlueGreen(_))
         | (Phase::BlueGreen(_), ValidStrategy::Canary(_)) => None,
         (Phase::Initial, _) => targets::is_initial_done(view).then(|| complete(view, false)),
-        (Phase::Canary(step), ValidStrategy::Canary(canary)) => canary_progress(view, canary, step),
+        // What cannot be measured holds the update, unless a person has let it go on.
+        (phase, ValidStrategy::Canary(_))
+            if *phase.pause() != Pause::Resumed && is_unmeasured(view) =>
+        {
+            None
+        }
+        (Phase::Canary(step), ValidStrategy::Canary(strategy)) => {
+            canary::progress(view, strategy, step)
+        }
         (Phase::Promoting { full }, ValidStrategy::Canary(_)) => {
             targets::is_promotion_done(view).then(|| complete(view, *full))
         }
-        (Phase::BlueGreen(state), ValidStrategy::BlueGreen(blue_green)) => {
-            blue_green_progress(view, blue_green, state)
+        (Phase::BlueGreen(state), ValidStrategy::BlueGreen(strategy)) => {
+            blue_green::progress(view, strategy, state)
         }
     }
 }
@@ -397,6 +290,7 @@ fn complete(view: &View<'_>, full: bool) -> (Memory, Change) {
     let mut memory = view.memory.clone();
     memory.stable = Some(view.revision.clone());
     memory.phase = Phase::Settled;
+    memory.unmeasured_since = None;
     memory.deadline_exceeded = false;
     memory.last_progress_at = Some(now);
     memory.failed.retain(|failed| failed.revision != view.revision.as_str());
@@ -407,71 +301,6 @@ fn complete(view: &View<'_>, full: bool) -> (Memory, Change) {
     memory.timing.completion =
         Some(if full { CompletionStatus::FastPromoted } else { CompletionStatus::Promoted });
     (memory, Change::Completed)
-}
-
-fn canary_progress(
-    view: &View<'_>,
-    canary: &ValidCanary,
-    at: &CanaryStep,
-) -> Option<(Memory, Change)> {
-    let now = view.now();
-    let Some(step) = step_at(canary, at.index) else {
-        let mut memory = view.memory.clone();
-        memory.phase = Phase::Promoting { full: false };
-        memory.last_progress_at = Some(Time(now));
-        return Some((memory, Change::Promoting));
-    };
-    if at.pause == Pause::Resumed {
-        return match step {
-            Step::Pause(_) | Step::Analysis(_) => Some(step_done(view, at.index)),
-            Step::SetWeight(_) | Step::SetCanaryScale(_) => Some(resumed(view)),
-        };
-    }
-    match (step, &at.pause) {
-        (_, Pause::Since { reason: PauseReason::InconclusiveAnalysisRun, .. })
-        | (Step::Pause(None), Pause::Since { .. })
-        | (Step::Pause(_), Pause::Resumed) => None,
-        (Step::Pause(_), Pause::None) => Some(paused(view, PauseReason::CanaryPauseStep)),
-        (Step::Pause(Some(duration)), Pause::Since { at: since, .. }) => {
-            (now >= since.0 + *duration).then(|| step_done(view, at.index))
-        }
-        (Step::SetWeight(split), _) => {
-            targets::is_weight_done(view, *split).then(|| step_done(view, at.index))
-        }
-        (Step::SetCanaryScale(_), _) => {
-            targets::is_canary_sized(view).then(|| step_done(view, at.index))
-        }
-        (Step::Analysis(_), _) => runs::judging(view)
-            .any(|(slot, run)| {
-                slot == RunSlot::Step(at.index) && run.verdict == Verdict::Successful
-            })
-            .then(|| step_done(view, at.index)),
-    }
-}
-
-fn step_done(view: &View<'_>, index: u32) -> (Memory, Change) {
-    let now = Time(view.now());
-    let mut memory = view.memory.clone();
-    let next = index.saturating_add(1);
-    let next_step = view.canary().and_then(|canary| step_at(canary, next));
-    memory.phase = match next_step {
-        None => Phase::Promoting { full: false },
-        Some(step) => Phase::Canary(CanaryStep {
-            index: next,
-            started_at: Some(now),
-            // The pause begins with its step: one write for both.
-            pause: match step {
-                Step::Pause(_) => Pause::Since { reason: PauseReason::CanaryPauseStep, at: now },
-                Step::SetWeight(_) | Step::SetCanaryScale(_) | Step::Analysis(_) => Pause::None,
-            },
-        }),
-    };
-    memory.last_progress_at = Some(now);
-    memory.progress_mark = 0;
-    memory.deadline_exceeded = false;
-    let done = view.canary().and_then(|canary| step_at(canary, index));
-    let was_pause = matches!(done, Some(Step::Pause(_)));
-    (memory, Change::StepDone { index, was_pause })
 }
 
 fn paused(view: &View<'_>, reason: PauseReason) -> (Memory, Change) {
@@ -489,87 +318,4 @@ fn resumed(view: &View<'_>) -> (Memory, Change) {
     }
     memory.last_progress_at = Some(Time(view.now()));
     (memory, Change::Resumed)
-}
-
-fn blue_green_progress(
-    view: &View<'_>,
-    blue_green: &ValidBlueGreen,
-    at: &BlueGreen,
-) -> Option<(Memory, Change)> {
-    let has_passed = |wanted: RunSlot| {
-        runs::of_attempt(view).any(|(slot, run)| {
-            slot == wanted
-                && (run.verdict == Verdict::Successful
-                    || view.memory.acknowledged.contains(&run.name))
-        })
-    };
-    if matches!(at.pause, Pause::Since { reason: PauseReason::InconclusiveAnalysisRun, .. }) {
-        return None;
-    }
-    match at.stage {
-        BlueGreenStage::Preview => {
-            if !targets::is_preview_ready(view) {
-                return None;
-            }
-            let needs_analysis = blue_green.pre_promotion.is_some() && !at.skips_gates;
-            if needs_analysis && !has_passed(RunSlot::PrePromotion) {
-                return None;
-            }
-            blue_green_gate(view, blue_green, at)
-        }
-        BlueGreenStage::Promoting => {
-            if !targets::is_active_switched(view) {
-                return None;
-            }
-            if blue_green.post_promotion.is_some() && !at.skips_gates {
-                return Some(with_stage(view, BlueGreenStage::Verifying, Change::Verifying));
-            }
-            Some(complete(view, at.skips_gates))
-        }
-        BlueGreenStage::Verifying => {
-            let is_done = at.skips_gates || has_passed(RunSlot::PostPromotion);
-            is_done.then(|| complete(view, at.skips_gates))
-        }
-    }
-}
-
-fn blue_green_gate(
-    view: &View<'_>,
-    blue_green: &ValidBlueGreen,
-    at: &BlueGreen,
-) -> Option<(Memory, Change)> {
-    let is_open = at.skips_gates || at.full_size || at.pause == Pause::Resumed;
-    let wait = match blue_green.promotion {
-        Promotion::Automatic => None,
-        Promotion::AutomaticAfter(time) => Some(Some(time)),
-        Promotion::Manual => Some(None),
-    };
-    match (wait, &at.pause) {
-        (Some(_), Pause::None) if !is_open => Some(paused(view, PauseReason::BlueGreenPause)),
-        (Some(Some(time)), Pause::Since { at: since, .. })
-            if !is_open && view.now() < since.0 + time =>
-        {
-            None
-        }
-        (Some(None), Pause::Since { .. }) if !is_open => None,
-        _ if !at.full_size => {
-            let mut memory = view.memory.clone();
-            memory.phase =
-                Phase::BlueGreen(BlueGreen { full_size: true, pause: Pause::None, ..at.clone() });
-            memory.last_progress_at = Some(Time(view.now()));
-            Some((memory, Change::Resumed))
-        }
-        _ => Some(with_stage(view, BlueGreenStage::Promoting, Change::Promoting)),
-    }
-}
-
-fn with_stage(view: &View<'_>, stage: BlueGreenStage, change: Change) -> (Memory, Change) {
-    let mut memory = view.memory.clone();
-    if let Phase::BlueGreen(state) = &mut memory.phase {
-        state.stage = stage;
-        state.pause = Pause::None;
-    }
-    memory.last_progress_at = Some(Time(view.now()));
-    memory.progress_mark = 0;
-    (memory, change)
 }

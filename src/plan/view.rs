@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::defaults::means_the_same;
 use super::facts::{Known, Observed, ReplicaSetFact, RouteState, RunFact, ServiceState};
 use super::memory::{Memory, Requests};
 use super::validate::{ValidCanary, ValidRollout, ValidRouting, ValidStrategy};
@@ -143,6 +144,7 @@ impl<'a> View<'a> {
         let Some(routing) = self.routing() else { return Traffic::none() };
         let mut traffic = Traffic {
             highest: Some(Split::all_stable(routing.total)),
+            lowest: Some(Split::all_canary(routing.total)),
             is_even: true,
             blocked: None,
             unconfirmed: None,
@@ -153,6 +155,7 @@ impl<'a> View<'a> {
         }
         if self.observed.routes.is_empty() {
             traffic.highest = None;
+            traffic.lowest = None;
             traffic.blocked = Some("the routes of the traffic router to be read".to_owned());
         }
         traffic
@@ -169,6 +172,9 @@ impl<'a> View<'a> {
 pub(super) struct Traffic {
     /// The highest share of the canary in any route; `None` while some route is not known.
     pub highest: Option<Split>,
+    /// The lowest share of the canary in any route, where stable gets the most; `None` while some
+    /// route is not known.
+    pub lowest: Option<Split>,
     /// Whether every route carries the same split.
     pub is_even: bool,
     /// Why some route cannot be used.
@@ -183,6 +189,7 @@ impl Traffic {
     fn none() -> Self {
         Self {
             highest: None,
+            lowest: None,
             is_even: true,
             blocked: None,
             unconfirmed: None,
@@ -194,10 +201,15 @@ impl Traffic {
         match state {
             Known::Unknown(reason) => {
                 self.highest = None;
+                self.lowest = None;
                 self.blocked.get_or_insert(format!("{id} to be readable: {reason}"));
+            }
+            Known::Known(RouteState::Missing { reason }) => {
+                self.blocked.get_or_insert(reason.clone());
             }
             Known::Known(RouteState::Unusable { reason, canary_at_most }) => {
                 self.blocked.get_or_insert(reason.clone());
+                self.lowest = None;
                 match canary_at_most {
                     Some(split) => self.raise_highest(*split),
                     None => self.highest = None,
@@ -205,6 +217,7 @@ impl Traffic {
             }
             Known::Known(RouteState::Uneven(split)) => {
                 self.is_even = false;
+                self.lowest = None;
                 self.raise_highest(*split);
                 self.splits.insert(id.to_owned(), *split);
             }
@@ -213,6 +226,9 @@ impl Traffic {
                     self.is_even = false;
                 }
                 self.raise_highest(*split);
+                if self.lowest.is_some_and(|lowest| lowest.gives_canary_more_than(*split)) {
+                    self.lowest = Some(*split);
+                }
                 self.splits.insert(id.to_owned(), *split);
                 match acceptance {
                     Acceptance::Confirmed => {}
@@ -244,9 +260,10 @@ impl Traffic {
     }
 }
 
-/// The ReplicaSet of a template. The digest of the user's JSON decides; a ReplicaSet without a
-/// digest (made by Argo Rollouts) is recognised when status names it and it holds everything that
-/// the template declares.
+/// The ReplicaSet of a template. The digest of the user's JSON decides. A template that says the same
+/// with other words (Argo Rollouts' `undo` copies what the API server made of the old one) is that of
+/// the ReplicaSet that says so; and a ReplicaSet without a digest (made by Argo Rollouts) is
+/// recognised when status names it and it holds everything that the template declares.
 fn find_by_template<'a>(
     replica_sets: &'a [ReplicaSetFact],
     memory: &Memory,
@@ -257,7 +274,17 @@ fn find_by_template<'a>(
         (a.number, a.created_at, &a.name).cmp(&(b.number, b.created_at, &b.name))
     };
     let by_digest = replica_sets.iter().filter(|rs| rs.digest.as_ref() == Some(digest));
-    by_digest.max_by(newest).or_else(|| {
+    let is_meant = |rs: &ReplicaSetFact| {
+        (
+            memory.current.as_ref() == Some(&rs.revision),
+            memory.stable.as_ref() == Some(&rs.revision),
+        )
+    };
+    let by_meaning = || {
+        let same = replica_sets.iter().filter(|rs| means_the_same(template, &rs.template));
+        same.max_by(|a, b| is_meant(a).cmp(&is_meant(b)).then_with(|| newest(a, b)))
+    };
+    by_digest.max_by(newest).or_else(by_meaning).or_else(|| {
         let adopted = replica_sets.iter().filter(|rs| rs.digest.is_none());
         adopted
             .filter(|rs| memory.current.as_ref() == Some(&rs.revision) || is_known(memory, rs))

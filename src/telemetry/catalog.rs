@@ -3,6 +3,12 @@
 
 use std::fmt::Write as _;
 
+use crate::api::Kind;
+use crate::api::analysis::AnalysisPhase;
+use crate::api::conditions::{AbortCause, Awaited, RevertEnd, UpdateEnd};
+use crate::api::git_revert::GitRevertMode;
+use crate::api::status::RolloutPhase;
+
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
@@ -34,19 +40,75 @@ pub struct MetricDoc {
     pub kind: MetricKind,
     /// Unit, empty for plain numbers.
     pub unit: &'static str,
-    /// Names of the labels.
-    pub labels: &'static [&'static str],
+    /// The labels.
+    pub labels: &'static [LabelDoc],
     /// Meaning, without a full stop.
     pub help: &'static str,
     /// Upper bounds of the buckets of a histogram.
     pub buckets: &'static [f64],
 }
 
+/// A label of a metric.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelDoc {
+    /// Its name.
+    pub name: &'static str,
+    /// Every value that it can have; empty where the values are names of users, or too many to list.
+    pub words: &'static [&'static str],
+}
+
+impl LabelDoc {
+    /// The name, and the values in brackets where they are listed.
+    fn as_markdown(&self) -> String {
+        let Self { name, words } = self;
+        if words.is_empty() {
+            format!("`{name}`")
+        } else {
+            format!("`{name}` ({})", words.join(", "))
+        }
+    }
+}
+
+/// A label whose values are not listed.
+const fn any(name: &'static str) -> LabelDoc {
+    LabelDoc { name, words: &[] }
+}
+
+/// A label with its values.
+const fn one_of(name: &'static str, words: &'static [&'static str]) -> LabelDoc {
+    LabelDoc { name, words }
+}
+
+/// Phases of a Rollout.
+const PHASE_WORDS: &[&str] = &[
+    RolloutPhase::Healthy.as_str(),
+    RolloutPhase::Degraded.as_str(),
+    RolloutPhase::Progressing.as_str(),
+    RolloutPhase::Paused.as_str(),
+];
+/// Phases of a measurement that was taken.
+const MEASURED_WORDS: &[&str] = &[
+    AnalysisPhase::Running.as_str(),
+    AnalysisPhase::Successful.as_str(),
+    AnalysisPhase::Failed.as_str(),
+    AnalysisPhase::Error.as_str(),
+    AnalysisPhase::Inconclusive.as_str(),
+];
+/// Modes of a Git revert; Disabled where it was switched off before the end was seen.
+const MODE_WORDS: &[&str] = &[
+    GitRevertMode::Disabled.as_str(),
+    GitRevertMode::Suggest.as_str(),
+    GitRevertMode::PullRequest.as_str(),
+    GitRevertMode::Push.as_str(),
+];
+/// Kinds that are reconciled.
+const KIND_WORDS: &[&str] = &[Kind::Rollout.as_str(), Kind::AnalysisRun.as_str()];
+
 const fn row(
     kind: MetricKind,
     name: &'static str,
     unit: &'static str,
-    labels: &'static [&'static str],
+    labels: &'static [LabelDoc],
     help: &'static str,
 ) -> MetricDoc {
     MetricDoc { name, kind, unit, labels, help, buckets: &[] }
@@ -54,7 +116,7 @@ const fn row(
 
 const fn histogram(
     name: &'static str,
-    labels: &'static [&'static str],
+    labels: &'static [LabelDoc],
     buckets: &'static [f64],
     help: &'static str,
 ) -> MetricDoc {
@@ -68,16 +130,16 @@ pub const ROLLOUTS: MetricDoc = row(
     Counter,
     "sluice_rollouts_total",
     "",
-    &["outcome"],
-    "Updates that ended, by outcome (Completed, Aborted, Superseded)",
+    &[one_of("outcome", UpdateEnd::WORDS)],
+    "Updates that ended, by outcome",
 );
 /// Aborts.
 pub const ABORTS: MetricDoc = row(
     Counter,
     "sluice_aborts_total",
     "",
-    &["cause"],
-    "Aborted updates, by cause (AnalysisFailed, AnalysisError, Deadline, User)",
+    &[one_of("cause", AbortCause::WORDS)],
+    "Aborted updates, by cause",
 );
 /// Returns of traffic.
 pub const ROLLBACKS: MetricDoc = row(
@@ -92,13 +154,13 @@ pub const GIT_REVERTS: MetricDoc = row(
     Counter,
     "sluice_git_reverts_total",
     "",
-    &["result", "mode"],
+    &[one_of("result", RevertEnd::WORDS), one_of("mode", MODE_WORDS)],
     "Git reverts that came to an end, by result and mode",
 );
 /// Duration of Git reverts.
 pub const GIT_REVERT_SECONDS: MetricDoc = histogram(
     "sluice_git_revert_seconds",
-    &["mode"],
+    &[one_of("mode", MODE_WORDS)],
     &[0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0],
     "Time from the persisted verdict to the commit on the branch",
 );
@@ -114,7 +176,7 @@ pub const MEASUREMENTS: MetricDoc = row(
     Counter,
     "sluice_analysis_measurements_total",
     "",
-    &["provider", "result"],
+    &[any("provider"), one_of("result", MEASURED_WORDS)],
     "Measurements taken, by provider and result",
 );
 /// Last measured values.
@@ -122,13 +184,13 @@ pub const ANALYSIS_VALUE: MetricDoc = row(
     Gauge,
     "sluice_analysis_value",
     "",
-    &["namespace", "rollout", "metric"],
+    &[any("namespace"), any("rollout"), any("metric")],
     "Last measured value of a metric; the least recently updated series are dropped beyond a limit",
 );
 /// Durations of reconciles.
 pub const RECONCILE: MetricDoc = histogram(
     "sluice_reconcile_seconds",
-    &["kind"],
+    &[one_of("kind", KIND_WORDS)],
     &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0],
     "Duration of one reconcile, by kind of object",
 );
@@ -137,15 +199,15 @@ pub const RECONCILE_ERRORS: MetricDoc = row(
     Counter,
     "sluice_reconcile_errors_total",
     "",
-    &["kind"],
-    "Reconciles that could not finish, by kind of error",
+    &[one_of("kind", KIND_WORDS)],
+    "Requests that failed during reconciles, by kind of object",
 );
 /// API requests.
 pub const API_REQUESTS: MetricDoc = row(
     Counter,
     "sluice_api_requests_total",
     "",
-    &["verb", "resource", "code"],
+    &[any("verb"), any("resource"), any("code")],
     "Requests to the Kubernetes API; code is the HTTP status, \"error\" without an answer, \
      \"abandoned\" if nobody waited for it",
 );
@@ -154,7 +216,7 @@ pub const WAITING: MetricDoc = row(
     Gauge,
     "sluice_waiting_seconds",
     "seconds",
-    &["what"],
+    &[one_of("what", Awaited::WORDS)],
     "Longest time that any Rollout has been waiting, by what it waits for",
 );
 /// Overdue waits.
@@ -167,13 +229,13 @@ pub const STUCK: MetricDoc = row(
 );
 /// Rollouts by phase.
 pub const PHASES: MetricDoc =
-    row(Gauge, "sluice_rollout_phase", "", &["phase"], "Rollouts in a phase");
+    row(Gauge, "sluice_rollout_phase", "", &[one_of("phase", PHASE_WORDS)], "Rollouts in a phase");
 /// Decided weights.
 pub const DESIRED_WEIGHT: MetricDoc = row(
     Gauge,
     "sluice_desired_weight_ratio",
     "ratio",
-    &["namespace", "rollout"],
+    &[any("namespace"), any("rollout")],
     "Share of traffic that was decided for the canary, 0 to 1; limited like sluice_analysis_value",
 );
 /// Weights read back.
@@ -181,7 +243,7 @@ pub const ACTUAL_WEIGHT: MetricDoc = row(
     Gauge,
     "sluice_actual_weight_ratio",
     "ratio",
-    &["namespace", "rollout"],
+    &[any("namespace"), any("rollout")],
     "Share of traffic that the canary was seen to get, 0 to 1; absent while unknown",
 );
 /// Dropped series.
@@ -189,7 +251,7 @@ pub const SERIES_DROPPED: MetricDoc = row(
     Counter,
     "sluice_series_dropped_total",
     "",
-    &["metric"],
+    &[any("metric")],
     "Series dropped because a metric reached its limit of series",
 );
 /// Leadership.
@@ -200,7 +262,7 @@ pub const LEADER_EPOCH: MetricDoc =
     row(Gauge, "sluice_leader_epoch", "", &[], "Term of the last leadership of this process");
 /// The build.
 pub const BUILD_INFO: MetricDoc =
-    row(Gauge, "sluice_build_info", "", &["version"], "1, with the version as a label");
+    row(Gauge, "sluice_build_info", "", &[any("version")], "1, with the version as a label");
 /// CPU time.
 pub const PROCESS_CPU: MetricDoc =
     row(Counter, "process_cpu_seconds_total", "seconds", &[], "User and system CPU time");
@@ -248,7 +310,7 @@ pub const CATALOG: &[MetricDoc] = &[
 pub fn as_markdown() -> String {
     let mut text = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
     for doc in CATALOG {
-        let labels = doc.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>();
+        let labels = doc.labels.iter().map(LabelDoc::as_markdown).collect::<Vec<_>>();
         let (name, kind, help) = (doc.name, doc.kind.as_str(), doc.help);
         let _ = writeln!(text, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
     }

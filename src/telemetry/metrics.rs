@@ -19,6 +19,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use crate::api::Kind;
+use crate::api::analysis::AnalysisPhase;
+use crate::api::conditions::{AbortCause, Awaited, RevertEnd, UpdateEnd};
+use crate::api::git_revert::GitRevertMode;
+use crate::api::status::RolloutPhase;
 use crate::telemetry::catalog::{self, MetricDoc};
 use crate::telemetry::process::{self, ProcessFigures};
 use crate::telemetry::series::{Labels, LimitedGauges};
@@ -48,7 +53,7 @@ impl Default for SeriesLimits {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RolloutReport {
     /// Its phase.
-    pub phase: &'static str,
+    pub phase: RolloutPhase,
     /// What it waits for, if it waits.
     pub waiting: Option<Waiting>,
     /// Share of traffic decided for the canary, 0 to 1.
@@ -61,7 +66,7 @@ pub struct RolloutReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// For what.
-    pub what: &'static str,
+    pub what: Awaited,
     /// Since when.
     pub since: DateTime<Utc>,
     /// From when on it takes too long; none for waits without a bound, such as for a person.
@@ -168,14 +173,14 @@ impl Metrics {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An update ended (`Completed`, `Aborted`, `Superseded`).
-    pub fn rollout_ended(&self, outcome: &'static str) {
-        self.rollouts.get_or_create(&[("outcome", outcome)]).inc();
+    /// An update ended.
+    pub fn rollout_ended(&self, outcome: UpdateEnd) {
+        self.rollouts.get_or_create(&[("outcome", outcome.as_str())]).inc();
     }
 
     /// An update was aborted.
-    pub fn aborted(&self, cause: &'static str) {
-        self.aborts.get_or_create(&[("cause", cause)]).inc();
+    pub fn aborted(&self, cause: AbortCause) {
+        self.aborts.get_or_create(&[("cause", cause.as_str())]).inc();
     }
 
     /// All traffic was seen back on stable, `latency` after the verdict was persisted.
@@ -185,12 +190,8 @@ impl Metrics {
     }
 
     /// A Git revert came to an end; `duration` if a commit was made.
-    pub fn git_reverted(
-        &self,
-        result: &'static str,
-        mode: &'static str,
-        duration: Option<Duration>,
-    ) {
+    pub fn git_reverted(&self, result: RevertEnd, mode: GitRevertMode, duration: Option<Duration>) {
+        let (result, mode) = (result.as_str(), mode.as_str());
         self.git_reverts.get_or_create(&[("result", result), ("mode", mode)]).inc();
         if let Some(duration) = duration {
             let seconds = duration.as_secs_f64();
@@ -199,8 +200,9 @@ impl Metrics {
     }
 
     /// A measurement was taken.
-    pub fn measured(&self, provider: &'static str, result: &'static str) {
-        self.measurements.get_or_create(&[("provider", provider), ("result", result)]).inc();
+    pub fn measured(&self, provider: &'static str, result: AnalysisPhase) {
+        let words = [("provider", provider), ("result", result.as_str())];
+        self.measurements.get_or_create(&words).inc();
     }
 
     /// The last value of a metric of a Rollout.
@@ -212,13 +214,13 @@ impl Metrics {
     }
 
     /// A reconcile of an object of `kind` is over.
-    pub fn reconciled(&self, kind: &'static str, duration: Duration) {
-        self.reconcile.get_or_create(&[("kind", kind)]).observe(duration.as_secs_f64());
+    pub fn reconciled(&self, kind: Kind, duration: Duration) {
+        self.reconcile.get_or_create(&[("kind", kind.as_str())]).observe(duration.as_secs_f64());
     }
 
-    /// A reconcile could not finish.
-    pub fn reconcile_failed(&self, kind: &'static str) {
-        self.reconcile_errors.get_or_create(&[("kind", kind)]).inc();
+    /// A request failed during the reconcile of an object of `kind`.
+    pub fn reconcile_failed(&self, kind: Kind) {
+        self.reconcile_errors.get_or_create(&[("kind", kind.as_str())]).inc();
     }
 
     /// A request to the API ended; all three come from a bounded set.
@@ -289,10 +291,10 @@ impl Metrics {
         let mut longest: HashMap<&'static str, i64> = HashMap::new();
         let mut stuck = 0;
         for report in board.values() {
-            *phases.entry(report.phase).or_default() += 1;
+            *phases.entry(report.phase.as_str()).or_default() += 1;
             if let Some(waiting) = report.waiting {
                 let seconds = (now - waiting.since).num_seconds().max(0);
-                let entry = longest.entry(waiting.what).or_default();
+                let entry = longest.entry(waiting.what.as_str()).or_default();
                 *entry = seconds.max(*entry);
                 stuck += i64::from(waiting.overdue_at.is_some_and(|bound| bound <= now));
             }
@@ -406,12 +408,12 @@ mod tests {
         DateTime::from_timestamp(1_700_000_000, 0).unwrap()
     }
 
-    fn report(phase: &'static str, waited: i64, bound: Option<i64>) -> RolloutReport {
+    fn report(phase: RolloutPhase, waited: i64, bound: Option<i64>) -> RolloutReport {
         let since = now() - chrono::TimeDelta::seconds(waited);
         let overdue_at = bound.map(|seconds| since + chrono::TimeDelta::seconds(seconds));
         RolloutReport {
             phase,
-            waiting: Some(Waiting { what: "Endpoints", since, overdue_at }),
+            waiting: Some(Waiting { what: Awaited::Pods, since, overdue_at }),
             desired_weight: Some(0.25),
             actual_weight: None,
         }
@@ -420,17 +422,18 @@ mod tests {
     /// Every method once, so that every metric has a series.
     fn everything() -> Metrics {
         let metrics = Metrics::default();
-        metrics.rollout_ended("Completed");
-        metrics.aborted("AnalysisFailed");
+        metrics.rollout_ended(UpdateEnd::Completed);
+        metrics.aborted(AbortCause::AnalysisFailed);
         metrics.rolled_back(Duration::from_millis(300));
-        metrics.git_reverted("Pushed", "Push", Some(Duration::from_secs(2)));
-        metrics.measured("prometheus", "Successful");
+        let took = Some(Duration::from_secs(2));
+        metrics.git_reverted(RevertEnd::Pushed, GitRevertMode::Push, took);
+        metrics.measured("prometheus", AnalysisPhase::Successful);
         metrics.analysis_value("shop", "web", "errors", 0.5);
-        metrics.reconciled("Rollout", Duration::from_millis(3));
-        metrics.reconcile_failed("Conflict");
+        metrics.reconciled(Kind::Rollout, Duration::from_millis(3));
+        metrics.reconcile_failed(Kind::Rollout);
         metrics.api_request("get", "rollouts", "200");
         metrics.leadership_gained(7);
-        let mut both = report("Progressing", 30, Some(20));
+        let mut both = report(RolloutPhase::Progressing, 30, Some(20));
         both.actual_weight = Some(0.2);
         metrics.report_rollout("shop", "web", both);
         metrics.count_dropped(&catalog::ANALYSIS_VALUE, 1);
@@ -461,23 +464,72 @@ mod tests {
             });
             let line = line.unwrap_or_else(|| panic!("no sample of {start} in\n{text}"));
             for label in doc.labels {
-                assert!(line.contains(&format!("{label}=\"")), "{label} in {line}");
+                let name = label.name;
+                assert!(line.contains(&format!("{name}=\"")), "{name} in {line}");
             }
         }
         assert!(text.ends_with("# EOF\n"));
     }
 
     #[test]
+    fn every_word_that_can_be_sent_is_documented_with_its_metric() {
+        let metrics = Metrics::default();
+        for cause in AbortCause::ALL {
+            metrics.aborted(*cause);
+        }
+        for end in UpdateEnd::ALL {
+            metrics.rollout_ended(*end);
+        }
+        let modes = ["Disabled", "Suggest", "PullRequest", "Push"];
+        for mode in modes.map(|mode| serde_json::from_value(mode.into()).unwrap()) {
+            for end in RevertEnd::ALL {
+                metrics.git_reverted(*end, mode, Some(Duration::ZERO));
+            }
+        }
+        let phases = ["Running", "Successful", "Failed", "Error", "Inconclusive"];
+        for phase in phases.map(|phase| serde_json::from_value(phase.into()).unwrap()) {
+            metrics.measured("web", phase);
+        }
+        for kind in [Kind::Rollout, Kind::AnalysisRun] {
+            metrics.reconciled(kind, Duration::ZERO);
+            metrics.reconcile_failed(kind);
+        }
+        let phases = ["Healthy", "Degraded", "Progressing", "Paused"];
+        for (idx, what) in Awaited::ALL.iter().enumerate() {
+            let phase = serde_json::from_value(phases[idx % phases.len()].into()).unwrap();
+            let waiting = Waiting { what: *what, since: now(), overdue_at: None };
+            let report = RolloutReport { waiting: Some(waiting), ..report(phase, 0, None) };
+            metrics.report_rollout("shop", what.as_str(), report);
+        }
+        let text = metrics.render(now());
+        let page = catalog::as_markdown();
+        for doc in CATALOG {
+            let lines = text.lines().filter(|line| line.starts_with(doc.name));
+            let samples: String = lines.collect::<Vec<_>>().join("\n");
+            let row = page.lines().find(|row| row.contains(&format!("`{}`", doc.name))).unwrap();
+            for label in doc.labels.iter().filter(|label| !label.words.is_empty()) {
+                let start = format!("{}=\"", label.name);
+                let parts = samples.split(&start).skip(1);
+                let sent: BTreeSet<&str> =
+                    parts.map(|part| part.split('"').next().unwrap()).collect();
+                let words: BTreeSet<&str> = label.words.iter().copied().collect();
+                assert_eq!(sent, words, "{} of {}", label.name, doc.name);
+                assert!(row.contains(&format!("`{}` ({})", label.name, label.words.join(", "))));
+            }
+        }
+    }
+
+    #[test]
     fn waiting_and_phases_are_counted_over_all_rollouts_at_the_time_of_the_scrape() {
         let metrics = Metrics::default();
-        metrics.report_rollout("shop", "a", report("Progressing", 30, Some(20)));
-        metrics.report_rollout("shop", "b", report("Progressing", 10, None));
-        metrics.report_rollout("shop", "c", report("Paused", 5, Some(600)));
+        metrics.report_rollout("shop", "a", report(RolloutPhase::Progressing, 30, Some(20)));
+        metrics.report_rollout("shop", "b", report(RolloutPhase::Progressing, 10, None));
+        metrics.report_rollout("shop", "c", report(RolloutPhase::Paused, 5, Some(600)));
         let text = metrics.render(now());
         assert!(text.contains("sluice_rollout_phase{phase=\"Progressing\"} 2\n"), "{text}");
-        assert!(text.contains("sluice_waiting_seconds{what=\"Endpoints\"} 30\n"), "{text}");
+        assert!(text.contains("sluice_waiting_seconds{what=\"Pods\"} 30\n"), "{text}");
         assert!(text.contains("sluice_stuck_rollouts 1\n"), "{text}");
-        metrics.report_rollout("shop", "a", report("Healthy", 0, None));
+        metrics.report_rollout("shop", "a", report(RolloutPhase::Healthy, 0, None));
         metrics.forget_rollout("shop", "b");
         let text = metrics.render(now());
         assert!(!text.contains("Progressing"), "{text}");
@@ -497,7 +549,7 @@ mod tests {
     fn an_unknown_actual_weight_has_no_series() {
         let metrics = everything();
         assert!(metrics.render(now()).contains("sluice_actual_weight_ratio{"));
-        metrics.report_rollout("shop", "web", report("Progressing", 1, None));
+        metrics.report_rollout("shop", "web", report(RolloutPhase::Progressing, 1, None));
         let text = metrics.render(now());
         assert!(!text.contains("sluice_actual_weight_ratio{"), "{text}");
         assert!(text.contains("sluice_desired_weight_ratio{"), "{text}");

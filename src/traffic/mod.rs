@@ -20,23 +20,9 @@ pub use lens::{
 pub use patch::{Unguarded, guarded_patch};
 pub use provider::{Capabilities, ConfigError, Example, Provider, RbacRule, example_backends};
 
+use crate::api::values::RawObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-/// Fields of Argo Rollouts under `trafficRouting` that are in the schema but not built: validation
-/// refuses them by name.
-pub const UNBUILT: [&str; 9] = [
-    "alb",
-    "ambassador",
-    "apisix",
-    "appMesh",
-    "istio",
-    "managedRoutes",
-    "plugins",
-    "smi",
-    "traefik",
-];
 
 /// Declares each provider's module, its field in [`Providers`] and its entry in [`registry`].
 macro_rules! providers {
@@ -118,6 +104,44 @@ providers! {
     "nginx" => nginx::Nginx, "The nginx Ingress controller, by a canary Ingress.";
 }
 
+/// Declares the routers of Argo Rollouts that are in the schema but not built.
+macro_rules! planned {
+    ($( $field:literal => $name:ident, $summary:literal; )+) => {
+        /// Routers of Argo Rollouts that are in the schema, so that validation can refuse them by
+        /// name.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        pub struct Planned {
+            $(
+                #[doc = $summary]
+                #[serde(rename = $field, default, skip_serializing_if = "Option::is_none")]
+                pub $name: Option<RawObject>,
+            )+
+        }
+
+        impl Planned {
+            /// The field names of all of them.
+            pub const ALL: &'static [&'static str] = &[$( $field ),+];
+
+            /// The field names of those that are set.
+            pub fn names(&self) -> Vec<&'static str> {
+                let set = [$( self.$name.is_some().then_some($field) ),+];
+                set.into_iter().flatten().collect()
+            }
+        }
+    };
+}
+
+planned! {
+    "alb" => alb, "AWS Load Balancer Controller.";
+    "ambassador" => ambassador, "Ambassador.";
+    "apisix" => apisix, "Apache APISIX.";
+    "appMesh" => app_mesh, "AWS App Mesh.";
+    "istio" => istio, "Istio.";
+    "plugins" => plugins, "Traffic router plug-ins of Argo Rollouts.";
+    "smi" => smi, "Service Mesh Interface.";
+    "traefik" => traefik, "Traefik's own TraefikService.";
+}
+
 /// One provider of this build, as data for validation, RBAC, documentation and tests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registered {
@@ -149,15 +173,10 @@ impl Registered {
     }
 }
 
-/// Every field under `trafficRouting` in `object` that is in Argo Rollouts' schema but not built.
-pub fn unbuilt_fields(object: &Value) -> Vec<&'static str> {
-    UNBUILT.into_iter().filter(|field| object.get(field).is_some_and(|v| !v.is_null())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn argo_manifests_are_read_and_written_back_as_they_were() {
@@ -194,10 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn unbuilt_providers_are_named_and_never_a_built_one() {
-        let found = unbuilt_fields(&json!({"istio": {}, "nginx": {}, "managedRoutes": []}));
-        assert_eq!(found, ["istio", "managedRoutes"]);
-        assert!(registry().iter().all(|entry| !UNBUILT.contains(&entry.field)));
+    fn planned_routers_are_named_and_never_a_built_one() {
+        let given = json!({"istio": {"virtualService": {"name": "web"}}, "appMesh": {}});
+        let planned: Planned = serde_json::from_value(given.clone()).unwrap();
+        assert_eq!(planned.names(), ["appMesh", "istio"]);
+        assert_eq!(serde_json::to_value(&planned).unwrap(), given);
+        assert!(registry().iter().all(|entry| !Planned::ALL.contains(&entry.field)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sluice::analysis::arguments::RolloutFacts;
-use sluice::analysis::resolve::template_problems;
+use sluice::analysis::resolve::{Review, review};
 use sluice::analysis::templates::{TemplateKey, TemplateLibrary, plan_run};
 use sluice::analysis::{ResolvedRun, Verdict};
 use sluice::api::analysis::{AnalysisTemplateSpec, RolloutAnalysis};
@@ -22,7 +22,7 @@ fn template(name: &str) -> AnalysisTemplateSpec {
 
 fn play(name: &str, values: &[f64]) -> Play {
     let spec = template(name);
-    assert_eq!(template_problems(&spec), []);
+    assert_eq!(review(&spec), Review::default());
     let key = TemplateKey { is_cluster_scope: true, name: name.to_owned() };
     let library: TemplateLibrary = [(key, spec)].into();
     let analysis: RolloutAnalysis = serde_json::from_value(json!({

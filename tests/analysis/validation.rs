@@ -30,6 +30,40 @@ fn problems_of(metric: Value) -> Vec<String> {
     run(json!({"metrics": [metric]})).err().unwrap_or_default()
 }
 
+/// Argo Rollouts compares limits with a count that is written, and its documentation has a range query
+/// with a limit and no count.
+#[test]
+fn a_limit_beside_a_count_that_is_left_out_is_accepted_and_doubted() {
+    let doubts = |fields: Value| {
+        let mut metric = json!({"name": "m", "successCondition": "all(result, # < 1000)",
+            "provider": {"prometheus": {"source": {"name": "p"}, "query": "up"}}});
+        json_patch::merge(&mut metric, &fields);
+        let spec = serde_json::from_value(json!({"metrics": [metric]})).unwrap();
+        let review = sluice::analysis::resolve::review(&spec);
+        assert_eq!(review.problems, [], "{fields}");
+        review.doubts.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        doubts(json!({"failureLimit": 3})),
+        [
+            "metrics[0].failureLimit tolerates 3 bad values, but only 1 will be measured: the metric can \
+          never fail, and bad values alone pause the update (Inconclusive)"
+        ]
+    );
+    for fields in [
+        json!({"failureLimit": 3, "count": 3, "interval": "1m"}),
+        json!({"failureLimit": "{{args.limit}}", "count": 3, "interval": "1m"}),
+        json!({"inconclusiveLimit": 3}),
+        json!({"failureLimit": 2, "count": 3, "interval": "1m"}),
+        json!({"failureLimit": 5, "interval": "1m"}),
+        json!({}),
+    ] {
+        let expected =
+            usize::from(fields == json!({"failureLimit": 3, "count": 3, "interval": "1m"}));
+        assert_eq!(doubts(fields.clone()).len(), expected, "{fields}");
+    }
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "a flat table of cases")]
 fn each_mistake_in_a_metric_is_named_with_its_field() {
@@ -65,6 +99,14 @@ fn each_mistake_in_a_metric_is_named_with_its_field() {
         (json!({"consecutiveSuccessLimit": -1}), "metrics[0].consecutiveSuccessLimit"),
         (json!({"minSamples": 0}), "metrics[0].minSamples"),
         (json!({"minSamples": 2}), "metrics[0].count is 1, less than minSamples (2)"),
+        (
+            json!({"consecutiveSuccessLimit": 3}),
+            "metrics[0].interval must be given: one measurement is not 3 in a row",
+        ),
+        (
+            json!({"count": 1, "failureLimit": 2}),
+            "metrics[0].count is 1, less than failureLimit and consecutiveSuccessLimit together (2)",
+        ),
         (
             json!({"count": 2, "interval": "1m", "failureLimit": 3}),
             "metrics[0].count is 2, less than failureLimit and consecutiveSuccessLimit together (3)",

@@ -150,8 +150,7 @@ fn without_header(files: &[Source]) -> Vec<String> {
 /// Longest file before its tests, in lines.
 const MAX_LINES: usize = 500;
 /// Files that are longer, and may only shrink. An entry that is no longer needed is an error.
-const LONGER: &[(&str, usize)] =
-    &[("src/plan/status.rs", 550), ("src/plan/targets.rs", 606), ("src/plan/transition.rs", 575)];
+const LONGER: &[(&str, usize)] = &[];
 
 fn too_long(files: &[Source]) -> Vec<String> {
     let mut found = Vec::new();

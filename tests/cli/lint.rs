@@ -236,19 +236,33 @@ fn bad_git_sources_are_refused_by_field() {
 }
 
 #[test]
-fn words_that_kubectl_reads_as_truth_values_must_stand_in_quotes() {
+fn a_word_that_kubectl_reads_as_a_truth_value_is_explained() {
     let git = "spec:\n  gitRevert:\n    mode: Off\n  replicas: 3\n";
     let found = with("spec:\n  replicas: 3\n", git);
     assert_eq!(
         found,
         [
-            "a.yaml:7: error: Rollout shop: spec.gitRevert.mode: is false, not one of Off, \
+            "a.yaml:7: error: Rollout shop: spec.gitRevert.mode: is false, not one of Disabled, \
              Suggest, PullRequest, Push",
-            "    hint: kubectl reads an unquoted Off so: write \"Off\" in quotes",
+            "    hint: kubectl reads an unquoted off, no, on or yes as a truth value",
         ]
     );
-    let git = git.replace("Off", "\"Off\"");
+    let git = git.replace("Off", "Disabled");
     assert_eq!(with("spec:\n  replicas: 3\n", &git), Vec::<String>::new());
+}
+
+#[test]
+fn a_limit_that_no_measurement_can_pass_is_doubted_and_no_error() {
+    let limit = "    successCondition: result[0] < 0.01\n    failureLimit: 3\n";
+    let found = with("    successCondition: result[0] < 0.01\n", limit);
+    assert_eq!(
+        found,
+        [
+            "a.yaml:61: warning: AnalysisTemplate errors: spec.metrics[0].failureLimit: tolerates 3 bad \
+          values, but only 1 will be measured: the metric can never fail, and bad values alone pause \
+          the update (Inconclusive)"
+        ]
+    );
 }
 
 #[test]

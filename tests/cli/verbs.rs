@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::fake::{RUNS, SETS};
+use crate::fake::{ROLLOUTS, RUNS, SETS};
 use crate::fixtures::{change, cluster, healthy, now_is, replica_set};
 
 fn aborted(rollout: &mut Value) {
@@ -350,4 +350,95 @@ async fn a_running_analysis_is_ended_once() {
     let outcome = fake.run("terminate analysisrun shop-bbb-1-background").await;
     assert!(outcome.out.contains("is being ended already"), "{}", outcome.out);
     assert_eq!(fake.writes().len(), 1);
+}
+
+#[tokio::test]
+async fn the_forms_of_argo_rollouts_plugin_are_understood() {
+    for line in [
+        "abort shop",
+        "abort rollout shop",
+        "abort rollouts shop",
+        "abort ro shop",
+        "abort rollout/shop",
+        "abort rollout.sluice.dev/shop",
+        "promote rollout shop",
+        "promote rollout/shop --full",
+        "pause rollout shop",
+        "restart rollout shop -i 10m",
+        "undo rollout shop",
+        "undo rollout/shop --to-revision 1",
+        "set image shop web=shop:v9",
+        "set image rollout shop web=shop:v9",
+        "set image rollout/shop *=shop:v9",
+    ] {
+        let fake = cluster();
+        let outcome = fake.run(line).await;
+        assert_eq!(outcome.code, 0, "{line}: {}", outcome.err);
+        assert!(outcome.out.starts_with("rollout \"shop\" "), "{line}: {}", outcome.out);
+        assert!(!fake.writes().is_empty(), "{line}");
+    }
+    for line in ["retry rollout shop", "retry shop", "resume rollout shop"] {
+        let outcome = healthy().run(line).await;
+        assert_eq!(outcome.code, 0, "{line}: {}", outcome.err);
+        assert!(outcome.out.starts_with("rollout \"shop\" "), "{line}: {}", outcome.out);
+    }
+}
+
+#[tokio::test]
+async fn a_rollout_that_is_named_like_its_kind_can_be_meant() {
+    for line in ["abort rollout", "abort rollout rollout", "abort rollout/rollout"] {
+        let fake = cluster();
+        fake.with(|state| {
+            let mut namesake = state.get(ROLLOUTS, "shop");
+            namesake["metadata"]["name"] = json!("rollout");
+            namesake["metadata"]["uid"] = json!("another-uid");
+            state.put(ROLLOUTS, namesake);
+        });
+        let outcome = fake.run(line).await;
+        assert!(outcome.out.starts_with("rollout \"rollout\" is aborted"), "{line}: {outcome:?}");
+        assert_eq!(fake.writes(), [format!("PATCH {ROLLOUTS}/rollout/status")], "{line}");
+    }
+    let outcome = cluster().run("set image rollout web=shop:v9").await;
+    assert!(outcome.err.contains("Rollout \"rollout\" not found"), "{outcome:?}");
+    let hint = "hint: \"rollout\" was taken as a name; write for example: kubectl sluice status \
+                rollout web";
+    assert!(outcome.err.contains(hint), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn what_names_no_rollout_is_told_before_anything_is_asked() {
+    for (line, expected) in [
+        (
+            "abort deployment/shop",
+            "error: \"deployment/shop\" names no Rollout\nhint: write NAME or rollout/NAME\n",
+        ),
+        (
+            "status shop web",
+            "error: takes one Rollout, but was given shop and web\nhint: give one name\n",
+        ),
+        ("retry experiment check", "error: Experiments are not supported yet\n"),
+        ("set image shop", "error: names no image\nhint: write for example: kubectl sluice set"),
+        ("set image rollout shop", "error: names no image\n"),
+        ("set image shop shop:v2", "error: \"shop:v2\" is not CONTAINER=IMAGE\n"),
+    ] {
+        let fake = cluster();
+        let outcome = fake.run(line).await;
+        assert_eq!(outcome.code, 2, "{line}");
+        assert!(outcome.err.starts_with(expected), "{line}: {}", outcome.err);
+        assert_eq!(fake.with(|state| state.log.clone()), Vec::<String>::new(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_only_argo_rollouts_has_is_answered_with_what_to_use() {
+    for (line, hint) in [
+        ("create -f x.yaml", "hint: create objects with kubectl: kubectl create -f FILE\n"),
+        ("dashboard", "hint: there is no dashboard yet; "),
+        ("notifications", "hint: there are no notifications; "),
+        ("terminate experiment x", "hint: Experiments are not supported yet\n"),
+    ] {
+        let outcome = cluster().run(line).await;
+        assert_eq!(outcome.code, 2, "{line}");
+        assert!(outcome.err.contains(hint), "{line}: {}", outcome.err);
+    }
 }

@@ -107,3 +107,29 @@ async fn get_with_watch_as_json_prints_one_document_a_line() {
         .collect();
     assert_eq!(messages, ["\"CanaryPauseStep\"", "\"another\""]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn list_with_watch_prints_again_when_something_changed() {
+    let fake = cluster();
+    let (out, err) = (Shared::default(), Shared::default());
+    let act = async {
+        until(|| out.text().contains("Paused")).await;
+        until(|| fake.with(|state| state.log.len() >= 3)).await;
+        change(&fake, |rollout| {
+            rollout["status"]["phase"] = json!("Healthy");
+            rollout["status"].as_object_mut().unwrap().remove("pauseConditions");
+        });
+        until(|| out.text().contains("Healthy")).await;
+        fake.with(|state| state.delete(ROLLOUTS, "shop"));
+        until(|| out.text().matches("---").count() == 2).await;
+    };
+    tokio::select! {
+        code = fake.run_into("list rollouts --watch", &out, &err) => panic!("ended with {code}"),
+        () = act => {}
+    }
+    let text = out.text();
+    let tables: Vec<&str> = text.split("\n--- 2026-08-17T12:00:00Z\n").collect();
+    assert_eq!(tables.len(), 3, "{text}");
+    assert!(tables.iter().all(|table| table.starts_with("NAME ")), "{text}");
+    assert!(tables[1].contains("Healthy") && !tables[2].contains("shop"), "{text}");
+}

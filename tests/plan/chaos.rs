@@ -1,6 +1,7 @@
 //! Random histories: whatever people, pods, routers and analyses do, no safety rule is broken, and
 //! once they leave the Rollout alone it comes to rest and stays there.
 
+use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::json;
 use sluice::analysis::Verdict;
@@ -28,6 +29,12 @@ enum Event {
     SelectorEdited,
     WeightEdited(u8),
     SetScaledByHand(u8),
+    WritesRefused(bool),
+    AnswersLost(u8),
+    StatusesLost(u8),
+    Undo,
+    FailOver,
+    ClockJumps(i16),
     Wait(u8),
 }
 
@@ -47,10 +54,16 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::SetsUnknown),
         1 => any::<bool>().prop_map(Event::EndpointsUnknown),
         1 => any::<bool>().prop_map(Event::ServiceMissing),
-        2 => (0u8..4).prop_map(Event::Verdict),
+        2 => (0u8..5).prop_map(Event::Verdict),
         1 => Just(Event::SelectorEdited),
         1 => (0u8..=100).prop_map(Event::WeightEdited),
         1 => (0u8..6).prop_map(Event::SetScaledByHand),
+        1 => any::<bool>().prop_map(Event::WritesRefused),
+        1 => (1u8..6).prop_map(Event::AnswersLost),
+        1 => (1u8..4).prop_map(Event::StatusesLost),
+        1 => Just(Event::Undo),
+        1 => Just(Event::FailOver),
+        1 => (-300i16..300).prop_map(Event::ClockJumps),
         6 => (1u8..40).prop_map(Event::Wait),
     ]
 }
@@ -80,6 +93,7 @@ fn verdict(kind: u8) -> Option<Verdict> {
         0 => Some(Verdict::Failed { message: "too many errors".into(), has_measurements: true }),
         1 => Some(Verdict::Inconclusive { message: "unclear".into() }),
         2 => Some(Verdict::Error { message: "unreachable".into() }),
+        3 => Some(Verdict::Running { waiting_on: Some("metric \"success\": no answer".into()) }),
         _ => None,
     }
 }
@@ -129,11 +143,10 @@ fn happen(world: &mut World, event: &Event) {
                 service.selector.remove("sluice.dev/revision");
             }
         }
-        Event::WeightEdited(weight) => {
-            for (split, _) in world.routes.values_mut() {
-                *split = sluice::weight::Split::saturating(u32::from(*weight), split.total());
-            }
-        }
+        Event::WeightEdited(weight) => world.set_weight_by_hand(u32::from(*weight)),
+        Event::WritesRefused(is) => world.refuses_writes = *is,
+        Event::AnswersLost(n) => world.lost_answers = u32::from(*n),
+        Event::StatusesLost(n) => world.lost_statuses = u32::from(*n),
         Event::SetScaledByHand(size) => {
             if let Some(set) = world.sets.values_mut().next() {
                 set.fact.desired = u32::from(*size);
@@ -142,6 +155,14 @@ fn happen(world: &mut World, event: &Event) {
                 set.fact.ready = set.fact.available;
             }
         }
+        Event::Undo => {
+            let images: Vec<_> = (1..5).map(|version| format!("web:{version}")).collect();
+            if let Some(image) = images.iter().find(|image| world.has(image)) {
+                world.undo(image);
+            }
+        }
+        Event::FailOver => world.fail_over(),
+        Event::ClockJumps(seconds) => world.skew = TimeDelta::seconds(i64::from(*seconds)),
         Event::Wait(seconds) => {
             world.run(i64::from(*seconds));
         }
@@ -192,6 +213,7 @@ proptest! {
             prop_assert!(world.violations.is_empty(), "{:#?}\n{}", world.violations, world.timeline);
         }
         // The world heals, and nobody asks for anything any more.
+        world.refuses_writes = false;
         world.unknown_routes = false;
         world.missing_route = false;
         world.unknown_sets = false;
@@ -200,7 +222,14 @@ proptest! {
         world.broken_images.clear();
         world.verdicts.clear();
         world.edit("/paused", json!(false));
-        world.run(250);
+        // A clock that was put right may have to catch up with what it wrote when it was ahead.
+        world.skew = TimeDelta::zero();
+        world.history.clear();
+        world.run(600);
+        let healthy = world.history.iter().position(|(phase, _)| *phase == RolloutPhase::Healthy);
+        if let Some(at) = healthy {
+            prop_assert_eq!(&world.history[at + 1..], &[], "Healthy goes away:\n{}", world.timeline);
+        }
         let writes = world.writes;
         world.run(130);
         prop_assert_eq!(world.writes, writes, "still writing:\n{}", world.timeline);

@@ -2,6 +2,10 @@
 //! while, routes are accepted after a while, people and analyses do what the test says. It knows
 //! nothing of Kubernetes; it exists so that the plan can be judged by what comes of it.
 
+mod apply;
+mod judge;
+mod observe;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -14,10 +18,11 @@ use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::ApiNames;
 use sluice::api::rollout::RolloutSpec;
 use sluice::api::status::{RolloutPhase, RolloutStatus};
-use sluice::plan::action::{Action, EffectClass, Outcome};
+use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome};
 use sluice::plan::facts::{
-    FailingAction, GitFact, Known, LedgerAnswer, Observed, PodFact, ReplicaSetFact, RevertProgress,
-    RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot, ServiceFact, ServiceState,
+    FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact, ReplicaSetFact,
+    RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot,
+    ServiceFact, ServiceState,
 };
 use sluice::plan::validate::validate;
 use sluice::plan::{Decision, decide, status};
@@ -30,8 +35,20 @@ use sluice::weight::Split;
 pub(crate) struct Set {
     pub fact: ReplicaSetFact,
     pub ready_at: DateTime<Utc>,
+    /// From when its status is about the size that it has.
+    pub seen_at: DateTime<Utc>,
     /// The revision's pods never become ready.
     pub is_broken: bool,
+}
+
+/// A route of the world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    /// What it says.
+    pub split: Split,
+    /// What the data plane does until it has accepted that.
+    pub before: Split,
+    pub written: DateTime<Utc>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each switches one fault")]
@@ -43,9 +60,18 @@ pub(crate) struct World {
     pub sets: BTreeMap<String, Set>,
     pub services: BTreeMap<String, ServiceFact>,
     pub missing_services: Vec<String>,
-    /// The actual split of each route, and when it was written.
-    pub routes: BTreeMap<String, (Split, DateTime<Utc>)>,
+    pub routes: BTreeMap<String, Route>,
     pub unknown_routes: bool,
+    /// Seconds until a written route is accepted.
+    pub route_lag: i64,
+    /// Writes of routes are refused.
+    pub unwritable_routes: bool,
+    /// Every write is refused.
+    pub refuses_writes: bool,
+    /// So many of the next writes take effect without an answer.
+    pub lost_answers: u32,
+    /// So many of the next statuses are lost: the process dies before it writes them.
+    pub lost_statuses: u32,
     pub missing_route: bool,
     pub unknown_sets: bool,
     pub unknown_endpoints: bool,
@@ -71,11 +97,20 @@ pub(crate) struct World {
     pub writes: usize,
     /// What the controller would send, in this order; without what may wait for the next write.
     pub requests: Vec<String>,
+    /// Phase and message of every status that was written, each only when it differs from the last.
+    pub history: Vec<(RolloutPhase, String)>,
+    /// How far the wall clock is ahead of the time that really goes by, which `now` is.
+    pub skew: TimeDelta,
+    /// The pause that this process has been watching: when it began, when it was first seen by the
+    /// wall clock, and when it really was.
+    watch: Option<(DateTime<Utc>, DateTime<Utc>, DateTime<Utc>)>,
     last_line: String,
+    shown: Option<(RolloutPhase, String)>,
 }
 
 pub(crate) const POD_START: i64 = 5;
 pub(crate) const ROUTE_LAG: i64 = 1;
+pub(crate) const SET_LAG: i64 = 1;
 pub(crate) const RUN_TIME: i64 = 10;
 
 impl World {
@@ -104,6 +139,11 @@ impl World {
             missing_services: vec![],
             routes: BTreeMap::new(),
             unknown_routes: false,
+            route_lag: ROUTE_LAG,
+            unwritable_routes: false,
+            refuses_writes: false,
+            lost_answers: 0,
+            lost_statuses: 0,
             missing_route: false,
             unknown_sets: false,
             unknown_endpoints: false,
@@ -125,7 +165,11 @@ impl World {
             violations: vec![],
             writes: 0,
             requests: vec![],
+            history: vec![],
+            skew: TimeDelta::zero(),
+            watch: None,
             last_line: String::new(),
+            shown: None,
         };
         if world.spec.pointer("/strategy/canary/trafficRouting").is_some() {
             let total = world
@@ -133,8 +177,9 @@ impl World {
                 .pointer("/strategy/canary/trafficRouting/maxTrafficWeight")
                 .and_then(Value::as_u64)
                 .map_or(100, |total| u32::try_from(total).unwrap());
-            let split = (Split::all_stable(total), world.now - TimeDelta::hours(1));
-            world.routes.insert("HTTPRoute `web`".to_owned(), split);
+            let split = Split::all_stable(total);
+            let route = Route { split, before: split, written: world.now - TimeDelta::hours(1) };
+            world.routes.insert("HTTPRoute `web`".to_owned(), route);
         }
         world
     }
@@ -146,8 +191,55 @@ impl World {
         self.note(&format!("push {image}"));
     }
 
+    /// What `undo` of Argo Rollouts' plugin does: the template as the old ReplicaSet holds it.
+    pub(crate) fn undo(&mut self, image_of_old: &str) {
+        let mut sets = self.sets.values();
+        let old = sets.find(|set| image(&set.fact.template) == image_of_old).unwrap();
+        self.spec["template"] = old.fact.template.clone();
+        self.generation += 1;
+        self.note(&format!("undo to {image_of_old}"));
+    }
+
+    /// Whether a ReplicaSet runs, or once ran, this image.
+    pub(crate) fn has(&self, wanted: &str) -> bool {
+        self.sets.values().any(|set| image(&set.fact.template) == wanted)
+    }
+
+    /// Somebody edits the route.
+    pub(crate) fn set_weight_by_hand(&mut self, weight: u32) {
+        for route in self.routes.values_mut() {
+            route.split = Split::saturating(weight, route.split.total());
+        }
+    }
+
+    /// Somebody scales the ReplicaSet of an image.
+    pub(crate) fn scale_by_hand(&mut self, wanted: &str, size: u32) {
+        let now = self.now;
+        let mut sets = self.sets.values_mut();
+        let set = sets.find(|set| image(&set.fact.template) == wanted).unwrap();
+        set.fact.desired = size;
+        set.fact.replicas = size;
+        set.fact.available = set.fact.available.min(size);
+        set.fact.ready = set.fact.available;
+        set.ready_at = now + TimeDelta::seconds(POD_START);
+    }
+
+    /// Another process takes over: what only the old one knew is forgotten.
+    pub(crate) fn fail_over(&mut self) {
+        self.watch = None;
+        self.failing.clear();
+        self.git = GitFact::default();
+    }
+
     pub(crate) fn edit(&mut self, pointer: &str, value: Value) {
-        *self.spec.pointer_mut(pointer).unwrap() = value;
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        match self.spec.pointer_mut(parent).unwrap() {
+            Value::Object(fields) => {
+                fields.insert(key.to_owned(), value);
+            }
+            Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+            other => panic!("{parent} is {other}"),
+        }
         self.generation += 1;
     }
 
@@ -196,7 +288,7 @@ impl World {
     }
 
     pub(crate) fn actual(&self) -> u32 {
-        self.routes.values().map(|(split, _)| split.canary()).max().unwrap_or(0)
+        self.routes.values().map(|route| route.split.canary()).max().unwrap_or(0)
     }
 
     pub(crate) fn image_of(&self, revision: &str) -> String {
@@ -209,6 +301,12 @@ impl World {
     /// Image that the stable revision runs.
     pub(crate) fn stable_image(&self) -> String {
         self.image_of(&self.status.as_ref().unwrap().stable_rs)
+    }
+
+    /// Image that a Service sends to.
+    pub(crate) fn selected_by(&self, service: &str) -> String {
+        let selector = &self.services[service].selector;
+        self.image_of(&selector[ApiNames::SLUICE.revision_label()])
     }
 
     pub(crate) fn available(&self, wanted: &str) -> u32 {
@@ -289,96 +387,6 @@ impl World {
         self.failing.retain(|failing| failing.retry_at > now);
     }
 
-    pub(crate) fn observe(&self) -> Observed {
-        let spec: RolloutSpec = serde_json::from_value(self.spec.clone()).unwrap();
-        let names = ApiNames::SLUICE;
-        let checked = validate("web", &spec);
-        Observed {
-            now: self.now,
-            names,
-            rollout: RolloutFact {
-                namespace: "shop".to_owned(),
-                name: "web".to_owned(),
-                uid: "uid-1".to_owned(),
-                generation: self.generation,
-                annotations: self.annotations.clone(),
-                labels: BTreeMap::new(),
-                has_finalizer: self.has_finalizer,
-                deleted_at: self.deleted_at,
-                spec: checked,
-                status: Known::Known(self.status.clone().unwrap_or_default()),
-                raw: json!({"metadata": {"name": "web"}, "spec": self.spec}),
-            },
-            replica_sets: if self.unknown_sets {
-                Known::Unknown("the ReplicaSets to be read".to_owned())
-            } else {
-                Known::Known(self.sets.values().map(|set| set.fact.clone()).collect())
-            },
-            services: self
-                .services
-                .iter()
-                .map(|(name, fact)| {
-                    let state = if self.missing_services.contains(name) {
-                        ServiceState::Missing
-                    } else {
-                        ServiceState::Present(fact.clone())
-                    };
-                    (name.clone(), Known::Known(state))
-                })
-                .collect(),
-            endpoints: self
-                .services
-                .iter()
-                .map(|(name, fact)| (name.clone(), self.endpoints(fact)))
-                .collect(),
-            routes: self.route_facts(),
-            runs: Known::Known(self.runs.clone()),
-            templates: Known::Known(self.templates.clone()),
-            git: self.git.clone(),
-            pods_to_restart: Known::Known(self.old_pods.clone()),
-            failing: self.failing.clone(),
-        }
-    }
-
-    fn endpoints(&self, service: &ServiceFact) -> Known<BTreeMap<Revision, u32>> {
-        if self.unknown_endpoints {
-            return Known::Unknown("the endpoints to be read".to_owned());
-        }
-        let label = ApiNames::SLUICE.revision_label();
-        let selected = service.selector.get(label);
-        let sets = self
-            .sets
-            .values()
-            .filter(|set| selected.is_none_or(|revision| set.fact.revision.as_str() == revision));
-        let ready = sets.map(|set| (set.fact.revision.clone(), set.fact.ready));
-        Known::Known(ready.filter(|(_, ready)| *ready > 0).collect())
-    }
-
-    fn route_facts(&self) -> Vec<RouteFact> {
-        self.routes
-            .iter()
-            .map(|(id, (split, written))| {
-                let state = if self.unknown_routes {
-                    Known::Unknown("the API server does not answer".to_owned())
-                } else if self.missing_route {
-                    Known::Known(RouteState::Unusable {
-                        reason: format!("{id} does not exist"),
-                        canary_at_most: Some(Split::all_stable(split.total())),
-                    })
-                } else {
-                    let is_accepted = self.now >= *written + TimeDelta::seconds(ROUTE_LAG);
-                    let acceptance = if is_accepted {
-                        Acceptance::Confirmed
-                    } else {
-                        Acceptance::Waiting { what: "parent `gateway` to accept".to_owned() }
-                    };
-                    Known::Known(RouteState::Present { split: *split, acceptance })
-                };
-                RouteFact { id: id.clone(), state }
-            })
-            .collect()
-    }
-
     /// One pass; whether it changed anything.
     fn pass(&mut self) -> bool {
         if self.is_gone {
@@ -387,28 +395,39 @@ impl World {
         let observed = self.observe();
         let decision = decide(&observed);
         assert_eq!(decision, decide(&observed), "deciding is deterministic");
-        assert!(decision.wake_at <= self.now + TimeDelta::seconds(60));
+        assert!(decision.wake_at <= observed.now + TimeDelta::seconds(60));
+        if self.watch.map(|(since, ..)| since) != decision.pause_began() {
+            self.watch = decision.pause_began().map(|since| (since, observed.now, self.now));
+        }
         self.line(&decision);
+        let mut outcomes = Vec::new();
         if !decision.changes_memory() {
             for action in &decision.actions {
                 self.check(&observed, &decision, action);
-                let request = self.describe(action);
-                self.requests.push(request);
-                self.apply(action);
-                self.writes += 1;
+                outcomes.push(Outcome { key: action.key(), result: self.act(action) });
             }
         }
-        let outcomes: Vec<Outcome> = decision
-            .actions
-            .iter()
-            .map(|action| Outcome { key: action.key(), result: Ok(()) })
-            .collect();
         let next = status::project(&observed, &decision, &outcomes);
+        if let Some(next) = &next {
+            self.assert_says_what_it_waits_for(&decision, next);
+            self.judge_status(&self.status.clone().unwrap_or_default(), next);
+        }
+        if self.lost_statuses > 0 {
+            self.lost_statuses -= 1;
+            self.fail_over();
+            return true;
+        }
         let is_changed = next.is_some() && next != self.status;
         if let Some(next) = next.filter(|_| is_changed) {
             self.note_status(&decision, &next);
             self.status = Some(next);
             self.writes += 1;
+            let status = self.status.as_ref().unwrap();
+            let shown = (status.phase.unwrap(), self.redact(&status.message));
+            if self.shown.as_ref() != Some(&shown) {
+                self.history.push(shown.clone());
+                self.shown = Some(shown);
+            }
         }
         decision.changes_memory() || !decision.actions.is_empty()
     }
@@ -448,7 +467,8 @@ impl World {
         let git = if decision.git_changed { " change=Git" } else { "" };
         let actions: Vec<String> =
             decision.actions.iter().map(|action| self.describe(action)).collect();
-        let waiting: Vec<String> = decision.waiting.iter().map(|wait| self.redact(wait)).collect();
+        let waiting: Vec<String> =
+            decision.waiting.iter().map(|wait| self.redact(&wait.what)).collect();
         let line = format!(
             "phase={phase} step={step} desired={desired} actual={actual}{change}{git} \
              actions=[{}] waiting=[{}]",
@@ -460,6 +480,42 @@ impl World {
             writeln!(self.timeline, "t={at}s {line}").unwrap();
             self.last_line = line;
         }
+    }
+
+    /// One write, with the faults that are switched on.
+    fn act(&mut self, action: &Action) -> Result<(), ActionFailure> {
+        let is_route = matches!(action, Action::SetWeight { .. });
+        if self.refuses_writes || (is_route && self.unwritable_routes) {
+            let failure = ActionFailure::Refused("the admission webhook says no".to_owned());
+            self.failing.push(FailingAction {
+                key: action.key(),
+                error: failure.to_string(),
+                retry_at: self.now + TimeDelta::seconds(2),
+                name_is_taken: false,
+            });
+            return Err(failure);
+        }
+        let request = self.describe(action);
+        self.requests.push(request);
+        self.apply(action);
+        self.writes += 1;
+        if self.lost_answers > 0 {
+            self.lost_answers -= 1;
+            return Err(ActionFailure::Ambiguous("timeout".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Nothing waits in silence (L11).
+    fn assert_says_what_it_waits_for(&self, decision: &Decision, next: &RolloutStatus) {
+        let is_waiting = decision.actions.is_empty() && !decision.changes_memory();
+        let is_at_rest = next.phase == Some(RolloutPhase::Healthy) || next.abort;
+        assert!(
+            !is_waiting || is_at_rest || !next.waiting_on.is_empty(),
+            "{:?} and nothing is waited for:\n{}",
+            next.phase,
+            self.timeline
+        );
     }
 
     /// Revisions by the image that they run: stable over changes of the hash.
@@ -504,186 +560,6 @@ impl World {
             }
         };
         self.redact(&text)
-    }
-
-    /// The safety rules that can be judged from one action.
-    fn check(&mut self, observed: &Observed, decision: &Decision, action: &Action) {
-        let mut violations = Vec::new();
-        match action {
-            Action::SetWeight { split, .. } => {
-                let actual = self.actual();
-                if split.canary() > actual {
-                    if decision.class != Some(EffectClass::RaiseWeight) {
-                        violations.push(format!("S2: raises the weight in {:?}", decision.class));
-                    }
-                    let canary = &self.services["canary"];
-                    let ready = self.endpoints(canary);
-                    let total = ready.known().map_or(0, |counts| counts.values().sum::<u32>());
-                    if total == 0 {
-                        violations.push(format!("S2: weight {split} with no ready endpoint"));
-                    }
-                    if self.unknown_routes || self.unknown_endpoints || self.unknown_sets {
-                        violations.push("an unknown fact raised the weight".to_owned());
-                    }
-                    if self.status.as_ref().is_some_and(|status| status.abort) {
-                        violations.push(format!("S10: weight {split} after an abort"));
-                    }
-                    if observed.rollout.spec.usable.as_ref().is_some_and(|spec| spec.paused) {
-                        // A person's pause holds the step, not the weight of the step it is at.
-                    }
-                }
-            }
-            Action::ScaleReplicaSet { name, to, from } if to < from => {
-                let set = &self.sets[name];
-                let label = ApiNames::SLUICE.revision_label();
-                let serves = |service: &str| {
-                    self.services[service].selector.get(label).map(String::as_str)
-                        == Some(set.fact.revision.as_str())
-                };
-                let replicas = self.spec["replicas"].as_u64().unwrap_or(1);
-                let replicas = u32::try_from(replicas).unwrap();
-                for (split, _) in self.routes.values() {
-                    if serves("canary") && *to < split.canary_need(replicas) {
-                        violations.push(format!("S3: {name} to {to} while it has {split}"));
-                    }
-                    if serves("stable") && *to < split.stable_need(replicas) {
-                        violations.push(format!("S3: {name} to {to} while stable has {split}"));
-                    }
-                }
-                let is_blue_green = self.spec.pointer("/strategy/blueGreen").is_some();
-                if is_blue_green && serves("active") && *to < replicas {
-                    violations.push(format!("S31: the active set {name} to {to}"));
-                }
-            }
-            Action::PointService { name, revision } => {
-                let available = self
-                    .sets
-                    .values()
-                    .find(|set| set.fact.revision == *revision)
-                    .map_or(0, |set| set.fact.available);
-                if available == 0 && self.spec["replicas"] != json!(0) {
-                    violations.push(format!("S5: {name} to {revision} with nothing available"));
-                }
-                if name == "canary" && self.actual() > 0 {
-                    violations.push(format!("S16: {name} moves at weight {}", self.actual()));
-                }
-            }
-            _ => {}
-        }
-        for violation in violations {
-            let line = format!("t={}s {}", self.seconds(), self.redact(&violation));
-            self.violations.push(line);
-        }
-    }
-
-    #[expect(clippy::too_many_lines, reason = "one arm for each action")]
-    fn apply(&mut self, action: &Action) {
-        match action {
-            Action::AddFinalizer => self.has_finalizer = true,
-            Action::RemoveFinalizer => {
-                self.has_finalizer = false;
-                self.is_gone = true;
-            }
-            Action::CreateReplicaSet { name, revision, digest, number, replicas, .. } => {
-                let fact = ReplicaSetFact {
-                    name: name.clone(),
-                    revision: revision.clone(),
-                    digest: Some(digest.clone()),
-                    template: self.spec["template"].clone(),
-                    number: *number,
-                    desired: *replicas,
-                    replicas: 0,
-                    ready: 0,
-                    available: 0,
-                    created_at: self.now,
-                    scale_down_at: None,
-                };
-                let ready_at = self.now + TimeDelta::seconds(POD_START);
-                let old = self.sets.insert(name.clone(), Set { fact, ready_at, is_broken: false });
-                assert!(old.is_none(), "{name} was created twice");
-            }
-            Action::ScaleReplicaSet { name, from, to } => {
-                let ready_at = self.now + TimeDelta::seconds(POD_START);
-                let set = self.sets.get_mut(name).unwrap();
-                assert_eq!(set.fact.desired, *from);
-                if to > from {
-                    set.ready_at = ready_at;
-                    set.fact.scale_down_at = None;
-                }
-                set.fact.desired = *to;
-                set.fact.replicas = *to;
-                set.fact.available = set.fact.available.min(*to);
-                set.fact.ready = set.fact.available;
-                if *to == 0 {
-                    set.fact.scale_down_at = None;
-                }
-            }
-            Action::SetScaleDownTime { name, at } => {
-                self.sets.get_mut(name).unwrap().fact.scale_down_at = *at;
-            }
-            Action::SetRevisionNumber { name, number } => {
-                self.sets.get_mut(name).unwrap().fact.number = *number;
-            }
-            Action::OrphanReplicaSet { .. } => {}
-            Action::DeleteReplicaSet { name } => {
-                let set = self.sets.remove(name).unwrap();
-                assert_eq!(set.fact.desired, 0, "{name} was deleted with pods");
-            }
-            Action::PointService { name, revision } => {
-                let service = self.services.get_mut(name).unwrap();
-                let label = ApiNames::SLUICE.revision_label();
-                service.selector.insert(label.to_owned(), revision.to_string());
-                service.managed_by = Some("web".to_owned());
-            }
-            Action::SetWeight { split, routes } => {
-                for route in routes {
-                    self.routes.insert(route.clone(), (*split, self.now));
-                }
-            }
-            Action::CreateRun { name, slot, .. } => {
-                assert!(!self.runs.iter().any(|run| run.name == *name), "{name} was made twice");
-                let status = self.status.as_ref().unwrap();
-                self.runs.push(RunFact {
-                    name: name.clone(),
-                    slot: Some(*slot),
-                    attempt: status.attempt,
-                    revision: Some(Revision::from_label(status.current_pod_hash.clone())),
-                    verdict: Verdict::Running { waiting_on: None },
-                    terminate: false,
-                    created_at: self.now,
-                });
-            }
-            Action::TerminateRun { name } => {
-                let run = self.runs.iter_mut().find(|run| run.name == *name).unwrap();
-                run.terminate = true;
-            }
-            Action::DeleteRun { name } => self.runs.retain(|run| run.name != *name),
-            Action::EvictPod { name } => self.old_pods.retain(|pod| pod.name != *name),
-            Action::LookUpCommit { revision } => {
-                let answer = match &self.ledger_answer {
-                    Some(commit) => LedgerAnswer::Declared(commit.clone()),
-                    None => LedgerAnswer::Running,
-                };
-                self.git.ledger.insert(revision.clone(), answer);
-            }
-            Action::RevertInGit(order) => {
-                self.git.revert = Some(RevertProgress {
-                    id: order.id.clone(),
-                    tries: order.tries,
-                    result: self.git_answer.clone(),
-                });
-            }
-        }
-    }
-
-    /// Fails the test when a safety rule was broken.
-    pub(crate) fn assert_safe(&self) {
-        assert!(
-            self.violations.is_empty(),
-            "violations: {:#?}\n{}",
-            self.violations,
-            self.timeline
-        );
     }
 }
 

@@ -97,6 +97,9 @@ fn table(kind: Kind) -> Table {
 fn rollout() -> Table {
     vec![
         ("spec.replicas", Keyword("maximum", json!(1_000_000))),
+        // The scale subresource, and so every autoscaler, fails on a Rollout whose replicas are
+        // absent. The only default: see ARCHITECTURE.md.
+        ("spec.replicas", Keyword("default", json!(1))),
         ("spec.selector", Keyword("x-kubernetes-map-type", json!("atomic"))),
         ("spec.selector", Rule("self == oldSelf", "selector is immutable")),
         ("spec.selector.matchLabels", Keyword("maxProperties", json!(64))),
@@ -288,8 +291,8 @@ fn git_revert() -> Table {
         (
             "spec.gitRevert",
             Rule(
-                "!has(self.mode) || self.mode == 'Off' || has(self.source)",
-                "source is required unless mode is Off",
+                "!has(self.mode) || self.mode == 'Disabled' || has(self.source)",
+                "source is required unless mode is Disabled",
             ),
         ),
         ("spec.gitRevert.source.url", Keyword("minLength", json!(1))),

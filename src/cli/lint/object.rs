@@ -7,8 +7,8 @@ use super::podspec;
 use super::report::{Finding, Severity};
 use super::schema::{Misfit, Schema, nearest};
 use super::yaml::{Content, Node};
-use crate::analysis::ResolvedRun;
-use crate::analysis::resolve::template_problems;
+use crate::analysis::resolve::{doubts, review};
+use crate::analysis::{Problem, ResolvedRun};
 use crate::api::analysis::{AnalysisRunSpec, AnalysisTemplateSpec};
 use crate::api::metrics_source::MetricsSourceSpec;
 use crate::api::names::{ARGO_GROUP, SLUICE_GROUP, VERSION};
@@ -281,6 +281,14 @@ where
 }
 
 impl<T> Form<T> {
+    /// Adds what the author hardly meant, as warnings.
+    fn doubt(&mut self, manifest: &Manifest, doubts: Vec<Problem>) {
+        self.findings.extend(doubts.into_iter().map(|doubt| {
+            let field = format!("spec.{}", doubt.field);
+            manifest.finding(Severity::Warning, &field, doubt.message)
+        }));
+    }
+
     /// Adds a problem of meaning, unless it is about a field whose form is wrong.
     fn add(&mut self, manifest: &Manifest, field: &str, problem: &str) {
         let is_known = self.misfits.iter().any(|misfit| {
@@ -315,9 +323,11 @@ fn rollout(manifest: &Manifest, node: &Node) -> (Parsed, Vec<Finding>) {
 fn template(manifest: &Manifest, kind: Kind, node: &Node) -> (Parsed, Vec<Finding>) {
     let mut form = form::<AnalysisTemplateSpec>(manifest, node);
     let Some(spec) = form.spec.take() else { return (Parsed::None, form.findings) };
-    for found in template_problems(&spec) {
+    let review = review(&spec);
+    for found in review.problems {
         form.add(manifest, &format!("spec.{}", found.field), &found.message);
     }
+    form.doubt(manifest, review.doubts);
     let is_cluster = kind == Kind::ClusterAnalysisTemplate;
     (Parsed::Template(Box::new(spec), is_cluster), form.findings)
 }
@@ -325,8 +335,13 @@ fn template(manifest: &Manifest, kind: Kind, node: &Node) -> (Parsed, Vec<Findin
 fn run(manifest: &Manifest, node: &Node) -> (Parsed, Vec<Finding>) {
     let mut form = form::<AnalysisRunSpec>(manifest, node);
     let Some(spec) = form.spec.take() else { return (Parsed::None, form.findings) };
-    for found in ResolvedRun::resolve(&spec).err().into_iter().flatten() {
-        form.add(manifest, &format!("spec.{}", found.field), &found.message);
+    match ResolvedRun::resolve(&spec) {
+        Ok(run) => form.doubt(manifest, doubts(&run.metrics)),
+        Err(problems) => {
+            for found in problems {
+                form.add(manifest, &format!("spec.{}", found.field), &found.message);
+            }
+        }
     }
     (Parsed::Run, form.findings)
 }

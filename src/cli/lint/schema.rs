@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::yaml::{Content, Node, plain_scalar};
+use super::yaml::{Content, Node};
 
 /// Something that does not fit the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,14 +164,9 @@ impl Walk<'_> {
             Content::Scalar(_) | Content::List(_) | Content::Map(_) => "",
         };
         let hint = nearest(text, words.iter()).map(|word| format!("did you mean {word}?"));
-        // An unquoted `Off` is false to kubectl, and so to the API server.
-        let unquoted = words.iter().find(|word| {
-            let read = plain_scalar(word);
-            matches!(&node.content, Content::Scalar(value) if read.is_boolean() && *value == read)
-        });
-        let hint = unquoted
-            .map(|word| format!("kubectl reads an unquoted {word} so: write \"{word}\" in quotes"))
-            .or(hint);
+        let is_truth = matches!(&node.content, Content::Scalar(Value::Bool(_)));
+        let read_as_truth = "kubectl reads an unquoted off, no, on or yes as a truth value";
+        let hint = hint.or(is_truth.then(|| read_as_truth.to_owned()));
         self.misfit(node, field, format!("is {given}, not one of {}", words.join(", ")), hint)
     }
 
@@ -363,8 +358,8 @@ mod tests {
                 "9 spec.strategy.canary.trafficRouting.istoi unknown field (did you mean istio?)",
                 "10 spec.strategy.canary.trafficRouting.nginx.stableIngress is 7, but must be a \
                  text (write it in quotes to make it a text)",
-                "12 spec.gitRevert.mode is the text \"push\", not one of Off, Suggest, \
-                 PullRequest, Push (did you mean Push?)",
+                "12 spec.gitRevert.mode is the text \"push\", not one of Disabled, \
+                 Suggest, PullRequest, Push (did you mean Push?)",
                 "13 spec.minReadySeconds must be at least 0, but is -1",
             ]
         );

@@ -355,7 +355,7 @@ fn merged(entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
 }
 
 /// What an unquoted text means.
-pub(super) fn plain_scalar(text: &str) -> Value {
+fn plain_scalar(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {

@@ -116,6 +116,7 @@ struct World {
     jobs: Arc<Jobs>,
     clock: TokioClock,
     metrics: Arc<Metrics>,
+    names: ApiNames,
 }
 
 /// A loop at work; it is one process of the controller.
@@ -134,7 +135,13 @@ impl World {
             jobs: Arc::default(),
             clock: TokioClock::starting_at(origin),
             metrics: Arc::default(),
+            names: ApiNames::SLUICE,
         }
+    }
+
+    /// The run's path.
+    fn path(&self) -> String {
+        PATH.replace("sluice.dev", self.names.group())
     }
 
     fn script(&self, script: Script) {
@@ -150,11 +157,11 @@ impl World {
         let stop = CancellationToken::new();
         let ended = CancellationToken::new();
         ended.cancel();
-        let names = ApiNames::SLUICE;
+        let names = self.names;
         let (caches, _) = Caches::start(&self.api.client(), names, Scope::Cluster, ended);
         let caches = Arc::new(caches);
-        if let Some(run) = self.api.get(PATH) {
-            caches.runs.note(&run);
+        if let Some(run) = self.api.get(&self.path()) {
+            caches.runs.note(run);
         }
         let clock = self.clock;
         let policy = AddressPolicy { allow_private: true, ..AddressPolicy::default() };
@@ -186,20 +193,22 @@ impl World {
     }
 
     fn create(&self, spec: &Value) {
-        self.api.put(PATH, run(spec));
+        let mut run = run(spec);
+        run["apiVersion"] = json!(self.names.api_version());
+        self.api.put(&self.path(), run);
     }
 
     /// Changes the run as a user does; the watch tells the process.
     fn edit(&self, process: &Process, change: &Value) {
-        let mut object = self.api.get(PATH).unwrap();
+        let mut object = self.api.get(&self.path()).unwrap();
         json_patch::merge(&mut object, change);
-        let object = self.api.put(PATH, object);
-        process.caches.runs.note(&object);
+        let object = self.api.put(&self.path(), object);
+        process.caches.runs.note(object.clone());
         process.tell(object);
     }
 
     fn status(&self) -> AnalysisRunStatus {
-        self.api.get(PATH).map(|run| read_status(&run).unwrap()).unwrap_or_default()
+        self.api.get(&self.path()).map(|run| read_status(&run).unwrap()).unwrap_or_default()
     }
 
     fn metric(&self, name: &str) -> crate::api::analysis::MetricResult {
@@ -301,6 +310,20 @@ async fn counts_survive_a_kill_at_any_moment() {
         assert_eq!((metric.count, metric.successful, metric.error), (4, 4, 0), "{killed_after}");
         assert_eq!(ordinals(&world.jobs.created()), ["1", "2", "3", "4"], "{killed_after}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_argo_rollouts_is_written_without_a_status_subresource() {
+    let world = World { names: ApiNames::ARGO, ..World::new() };
+    world.create(&json!({"metrics": [job_metric("m", &json!({"interval": "5s", "count": 2}))]}));
+    let _process = world.process(1);
+    let status = world.until_ended().await;
+    assert_eq!(status.phase, AnalysisPhase::Successful);
+    assert_eq!(world.metric("m").successful, 2);
+    assert_eq!(world.status_writes(), 0);
+    let run = world.api.get(&world.path()).unwrap();
+    // Written with the object, so that the epoch can ride along.
+    assert_eq!(run["metadata"]["annotations"][world.names.epoch_annotation()], "1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -531,7 +554,7 @@ async fn a_deleted_run_is_left_alone_and_a_namesake_starts_anew() {
     assert_eq!((world.api.writes().len(), world.jobs.created().len()), (writes, created));
     world.api.remove(PATH);
     let namesake = world.api.put(PATH, run(&json!({"metrics": [job_metric("m", &json!({}))]})));
-    process.caches.runs.note(&namesake);
+    process.caches.runs.note(namesake.clone());
     process.tell(namesake);
     let status = world.until_ended().await;
     assert_eq!((status.phase, world.metric("m").count), (AnalysisPhase::Successful, 1));

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::reading::deletion_time;
-use super::{AnalysisRuns, LOOK_AGAIN, LOOK_AGAIN_FINISHED, Next, Run};
+use super::{AnalysisRuns, LOOK_AGAIN, LOOK_AGAIN_FINISHED, Run};
 use crate::act::guard::{Dependents, WriteOutcome, merge_difference};
 use crate::act::wire::Read;
 use crate::api::Kind;
 use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus};
 use crate::controller::run_news;
+use crate::controller::work::Next;
 use crate::observe::cache::Key;
 
 /// Conflicts in a row after which a pause is made.
@@ -33,7 +34,12 @@ impl AnalysisRuns {
         };
         let writer = &self.equipment.writer;
         let guard = writer.guard(run.object).map_err(|_| WriteOutcome::Conflict)?;
-        let outcome = writer.patch_status(&self.target(run.key), &guard, &change).await;
+        let target = self.target(run.key);
+        let outcome = if self.equipment.names.has_status_subresource(Kind::AnalysisRun) {
+            writer.patch_status(&target, &guard, &change).await
+        } else {
+            writer.merge_patch(&target, &guard, json!({ "status": change })).await
+        };
         let is_end = status.phase.is_completed() && !run.status.phase.is_completed();
         if is_end && matches!(outcome, WriteOutcome::Ambiguous(_)) {
             self.memory.of(run.key, |local| local.is_untold = true);
@@ -49,7 +55,7 @@ impl AnalysisRuns {
             return self.soon();
         }
         let Some(object) = self.equipment.caches.runs.get(run.key) else { return Next::Again };
-        let Ok(guard) = self.equipment.writer.guard(&object) else { return Next::Idle };
+        let Ok(guard) = self.equipment.writer.guard(&object) else { return Next::Nothing };
         let outcome = self.equipment.writer.take_over(&self.target(run.key), &guard).await;
         match self.done(run.key, outcome) {
             Ok(()) => {
@@ -64,7 +70,7 @@ impl AnalysisRuns {
     /// read, so it also proves that nothing was newer.
     fn done(&self, key: &Key, outcome: WriteOutcome) -> Result<(), WriteOutcome> {
         let WriteOutcome::Applied(object) = outcome else { return Err(outcome) };
-        self.equipment.caches.runs.note(&object);
+        self.equipment.caches.runs.note(object);
         self.memory.of(key, |local| local.fresh_at = Some(Instant::now()));
         Ok(())
     }
@@ -84,7 +90,7 @@ impl AnalysisRuns {
             }
             WriteOutcome::Ambiguous(_) => {
                 tracing::warn!(%outcome, "cannot tell whether the run was written");
-                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun.as_str());
+                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
                 let is_first = self.memory.of(key, |local| {
                     local.is_in_doubt = true;
                     local.fresh_at = None;
@@ -100,7 +106,7 @@ impl AnalysisRuns {
             | WriteOutcome::Forbidden { .. }
             | WriteOutcome::NotSent { .. } => {
                 tracing::warn!(%outcome, "the run cannot be written; will try again");
-                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun.as_str());
+                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
                 Next::At(Instant::now() + self.backoff(key))
             }
             WriteOutcome::NotLeading(_) => Next::At(Instant::now() + LOOK_AGAIN),
@@ -135,10 +141,10 @@ impl AnalysisRuns {
     pub(super) async fn read(&self, key: &Key) -> bool {
         let cache = &self.equipment.caches.runs;
         match self.equipment.wire.get(&self.target(key)).await {
-            Read::Found(object) => cache.note(&object),
+            Read::Found(object) => cache.note(object),
             Read::Absent => cache.forget(key),
             Read::Failed(error) => {
-                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun.as_str());
+                self.equipment.metrics.reconcile_failed(Kind::AnalysisRun);
                 tracing::warn!(%error, "cannot read the run");
                 return false;
             }
@@ -149,12 +155,12 @@ impl AnalysisRuns {
 
     /// What is left for a run that has ended: its deletion, if it asks for one.
     pub(super) async fn retire(&self, run: &Run<'_>) -> Next {
-        let Some(at) = deletion_time(run.object, run.status) else { return Next::Idle };
+        let Some(at) = deletion_time(run.object, run.status) else { return Next::Nothing };
         if at > self.equipment.clock.now() {
             let latest = Instant::now() + LOOK_AGAIN_FINISHED;
             return Next::At(self.instant_of(at).min(latest));
         }
-        let Ok(guard) = self.equipment.writer.guard(run.object) else { return Next::Idle };
+        let Ok(guard) = self.equipment.writer.guard(run.object) else { return Next::Nothing };
         let target = self.target(run.key);
         match self.equipment.writer.delete(&target, &guard, Dependents::Background).await {
             WriteOutcome::Applied(_) | WriteOutcome::NotFound => {

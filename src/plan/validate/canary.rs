@@ -105,7 +105,7 @@ fn check_routing(
     problems: &mut Problems,
 ) -> Option<ValidRouting> {
     let field = format!("{FIELD}.trafficRouting");
-    for provider in routing.unbuilt() {
+    for provider in routing.planned.names() {
         problems.unbuilt(format!("{field}.{provider}"), "; use gatewayAPI or nginx");
     }
     for found in routing.providers.problems() {
@@ -114,7 +114,7 @@ fn check_routing(
     if !routing.managed_routes.is_empty() {
         problems.unbuilt(format!("{field}.managedRoutes"), " (header and mirror steps come later)");
     }
-    if routing.providers.names().is_empty() && routing.unbuilt().is_empty() {
+    if routing.providers.names().is_empty() && routing.planned.names().is_empty() {
         problems.add(field.clone(), "names no router; set gatewayAPI or nginx");
     }
     let total = routing.max_traffic_weight.unwrap_or(100);

@@ -4,16 +4,15 @@ use chrono::TimeDelta;
 
 use super::Problems;
 use super::types::ValidGit;
-use crate::api::IntOrString;
 use crate::api::git_revert::{GitRevert, GitRevertCause, GitRevertMode};
 use crate::git::source::{BranchName, GitUrl, RepoPath};
 
 const FIELD: &str = "spec.gitRevert";
 
-/// Checks the wish to revert; `None` when it is off or cannot be used.
+/// Checks the wish to revert; `None` when it is disabled or cannot be used.
 pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit> {
     match git.mode {
-        GitRevertMode::Off => return None,
+        GitRevertMode::Disabled => return None,
         GitRevertMode::PullRequest => problems
             .unbuilt(format!("{FIELD}.mode"), ": PullRequest comes later; use Suggest or Push"),
         GitRevertMode::Suggest | GitRevertMode::Push => {}
@@ -32,15 +31,10 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
     if let Some(file) = &source.file {
         problems.take(&format!("{FIELD}.source.file"), RepoPath::parse(file));
     }
-    let duration =
-        |given: &Option<IntOrString>, name: &str, default: i64, problems: &mut Problems| {
-            given
-                .as_ref()
-                .and_then(|value| problems.take(&format!("{FIELD}.{name}"), value.as_duration()))
-                .unwrap_or(TimeDelta::seconds(default))
-        };
-    let verify_timeout = duration(&git.verify_timeout, "verifyTimeout", 15 * 60, problems);
-    let cooldown = duration(&git.cooldown, "cooldown", 24 * 3600, problems);
+    let verify_timeout = git.verify_timeout.as_ref();
+    let verify_timeout = verify_timeout
+        .and_then(|given| problems.take(&format!("{FIELD}.verifyTimeout"), given.as_duration()))
+        .unwrap_or(TimeDelta::minutes(15));
     Some(ValidGit {
         mode: git.mode,
         approval: git.approval.unwrap_or_default(),
@@ -54,9 +48,7 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
         path: source.path.clone(),
         file: source.file.clone(),
         secret: source.secret_ref.as_ref().map(|secret| secret.name.clone()),
-        max_per_day: git.max_per_day.unwrap_or(2),
         verify_timeout,
-        cooldown,
         commit: git.commit.clone().unwrap_or_default(),
     })
 }
@@ -70,6 +62,14 @@ fn refuse_unbuilt(git: &GitRevert, problems: &mut Problems) {
     }
     if git.pull_request.is_some() {
         problems.unbuilt(format!("{FIELD}.pullRequest"), "");
+    }
+    if git.cooldown.is_some() {
+        problems
+            .unbuilt(format!("{FIELD}.cooldown"), ": a template is reverted once for each commit");
+    }
+    if git.max_per_day.is_some() {
+        problems
+            .unbuilt(format!("{FIELD}.maxPerDay"), ": a template is reverted once for each commit");
     }
     for (idx, cause) in git.causes.iter().enumerate() {
         match cause {

@@ -36,7 +36,7 @@ pub struct ValidRollout {
     pub keep_unsuccessful_runs: u32,
     /// How changes are released.
     pub strategy: ValidStrategy,
-    /// What happens in Git; absent when off.
+    /// What happens in Git; absent when disabled.
     pub git: Option<ValidGit>,
 }
 
@@ -217,12 +217,8 @@ pub struct ValidGit {
     pub file: Option<String>,
     /// Secret with the credentials.
     pub secret: Option<String>,
-    /// Most reverts in 24 hours.
-    pub max_per_day: u32,
     /// How long to wait for the cluster to show the reverted template.
     pub verify_timeout: TimeDelta,
-    /// How long a failed template stays refused.
-    pub cooldown: TimeDelta,
     /// Author and form of the commit.
     pub commit: GitCommitOptions,
 }

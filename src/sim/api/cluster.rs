@@ -11,6 +11,7 @@ use http::Request as HttpRequest;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::access::AccessLog;
 use super::actor::Actor;
 use super::gc::Collector;
 use super::interference::{Interference, Untouched};
@@ -71,6 +72,11 @@ impl Cluster {
         interference: Arc<dyn Interference>,
     ) -> Self {
         let server = Server::new(entropy, clock.now());
+        Self::of(server, clock, interference)
+    }
+
+    /// A cluster that begins as `server` is: one that was prepared once, and cloned.
+    pub fn of(server: Server, clock: Arc<dyn Clock>, interference: Arc<dyn Interference>) -> Self {
         let state = State {
             server,
             collector: Collector::default(),
@@ -145,6 +151,11 @@ impl Cluster {
     pub fn follow(&self, version: u64) -> Follower {
         let number = self.lock().number();
         Follower { cluster: self.clone(), cursor: version, number }
+    }
+
+    /// Which rights were used, and which were missing, until now.
+    pub fn access_log(&self) -> AccessLog {
+        self.lock().server.access_log().clone()
     }
 
     /// Forgets the changes up to `version`: see [`Server::compact`].

@@ -124,7 +124,7 @@ impl Processes {
             clock: inner.controller_clock.clone(),
             entropy: Arc::new(entropy(inner.seed, &stream)),
             git: Some(Arc::new(inner.git.until(ended.clone()))),
-            transport: Transport::new(address_policy(&settings)).through(network),
+            transport: Transport::new(address_policy(&settings, Vec::new())).through(network),
             metrics: metrics.clone(),
         };
         let stop = CancellationToken::new();

@@ -61,7 +61,9 @@ pub(crate) async fn assert_reverted(
     let key = ("rollout/web git revert", verdict);
     let reverted = scene
         .recorder
-        .wait_change("the revert is seen in the cluster", deadline, key, |state| state == "Reverted")
+        .wait_change("the revert is seen in the cluster", deadline, key, |state| {
+            state == "Reverted"
+        })
         .await
         .with_context(|| describe(scene))?;
     let healthy = wait_phase(scene, "Healthy", reverted.0, 60).await?;
