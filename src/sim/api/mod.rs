@@ -27,7 +27,7 @@ mod interference;
 mod kinds;
 mod log;
 mod meta;
-mod object;
+pub(crate) mod object;
 mod patch;
 mod read;
 mod request;
