@@ -281,10 +281,11 @@ spec:
 }
 
 fn route(backends: &[(&str, u32)]) -> String {
-    let backends: String = backends
+    let backends: Vec<String> = backends
         .iter()
         .map(|(name, weight)| format!("        - {{name: {name}, port: 80, weight: {weight}}}\n"))
         .collect();
+    let backends = backends.concat();
     format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute

@@ -121,17 +121,14 @@ fn sets(
     let signatures = |vector: &[Element]| -> BTreeSet<Labels> {
         vector.iter().map(|element| signature(&element.labels, matching)).collect()
     };
-    match op {
-        "or" => {
-            let there = signatures(&left);
-            let is_new = |element: &Element| !there.contains(&signature(&element.labels, matching));
-            left.extend(right.into_iter().filter(is_new));
-        }
-        _ => {
-            let there = signatures(&right);
-            let keeps = op == "and";
-            left.retain(|element| there.contains(&signature(&element.labels, matching)) == keeps);
-        }
+    if op == "or" {
+        let there = signatures(&left);
+        let is_new = |element: &Element| !there.contains(&signature(&element.labels, matching));
+        left.extend(right.into_iter().filter(is_new));
+    } else {
+        let there = signatures(&right);
+        let keeps = op == "and";
+        left.retain(|element| there.contains(&signature(&element.labels, matching)) == keeps);
     }
     left
 }

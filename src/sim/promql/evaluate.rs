@@ -240,7 +240,7 @@ impl Evaluation<'_> {
         while at <= end {
             match self.value(expr, at)? {
                 Outcome::Scalar(value) => {
-                    series.entry(Arc::default()).or_default().push((at, value))
+                    series.entry(Arc::default()).or_default().push((at, value));
                 }
                 Outcome::Vector(vector) => {
                     for element in vector {

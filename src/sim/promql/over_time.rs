@@ -120,6 +120,7 @@ pub(super) fn line(points: &[Point], at: i64) -> Option<(f64, f64)> {
 }
 
 /// How often the value changes from one sample to the next.
+#[expect(clippy::float_cmp, reason = "a change is any other value, however near")]
 pub(super) fn changes(points: &[Point]) -> f64 {
     let is_change =
         |pair: &&[Point]| matches!(pair, [(_, a), (_, b)] if a != b && !(a.is_nan() && b.is_nan()));

@@ -43,17 +43,14 @@ impl Store {
         }
         let labels = Arc::new(labels);
         let series = Series { labels: labels.clone(), points: VecDeque::new() };
-        let at = match self.free.pop() {
-            Some(at) => {
-                if let Some(place) = self.series.get_mut(at) {
-                    *place = Some(series);
-                }
-                at
+        let at = if let Some(at) = self.free.pop() {
+            if let Some(place) = self.series.get_mut(at) {
+                *place = Some(series);
             }
-            None => {
-                self.series.push(Some(series));
-                self.series.len() - 1
-            }
+            at
+        } else {
+            self.series.push(Some(series));
+            self.series.len() - 1
         };
         let name = labels.get(NAME).cloned().unwrap_or_default();
         self.by_name.entry(name).or_default().insert(labels.clone(), at);

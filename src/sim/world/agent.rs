@@ -177,7 +177,8 @@ impl Agent {
 /// Whether a file stands in the folder itself and holds manifests.
 fn is_manifest(folder: &RepoPath, path: &RepoPath) -> bool {
     let (parent, file) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
-    parent == folder.as_str() && (file.ends_with(".yaml") || file.ends_with(".yml"))
+    let extension = file.rsplit_once('.').map(|(_, extension)| extension);
+    parent == folder.as_str() && matches!(extension, Some("yaml" | "yml"))
 }
 
 /// The objects of a file.

@@ -111,9 +111,9 @@ impl Autoscaler {
         let mut status = json!({
             "currentReplicas": present, "desiredReplicas": wanted, "currentMetrics": null,
         });
-        let scaled = object::at(scaler, &["status", "lastScaleTime"]).cloned();
-        let scaled = if present == wanted { scaled } else { Some(stamp(ctx.now)) };
-        if let Some(at) = scaled {
+        let last = object::at(scaler, &["status", "lastScaleTime"]).cloned();
+        let last = if present == wanted { last } else { Some(stamp(ctx.now)) };
+        if let Some(at) = last {
             object::set_at(&mut status, &["lastScaleTime"], at);
         }
         if scaler.get("status") != Some(&status) {

@@ -318,6 +318,7 @@ pub enum PushAnswer {
 }
 
 /// The GitOps agent.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own that users write")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AgentBehaviour {
@@ -493,7 +494,7 @@ impl Behaviour {
     }
 }
 
-fn longest<'a, T>(map: &'a BTreeMap<String, T>, fits: impl Fn(&str) -> bool) -> Option<&'a T> {
+fn longest<T>(map: &BTreeMap<String, T>, fits: impl Fn(&str) -> bool) -> Option<&T> {
     map.iter().filter(|(key, _)| fits(key)).max_by_key(|(key, _)| key.len()).map(|(_, value)| value)
 }
 

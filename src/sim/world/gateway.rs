@@ -30,7 +30,7 @@ pub(crate) struct Gateways {
     /// Routes to report on.
     reports: Agenda<Target>,
     /// Gateways to report on.
-    gateways: Agenda<Key>,
+    gateway_reports: Agenda<Key>,
     /// Routes on their way to the proxies.
     routes: Pipeline<Target, Option<Arc<Value>>>,
     /// The last form of routes that does not reach the proxies.
@@ -45,7 +45,7 @@ impl Gateways {
             actor: cluster.actor(Identity::admin("gateway-controller")),
             random: Random::stream(seed, "gateway"),
             reports: Agenda::default(),
-            gateways: Agenda::default(),
+            gateway_reports: Agenda::default(),
             routes: Pipeline::default(),
             held: BTreeMap::new(),
             endpoints: Pipeline::default(),
@@ -68,7 +68,7 @@ impl Gateways {
         match (entry.resource.group.as_str(), entry.resource.plural.as_str()) {
             (GROUP, "gateways") if entry.subresource != "status" => {
                 let delay = self.random.within(behaviour.reports_after);
-                self.gateways.by(key_of(&entry.object), ctx.now + delay);
+                self.gateway_reports.by(key_of(&entry.object), ctx.now + delay);
             }
             ("discovery.k8s.io", "endpointslices") => {
                 let Some(service) = object::label(&entry.object, SERVICE_NAME) else { return };
@@ -96,10 +96,15 @@ impl Gateways {
 
     /// When something is to be done.
     pub(crate) fn next(&self) -> Option<Time> {
-        [self.reports.next(), self.gateways.next(), self.routes.next(), self.endpoints.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.reports.next(),
+            self.gateway_reports.next(),
+            self.routes.next(),
+            self.endpoints.next(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what is due.
@@ -115,7 +120,7 @@ impl Gateways {
                 self.held.insert(target, route);
             }
         }
-        while let Some(key) = self.gateways.take(ctx.now) {
+        while let Some(key) = self.gateway_reports.take(ctx.now) {
             self.report_gateway(&key, ctx);
         }
         while let Some(target) = self.reports.take(ctx.now) {

@@ -12,14 +12,14 @@ const GROUP: &str = "gateway.networking.k8s.io";
 pub(crate) fn definitions() -> Vec<Value> {
     let open = || json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     vec![
-        definition("GatewayClass", "gatewayclasses", "Cluster", open()),
-        definition("Gateway", "gateways", "Namespaced", open()),
-        definition("HTTPRoute", "httproutes", "Namespaced", route(&http_matches())),
-        definition("GRPCRoute", "grpcroutes", "Namespaced", route(&open_list())),
+        definition("GatewayClass", "gatewayclasses", "Cluster", &open()),
+        definition("Gateway", "gateways", "Namespaced", &open()),
+        definition("HTTPRoute", "httproutes", "Namespaced", &route(&http_matches())),
+        definition("GRPCRoute", "grpcroutes", "Namespaced", &route(&open_list())),
     ]
 }
 
-fn definition(kind: &str, plural: &str, scope: &str, spec: Value) -> Value {
+fn definition(kind: &str, plural: &str, scope: &str, spec: &Value) -> Value {
     let singular = kind.to_lowercase();
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",

@@ -45,9 +45,9 @@ enum Duty {
 /// A node that is gone for a while.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
-    noticed_at: Time,
-    evicted_at: Time,
-    back_at: Time,
+    noticed: Time,
+    evicted: Time,
+    back: Time,
 }
 
 impl Nodes {
@@ -306,11 +306,11 @@ impl Nodes {
     pub(crate) fn lose(&mut self, name: &str, lasts: TimeDelta, ctx: Context<'_>) {
         let nodes = &ctx.behaviour.nodes;
         let lost = Lost {
-            noticed_at: ctx.now + self.random.within(nodes.noticed_after),
-            evicted_at: ctx.now + self.random.within(nodes.evicted_after),
-            back_at: ctx.now + lasts,
+            noticed: ctx.now + self.random.within(nodes.noticed_after),
+            evicted: ctx.now + self.random.within(nodes.evicted_after),
+            back: ctx.now + lasts,
         };
-        self.agenda.at(Duty::Node(name.to_owned()), lost.noticed_at.min(lost.back_at));
+        self.agenda.at(Duty::Node(name.to_owned()), lost.noticed.min(lost.back));
         self.lost.insert(name.to_owned(), lost);
     }
 
@@ -322,7 +322,7 @@ impl Nodes {
             .filter(|(_, pod)| pod.node == name && pod.life != Life::Over)
             .map(|(key, _)| key.clone())
             .collect();
-        if lost.back_at <= ctx.now {
+        if lost.back <= ctx.now {
             self.lost.remove(name);
             for key in on_node {
                 if let Some(pod) = self.pods.get_mut(&key)
@@ -337,18 +337,18 @@ impl Nodes {
             }
             return;
         }
-        if lost.evicted_at <= ctx.now {
+        if lost.evicted <= ctx.now {
             for key in &on_node {
                 // It stays until the node is back or somebody forces it.
                 let _ = self.node_controller.delete(&PODS, named(key));
             }
-            self.agenda.at(Duty::Node(name.to_owned()), lost.back_at);
+            self.agenda.at(Duty::Node(name.to_owned()), lost.back);
             return;
         }
         for key in &on_node {
             self.mark_unready(key, ctx);
         }
-        self.agenda.at(Duty::Node(name.to_owned()), lost.evicted_at.min(lost.back_at));
+        self.agenda.at(Duty::Node(name.to_owned()), lost.evicted.min(lost.back));
     }
 
     fn mark_unready(&self, key: &Key, ctx: Context<'_>) {

@@ -185,13 +185,12 @@ impl Prometheus {
         if self.queries.len() >= MOST_QUERIES {
             self.queries.clear();
         }
-        let query = match self.queries.get(text) {
-            Some(query) => query.clone(),
-            None => {
-                let query = Query::parse(text)?;
-                self.queries.insert(text.to_owned(), query.clone());
-                query
-            }
+        let query = if let Some(query) = self.queries.get(text) {
+            query.clone()
+        } else {
+            let query = Query::parse(text)?;
+            self.queries.insert(text.to_owned(), query.clone());
+            query
         };
         match range {
             None => query.at(&self.store, at),

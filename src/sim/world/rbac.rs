@@ -43,7 +43,7 @@ pub(crate) fn installation(names: ApiNames, has_jobs: bool) -> Vec<Value> {
             "rules": rules,
         }));
         if let Some(binding) = binding {
-            objects.push(bound(binding, place(binding), kind, &name));
+            objects.push(bound(binding, &place(binding), kind, &name));
         }
     }
     objects
@@ -52,14 +52,14 @@ pub(crate) fn installation(names: ApiNames, has_jobs: bool) -> Vec<Value> {
 /// Lets the controller read Secrets of a namespace, as `deploy/secret-access.yaml` does.
 pub(crate) fn secret_access(namespace: &str) -> Value {
     let place = json!({"name": "sluice-secrets", "namespace": namespace});
-    bound("RoleBinding", place, "ClusterRole", "sluice-secrets")
+    bound("RoleBinding", &place, "ClusterRole", "sluice-secrets")
 }
 
 pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
-fn bound(kind: &str, metadata: Value, role_kind: &str, role: &str) -> Value {
+fn bound(kind: &str, metadata: &Value, role_kind: &str, role: &str) -> Value {
     json!({
         "apiVersion": format!("{GROUP}/v1"), "kind": kind, "metadata": metadata,
         "roleRef": {"apiGroup": GROUP, "kind": role_kind, "name": role},
