@@ -17,6 +17,7 @@ use url::Url;
 
 use super::address::{AddressPolicy, AddressRefusal, CheckedResolver, port_of, shown_address};
 use super::endpoint::{Auth, ResolvedEndpoint};
+use super::exchange::{Answer, Exchange};
 use super::sample::{DETAIL_LIMIT, MeasureError, shortened};
 use super::secret::Secret;
 
@@ -42,19 +43,22 @@ struct Token {
     valid_until: Instant,
 }
 
+/// How a request goes out.
+pub(super) enum Way {
+    /// By HTTP.
+    Network(Client),
+    /// By whoever stands in for the network.
+    Exchange(Arc<dyn Exchange>),
+}
+
 /// The HTTP side of all measurements.
 #[derive(Clone)]
 pub struct Transport {
     policy: Arc<AddressPolicy>,
     clients: Arc<Mutex<HashMap<CacheKey, Client>>>,
     tokens: Arc<Mutex<HashMap<CacheKey, Token>>>,
-}
-
-/// An answer, read to its end.
-pub(super) struct Answer {
-    pub status: u16,
-    pub content_type: String,
-    pub body: Vec<u8>,
+    /// Who carries requests; none: the network.
+    exchange: Option<Arc<dyn Exchange>>,
 }
 
 impl Transport {
@@ -62,11 +66,34 @@ impl Transport {
     pub fn new(policy: AddressPolicy) -> Self {
         // Of several components of a process that install the provider only the first one does.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { policy: Arc::new(policy), clients: Arc::default(), tokens: Arc::default() }
+        Self {
+            policy: Arc::new(policy),
+            clients: Arc::default(),
+            tokens: Arc::default(),
+            exchange: None,
+        }
+    }
+
+    /// The same, but requests go through `exchange` and never to the network. Tokens (OAuth2) cannot
+    /// be fetched then.
+    #[must_use]
+    pub fn through(self, exchange: Arc<dyn Exchange>) -> Self {
+        Self { exchange: Some(exchange), ..self }
+    }
+
+    /// Who carries requests to `endpoint`, after its address was checked.
+    pub(super) fn way(&self, endpoint: &ResolvedEndpoint) -> Result<Way, MeasureError> {
+        match &self.exchange {
+            None => self.client(endpoint).map(Way::Network),
+            Some(exchange) => {
+                self.policy.check_url(&endpoint.base, endpoint.origin)?;
+                Ok(Way::Exchange(exchange.clone()))
+            }
+        }
     }
 
     /// A client for an endpoint, after its address was checked.
-    pub(super) fn client(&self, endpoint: &ResolvedEndpoint) -> Result<Client, MeasureError> {
+    fn client(&self, endpoint: &ResolvedEndpoint) -> Result<Client, MeasureError> {
         self.client_for(&endpoint.base, endpoint)
     }
 
@@ -160,6 +187,10 @@ impl Transport {
             {
                 return Ok(token.value.clone());
             }
+        }
+        if self.exchange.is_some() {
+            let why = "OAuth2 needs a network, and this process has none";
+            return Err(MeasureError::Unusable(why.to_owned()));
         }
         let client = self.client_for(request.token_url, endpoint)?;
         let mut form = vec![("grant_type", "client_credentials".to_owned())];
