@@ -91,15 +91,15 @@ pub(super) fn plan(view: &View<'_>, safety_only: bool) -> Effects {
     effects.offer(EffectClass::CleanUp, view, clean_up(view));
     let git = git::actions(view, &mut effects);
     effects.offer(EffectClass::Git, view, git);
-    if effects.class.is_none() && effects.waits.is_empty() {
-        wait_for_pods(view, &mut effects);
-    }
     effects
 }
 
 /// Where nothing else says what is waited for, it is pods: those to come, and without a router those
 /// to go.
-fn wait_for_pods(view: &View<'_>, effects: &mut Effects) {
+pub(super) fn wait_for_pods(view: &View<'_>, effects: &mut Effects) {
+    if effects.class.is_some() || !effects.waits.is_empty() {
+        return;
+    }
     for set in view.replica_sets {
         let (revision, desired, available) = (&set.revision, set.desired, set.available);
         if available < desired {
@@ -231,6 +231,12 @@ fn analyse(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
         }
     }
     for (slot, run) in runs::judging(view) {
+        if run.verdict == crate::analysis::Verdict::Terminated && slot != RunSlot::Background {
+            effects.wait(format!(
+                "a person to promote or abort the update (AnalysisRun `{}` was stopped before it had decided)",
+                run.name
+            ));
+        }
         if let crate::analysis::Verdict::Running { waiting_on } = &run.verdict {
             let name = &run.name;
             match (waiting_on, slot) {

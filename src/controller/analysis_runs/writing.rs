@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::reading::deletion_time;
-use super::{AnalysisRuns, LOOK_AGAIN, LOOK_AGAIN_FINISHED, Next, Run};
+use super::{AnalysisRuns, LOOK_AGAIN, LOOK_AGAIN_FINISHED, Run};
 use crate::act::guard::{Dependents, WriteOutcome, merge_difference};
 use crate::act::wire::Read;
 use crate::api::Kind;
 use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus};
 use crate::controller::run_news;
+use crate::controller::work::Next;
 use crate::observe::cache::Key;
 
 /// Conflicts in a row after which a pause is made.
@@ -54,7 +55,7 @@ impl AnalysisRuns {
             return self.soon();
         }
         let Some(object) = self.equipment.caches.runs.get(run.key) else { return Next::Again };
-        let Ok(guard) = self.equipment.writer.guard(&object) else { return Next::Idle };
+        let Ok(guard) = self.equipment.writer.guard(&object) else { return Next::Nothing };
         let outcome = self.equipment.writer.take_over(&self.target(run.key), &guard).await;
         match self.done(run.key, outcome) {
             Ok(()) => {
@@ -154,12 +155,12 @@ impl AnalysisRuns {
 
     /// What is left for a run that has ended: its deletion, if it asks for one.
     pub(super) async fn retire(&self, run: &Run<'_>) -> Next {
-        let Some(at) = deletion_time(run.object, run.status) else { return Next::Idle };
+        let Some(at) = deletion_time(run.object, run.status) else { return Next::Nothing };
         if at > self.equipment.clock.now() {
             let latest = Instant::now() + LOOK_AGAIN_FINISHED;
             return Next::At(self.instant_of(at).min(latest));
         }
-        let Ok(guard) = self.equipment.writer.guard(run.object) else { return Next::Idle };
+        let Ok(guard) = self.equipment.writer.guard(run.object) else { return Next::Nothing };
         let target = self.target(run.key);
         match self.equipment.writer.delete(&target, &guard, Dependents::Background).await {
             WriteOutcome::Applied(_) | WriteOutcome::NotFound => {
