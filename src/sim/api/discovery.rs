@@ -12,7 +12,8 @@ use super::server::Server;
 
 /// What a client asks for in order to get the aggregated form.
 const AGGREGATED: &str = "as=APIGroupDiscoveryList";
-const AGGREGATED_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED_TYPE: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 const BUILTIN_VERBS: [&str; 8] =
     ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -23,8 +24,7 @@ const SUBRESOURCE_VERBS: [&str; 3] = ["get", "patch", "update"];
 /// Answers requests for discovery; none for other paths.
 pub(crate) fn discover(server: &Server, request: &Request<'_>) -> Option<Response> {
     let parts: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
-    let is_aggregated =
-        request.accept.contains(AGGREGATED) && request.accept.contains("v=v2");
+    let is_aggregated = request.accept.contains(AGGREGATED) && request.accept.contains("v=v2");
     let value = match parts.as_slice() {
         ["api" | "apis"] if is_aggregated => {
             let is_core = parts.first() == Some(&"api");
@@ -90,9 +90,8 @@ fn rank(version: &str) -> (u8, u32, u32) {
 }
 
 fn group(name: &str, versions: &[String]) -> Value {
-    let version = |version: &String| {
-        json!({"groupVersion": format!("{name}/{version}"), "version": version})
-    };
+    let version =
+        |version: &String| json!({"groupVersion": format!("{name}/{version}"), "version": version});
     let list: Vec<Value> = versions.iter().map(version).collect();
     json!({"name": name, "versions": list, "preferredVersion": list.first()})
 }
@@ -189,7 +188,8 @@ fn aggregated(server: &Server, is_core: bool) -> Value {
                 json!({"version": version, "resources": resources, "freshness": "Current"})
             })
             .collect();
-        let meta = if is_core { Map::new() } else { Map::from_iter([("name".to_owned(), name.into())]) };
+        let meta =
+            if is_core { Map::new() } else { Map::from_iter([("name".to_owned(), name.into())]) };
         items.push(json!({"metadata": meta, "versions": versions}));
     }
     json!({
@@ -199,9 +199,7 @@ fn aggregated(server: &Server, is_core: bool) -> Value {
 }
 
 fn aggregated_entry(resource: &Resource) -> Value {
-    let kind = |group: &str, version: &str, kind: &str| {
-        json!({"group": group, "version": version, "kind": kind})
-    };
+    let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut entry = json!({
         "resource": resource.plural,
         "responseKind": kind(&resource.group, &resource.version, &resource.kind),

@@ -29,8 +29,8 @@ mod interference;
 mod kinds;
 mod log;
 mod meta;
-mod openapi;
 pub(crate) mod object;
+mod openapi;
 mod patch;
 mod read;
 mod request;
@@ -49,7 +49,7 @@ pub use actor::Actor;
 pub use cluster::{Cluster, Follower, WatchId};
 pub use failure::{Cause, Details, Failure};
 pub use gc::Collector;
-pub use http::{CannotListen, HttpServer};
+pub use http::{Caller, CannotListen, HttpServer};
 pub use interference::{
     Effect, EventFate, Interference, Reply, RequestFacts, RequestFate, Untouched,
 };

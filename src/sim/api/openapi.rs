@@ -58,15 +58,14 @@ fn document(server: &Server, group: &str, version: &str) -> Response {
     let mut paths = Map::new();
     for resource in resources {
         let name = component(resource);
-        let mut schema = match declared(server, resource) {
-            Some(declared) => custom(declared, &mut types),
-            None => {
-                let mut schema = described(&resource.schema, &mut types);
-                for field in ["apiVersion", "kind"] {
-                    object::set_at(&mut schema, &["properties", field], json!({"type": "string"}));
-                }
-                schema
+        let mut schema = if let Some(declared) = declared(server, resource) {
+            custom(declared, &mut types)
+        } else {
+            let mut schema = described(&resource.schema, &mut types);
+            for field in ["apiVersion", "kind"] {
+                object::set_at(&mut schema, &["properties", field], json!({"type": "string"}));
             }
+            schema
         };
         let kind = json!({"group": group, "version": version, "kind": resource.kind});
         object::set_at(&mut schema, &["x-kubernetes-group-version-kind"], json!([kind]));
@@ -209,9 +208,7 @@ fn field_schema(schema: &Schema, types: &mut BTreeMap<String, Value>) -> Value {
 fn add_paths(resource: &Resource, kind: &Value, component: &str, paths: &mut Map<String, Value>) {
     let scope = if resource.is_namespaced { "/namespaces/{namespace}" } else { "" };
     let collection = format!("/{}{scope}/{}", root(resource), resource.plural);
-    let parameter = |name: &str| {
-        json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}})
-    };
+    let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
     let content = json!({"application/json": {
         "schema": {"$ref": format!("#/components/schemas/{component}")}}});
     let operation = |action: &str, parameters: &[&str]| {

@@ -52,7 +52,7 @@ impl Server {
             "status" | "scale" if resource.is_custom => {
                 Err(Failure::not_found(resource, &call.target.name))
             }
-            _ => Err(Failure::no_such_path()),
+            subresource => Err(no_subresource(resource, subresource)),
         }
     }
 
@@ -99,7 +99,7 @@ impl Server {
             View::Table => {
                 let rows = items.iter().map(AsRef::as_ref);
                 let include = &options.include_object;
-                return Ok(Answer::ok(table(resource, rows, meta, include, call.now)));
+                return Ok(Answer::ok(table(resource, rows, &meta, include, call.now)));
             }
         };
         let items: Vec<Value> = items.iter().map(|object| as_item(resource, object)).collect();
@@ -146,6 +146,17 @@ impl Server {
         }
         Ok((String::new(), current))
     }
+}
+
+/// What a real server has below an object, and this one has not, is named.
+fn no_subresource(resource: &Resource, subresource: &str) -> Failure {
+    const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+    let has_streams = matches!(resource.plural.as_str(), "nodes" | "pods" | "services");
+    if has_streams && STREAMS.contains(&subresource) && !resource.is_custom {
+        let what = format!("the subresource {subresource} of {}", resource.plural);
+        return Failure::not_implemented(&what);
+    }
+    Failure::no_such_path()
 }
 
 /// An object as it stands in a list: those of built-in kinds do not say their kind.

@@ -118,13 +118,8 @@ const AUTOSCALERS: &[ColumnSpec] = &[
     text("Replicas"),
     AGE,
 ];
-const BUDGETS: &[ColumnSpec] = &[
-    NAME,
-    text("Min Available"),
-    text("Max Unavailable"),
-    number("Allowed Disruptions"),
-    AGE,
-];
+const BUDGETS: &[ColumnSpec] =
+    &[NAME, text("Min Available"), text("Max Unavailable"), number("Allowed Disruptions"), AGE];
 
 /// The columns of a kind; name and time of creation where there is nothing better.
 pub(super) fn columns(resource: &Resource) -> &'static [ColumnSpec] {

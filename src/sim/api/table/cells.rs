@@ -27,9 +27,7 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: DateTime<Utc>) -> 
         "events" => event(object, now),
         "nodes" => node(object, &name, &age),
         "namespaces" => with_age(vec![string(object, &["status", "phase"]).into()]),
-        "secrets" => {
-            with_age(vec![text(object, "type").into(), length(object.get("data")).into()])
-        }
+        "secrets" => with_age(vec![text(object, "type").into(), length(object.get("data")).into()]),
         "configmaps" => {
             let count = length(object.get("data")) + length(object.get("binaryData"));
             with_age(vec![count.into()])
@@ -38,9 +36,7 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: DateTime<Utc>) -> 
         "endpointslices" => with_age(slice(object)),
         "ingresses" => with_age(ingress(object)),
         "ingressclasses" => with_age(vec![spec("controller").into(), NONE.into()]),
-        "networkpolicies" => {
-            with_age(vec![selector(at(object, &["spec", "podSelector"])).into()])
-        }
+        "networkpolicies" => with_age(vec![selector(at(object, &["spec", "podSelector"])).into()]),
         "leases" => with_age(vec![spec("holderIdentity").into()]),
         "horizontalpodautoscalers" => with_age(autoscaler(object)),
         "poddisruptionbudgets" => with_age(budget(object)),
@@ -281,8 +277,10 @@ fn job(object: &Value, now: DateTime<Utc>) -> [Value; 3] {
 fn event(object: &Value, now: DateTime<Utc>) -> Vec<Value> {
     // The table is made of the event as it is stored: in the form of the core group.
     let time = |field: &str| string(object, &[field]);
-    let first = if time("firstTimestamp").is_empty() { time("eventTime") } else { time("firstTimestamp") };
-    let mut last = if time("lastTimestamp").is_empty() { first.clone() } else { time("lastTimestamp") };
+    let first =
+        if time("firstTimestamp").is_empty() { time("eventTime") } else { time("firstTimestamp") };
+    let mut last =
+        if time("lastTimestamp").is_empty() { first.clone() } else { time("lastTimestamp") };
     let mut count = number(object, &["count"]).max(1);
     if object.get("series").is_some() {
         last = string(object, &["series", "lastObservedTime"]);
@@ -319,8 +317,7 @@ fn node(object: &Value, name: &Value, age: &Value) -> Vec<Value> {
         .find(|one| text(one, "type") == "Ready")
         .map_or("Unknown", |one| if text(one, "status") == "True" { "Ready" } else { "NotReady" });
     let is_closed = at(object, &["spec", "unschedulable"]) == Some(&Value::Bool(true));
-    let status =
-        if is_closed { format!("{ready},SchedulingDisabled") } else { ready.to_owned() };
+    let status = if is_closed { format!("{ready},SchedulingDisabled") } else { ready.to_owned() };
     let prefix = "node-role.kubernetes.io/";
     let mut roles: Vec<&str> = object::metadata(object)
         .and_then(|meta| meta.get("labels"))
@@ -379,7 +376,11 @@ fn slice(object: &Value) -> Vec<Value> {
         .filter_map(Value::as_str)
         .map(str::to_owned)
         .collect();
-    vec![text(object, "addressType").into(), first_three(&ports).into(), first_three(&addresses).into()]
+    vec![
+        text(object, "addressType").into(),
+        first_three(&ports).into(),
+        first_three(&addresses).into(),
+    ]
 }
 
 fn endpoints(object: &Value) -> String {
@@ -427,9 +428,9 @@ fn autoscaler(object: &Value) -> Vec<Value> {
         .filter(|(_, metric)| text(metric, "type") == "Resource")
         .map(|(idx, metric)| {
             let name = string(metric, &["resource", "name"]);
-            let now = current.get(idx).map(|one| {
-                string(one, &["resource", "current", "averageUtilization"])
-            });
+            let now = current
+                .get(idx)
+                .map(|one| string(one, &["resource", "current", "averageUtilization"]));
             let now = now.filter(|now| !now.is_empty());
             let wanted = string(metric, &["resource", "target", "averageUtilization"]);
             let now = now.map_or_else(|| "<unknown>".to_owned(), |now| format!("{now}%"));

@@ -20,12 +20,11 @@ pub(super) type ColumnSpec = (&'static str, &'static str, &'static str, i64);
 pub(crate) fn table<'a>(
     resource: &Resource,
     objects: impl Iterator<Item = &'a Value>,
-    meta: Value,
+    meta: &Value,
     include: &str,
     now: DateTime<Utc>,
 ) -> Value {
-    let rows: Vec<Value> =
-        objects.map(|object| row(resource, object, include, now)).collect();
+    let rows: Vec<Value> = objects.map(|object| row(resource, object, include, now)).collect();
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
         "columnDefinitions": columns(resource), "rows": rows,
@@ -40,7 +39,7 @@ pub(crate) fn table_of_one(
     now: DateTime<Utc>,
 ) -> Value {
     let meta = json!({"resourceVersion": object::version(shown)});
-    table(resource, std::iter::once(shown), meta, include, now)
+    table(resource, std::iter::once(shown), &meta, include, now)
 }
 
 fn columns(resource: &Resource) -> Value {

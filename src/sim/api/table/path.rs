@@ -24,9 +24,7 @@ pub(super) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
 fn next<'a>(value: &'a Value, step: &Step) -> Vec<&'a Value> {
     let list = || value.as_array().map_or(&[][..], Vec::as_slice);
     match step {
-        Step::Field(name) => {
-            value.get(name).filter(|value| !value.is_null()).into_iter().collect()
-        }
+        Step::Field(name) => value.get(name).filter(|value| !value.is_null()).into_iter().collect(),
         Step::Index(index) => {
             let len = i64::try_from(list().len()).unwrap_or(i64::MAX);
             let index = if *index < 0 { index + len } else { *index };
