@@ -231,12 +231,6 @@ fn analyse(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
         }
     }
     for (slot, run) in runs::judging(view) {
-        if run.verdict == crate::analysis::Verdict::Terminated && slot != RunSlot::Background {
-            effects.wait(format!(
-                "a person to promote or abort the update (AnalysisRun `{}` was stopped before it had decided)",
-                run.name
-            ));
-        }
         if let crate::analysis::Verdict::Running { waiting_on } = &run.verdict {
             let name = &run.name;
             match (waiting_on, slot) {

@@ -10,6 +10,7 @@ use super::validate::{Promotion, Step, ValidStrategy};
 use super::view::View;
 use super::wait::Wait;
 use super::{effects, runs, transition};
+use crate::analysis::Verdict;
 use crate::api::Time;
 use crate::api::status::PauseReason;
 
@@ -98,11 +99,14 @@ fn pause(view: &View<'_>, memory: &Memory, timed: Option<(Time, TimeDelta)>) -> 
     };
     Some(match (reason, timed) {
         (PauseReason::InconclusiveAnalysisRun | PauseReason::InconclusiveExperiment, _) => {
-            let run = runs::first_inconclusive(view)
-                .map_or_else(String::new, |run| format!(" `{}`", run.name));
-            Wait::open(format!(
-                "a person to promote or abort the update (AnalysisRun{run} is inconclusive)"
-            ))
+            let why = match runs::first_inconclusive(view) {
+                Some(run) if run.verdict == Verdict::Terminated => {
+                    format!("AnalysisRun `{}` was stopped before it had decided", run.name)
+                }
+                Some(run) => format!("AnalysisRun `{}` is inconclusive", run.name),
+                None => "an AnalysisRun is inconclusive".to_owned(),
+            };
+            Wait::open(format!("a person to promote or abort the update ({why})"))
         }
         (PauseReason::CanaryPauseStep | PauseReason::BlueGreenPause, Some((since, length))) => {
             // A wall clock that jumped ahead of the pause cannot say when it ends.

@@ -169,6 +169,7 @@ fn ar1329_a_run_that_somebody_stopped_opens_no_gate_and_says_so() {
     world.push("web:2");
     world.run(120);
     assert_eq!((world.actual(), world.stable_image()), (20, "web:1".to_owned()));
+    assert_eq!(world.phase(), Some(RolloutPhase::Paused));
     let waiting = format!("{:?}", world.status().waiting_on);
     assert!(waiting.contains("was stopped before it had decided"), "{waiting}");
     world.promote();

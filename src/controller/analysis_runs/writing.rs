@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::reading::deletion_time;
 use super::{AnalysisRuns, LOOK_AGAIN, LOOK_AGAIN_FINISHED, Run};
+use crate::act::events::{About, event};
 use crate::act::guard::{Dependents, WriteOutcome, merge_difference};
 use crate::act::wire::Read;
 use crate::api::Kind;
@@ -181,8 +182,15 @@ impl AnalysisRuns {
         tracing::info!(phase = status.phase.as_str(), message = status.message, "the run ended");
         let now = self.equipment.clock.now();
         let salt = self.equipment.entropy.next_u64();
-        let (target, event) =
-            run_news::event(self.equipment.names, run.object, run.key, status, now, salt);
+        let about = About {
+            names: self.equipment.names,
+            kind: Kind::AnalysisRun,
+            namespace: &run.key.namespace,
+            name: &run.key.name,
+            object: run.object,
+        };
+        let news = run_news::news(&run.key.name, status);
+        let (target, event) = event(&about, &news, now, salt);
         let outcome = self.equipment.writer.create_event(&target, event).await;
         if outcome.applied().is_none() {
             tracing::debug!(outcome = outcome.label(), "event lost");
