@@ -46,7 +46,7 @@ pub(crate) fn run(scenario: &Scenario) -> Vec<Value> {
             Step::Watch { name, path } => memory.watch(name, &names.fill(path)),
             Step::Events { name } => {
                 let plan = memory.watches.get_mut(name).unwrap();
-                let events = memory.server.poll_watch(plan);
+                let events = memory.server.poll_watch(plan, memory.now);
                 let body = events.into_iter().map(|event| event.json).collect();
                 answers.push(Answer { code: 200, body, ..Answer::default() });
             }
@@ -124,11 +124,14 @@ impl Memory {
             Response::Json { code, body, warnings } => {
                 Answer { code, body: Value::clone(&body), warnings, ..Answer::default() }
             }
+            Response::Typed { body, .. } => {
+                Answer { code: 200, body: Value::clone(&body), ..Answer::default() }
+            }
             Response::Text { code, body } => {
                 Answer { code, body: body.into(), ..Answer::default() }
             }
             Response::Watch(mut plan) => {
-                let events = self.server.poll_watch(&mut plan);
+                let events = self.server.poll_watch(&mut plan, self.now);
                 let body = events.into_iter().map(|event| event.json).collect();
                 Answer { code: 200, body, ..Answer::default() }
             }

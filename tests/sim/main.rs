@@ -11,4 +11,6 @@ mod deleting;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod watching;

@@ -320,6 +320,11 @@ impl Failure {
         Self::new(400, "BadRequest", message)
     }
 
+    /// 401.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized")
+    }
+
     /// 403 by the rules of access.
     pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
         let separator = if name.is_empty() { String::new() } else { format!(" {name:?}") };

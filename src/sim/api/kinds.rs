@@ -94,7 +94,6 @@ pub struct Resource {
     pub(crate) manners: Manners,
     pub(crate) scale: Option<Scale>,
     pub(crate) schema: Arc<Schema>,
-    #[expect(dead_code, reason = "tables come with the HTTP front")]
     pub(crate) columns: Vec<Column>,
     /// Fields by which objects of a custom kind can be selected.
     pub(crate) selectable: Vec<String>,

@@ -4,15 +4,21 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::discovery::discover;
 use super::failure::Failure;
 use super::kinds::Resource;
 use super::object;
+use super::openapi::openapi;
 use super::request::{Request, Response, View};
 use super::scale::scale_of;
 use super::server::{Answer, Call, Server};
+use super::table::{table, table_of_one};
 
 /// Answers that are no objects: health and version.
-pub(crate) fn fixed(_server: &Server, request: &Request<'_>) -> Option<Response> {
+pub(crate) fn fixed(server: &Server, request: &Request<'_>) -> Option<Response> {
+    if let Some(response) = discover(server, request).or_else(|| openapi(server, request.path)) {
+        return Some(response);
+    }
     match request.path.trim_end_matches('/') {
         "/healthz" | "/livez" | "/readyz" => {
             Some(Response::Text { code: 200, body: "ok".to_owned() })
@@ -20,9 +26,9 @@ pub(crate) fn fixed(_server: &Server, request: &Request<'_>) -> Option<Response>
         "/version" => Some(Response::json(
             200,
             json!({
-                "major": "1", "minor": "34", "gitVersion": "v1.34.4+sluice", "gitCommit": "",
-                "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "",
-                "compiler": "rustc", "platform": "memory",
+                "major": "1", "minor": "34", "gitVersion": "v1.34.4+sluice",
+                "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+                "goVersion": "none", "compiler": "rustc", "platform": "memory",
             }),
         )),
         _ => None,
@@ -35,13 +41,18 @@ impl Server {
         let stored = self.store.get(&resource.storage, &call.key());
         let stored = stored.ok_or_else(|| Failure::not_found(resource, &call.target.name))?;
         match call.target.subresource.as_str() {
-            "" => Ok(Answer::ok(shown(resource, stored, call.options.view)?)),
+            "" if call.options.view == View::Table => {
+                let of = for_table(resource, stored);
+                let include = &call.options.include_object;
+                Ok(Answer::ok(table_of_one(resource, &of, include, call.now)))
+            }
+            "" => Ok(Answer::ok(shown(resource, stored, call.options.view))),
             "status" if resource.manners.has_status => Ok(Answer::ok(converted(resource, stored))),
             "scale" if resource.scale.is_some() => Ok(Answer::ok(scale_of(resource, stored)?)),
             "status" | "scale" if resource.is_custom => {
                 Err(Failure::not_found(resource, &call.target.name))
             }
-            _ => Err(Failure::no_such_path()),
+            subresource => Err(no_subresource(resource, subresource)),
         }
     }
 
@@ -65,7 +76,10 @@ impl Server {
         let mut items = Vec::new();
         let mut last = String::new();
         for (key, object) in chosen.by_ref().take(limit) {
-            items.push(as_item(resource, &*shown(resource, object, options.view)?));
+            items.push(match options.view {
+                View::Table => for_table(resource, object),
+                view => shown(resource, object, view),
+            });
             last.clone_from(key);
         }
         let remaining = chosen.count();
@@ -81,8 +95,14 @@ impl Server {
         }
         let (kind, api_version) = match options.view {
             View::Metadata => ("PartialObjectMetadataList", "meta.k8s.io/v1".to_owned()),
-            View::Whole | View::Table => (resource.list_kind.as_str(), resource.api_version()),
+            View::Whole => (resource.list_kind.as_str(), resource.api_version()),
+            View::Table => {
+                let rows = items.iter().map(AsRef::as_ref);
+                let include = &options.include_object;
+                return Ok(Answer::ok(table(resource, rows, &meta, include, call.now)));
+            }
         };
+        let items: Vec<Value> = items.iter().map(|object| as_item(resource, object)).collect();
         Ok(Answer::ok(json!({
             "kind": kind, "apiVersion": api_version, "metadata": meta, "items": items,
         })))
@@ -128,6 +148,17 @@ impl Server {
     }
 }
 
+/// What a real server has below an object, and this one has not, is named.
+fn no_subresource(resource: &Resource, subresource: &str) -> Failure {
+    const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+    let has_streams = matches!(resource.plural.as_str(), "nodes" | "pods" | "services");
+    if has_streams && STREAMS.contains(&subresource) && !resource.is_custom {
+        let what = format!("the subresource {subresource} of {}", resource.plural);
+        return Failure::not_implemented(&what);
+    }
+    Failure::no_such_path()
+}
+
 /// An object as it stands in a list: those of built-in kinds do not say their kind.
 pub(crate) fn as_item(resource: &Resource, object: &Value) -> Value {
     let mut item = object.clone();
@@ -154,22 +185,22 @@ fn read_token(token: &str) -> Option<(u64, String)> {
     Some((version.parse().ok()?, key.to_owned()))
 }
 
-/// An object as it is shown in the version of `resource`.
-pub(crate) fn shown(
-    resource: &Resource,
-    object: &Arc<Value>,
-    view: View,
-) -> Result<Arc<Value>, Failure> {
+/// An object as it is shown in the version of `resource`: whole, or its metadata.
+pub(crate) fn shown(resource: &Resource, object: &Arc<Value>, view: View) -> Arc<Value> {
     match view {
-        View::Whole => Ok(converted(resource, object)),
+        View::Whole | View::Table => converted(resource, object),
         View::Metadata => {
             let meta = object.get("metadata").cloned().unwrap_or_default();
-            Ok(Arc::new(json!({
+            Arc::new(json!({
                 "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
-            })))
+            }))
         }
-        View::Table => Err(Failure::not_implemented("tables")),
     }
+}
+
+/// An object as its table is made of: in the version that is asked for, but Events as they are kept.
+pub(crate) fn for_table(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
+    if resource.is_custom { converted(resource, object) } else { object.clone() }
 }
 
 /// An object in the version in which `resource` serves it.

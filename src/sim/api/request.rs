@@ -116,6 +116,13 @@ pub enum Response {
         /// Texts of `Warning` headers.
         warnings: Vec<String>,
     },
+    /// JSON under another content type.
+    Typed {
+        /// `Content-Type`.
+        content_type: &'static str,
+        /// Body.
+        body: Arc<Value>,
+    },
     /// Text, such as that of `/readyz`.
     Text {
         /// HTTP status.

@@ -119,6 +119,21 @@ impl Answer {
     }
 }
 
+/// Whether a body of this type is read.
+fn check_media_type(content_type: &str) -> Result<(), Failure> {
+    match content_type.split(';').next().unwrap_or_default().trim() {
+        "" | "application/json" => Ok(()),
+        other @ ("application/yaml" | "application/vnd.kubernetes.protobuf") => {
+            Err(Failure::not_implemented(&format!("bodies of the type {other}; send JSON")))
+        }
+        _ => Err(Failure::unsupported_media_type(&[
+            "application/json",
+            "application/yaml",
+            "application/vnd.kubernetes.protobuf",
+        ])),
+    }
+}
+
 /// The API server: see the module. A clone goes its own way, but shares the entropy.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -193,6 +208,9 @@ impl Server {
             Method::DELETE => Verb::DeleteCollection,
             _ => return Err(Failure::method_not_allowed()),
         };
+        if matches!(verb, Verb::Create | Verb::Update) {
+            check_media_type(request.content_type)?;
+        }
         Ok(Call {
             target,
             verb,

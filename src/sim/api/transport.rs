@@ -112,6 +112,9 @@ impl Arrived {
         };
         match self.cluster.change(|state| state.server.handle(&request)) {
             Response::Json { code, body, warnings } => json_answer(code, &body, &warnings),
+            Response::Typed { content_type, body } => {
+                answer(200, content_type, body.to_string().into())
+            }
             Response::Text { code, body } => answer(code, "text/plain; charset=utf-8", body.into()),
             Response::Watch(plan) => {
                 let stream = WatchStream::open(&self.cluster, &self.identity, plan);
@@ -150,7 +153,7 @@ fn json_answer(code: u16, body: &Value, warnings: &[String]) -> HttpResponse<Bod
     response
 }
 
-fn refused(failure: &Failure) -> HttpResponse<Body> {
+pub(crate) fn refused(failure: &Failure) -> HttpResponse<Body> {
     json_answer(failure.code, &failure.to_status(), &[])
 }
 
@@ -193,7 +196,8 @@ impl WatchStream {
                 self.queue.clear();
                 return;
             }
-            state.server.poll_watch(&mut self.plan)
+            let now = self.cluster.shared.clock.now();
+            state.server.poll_watch(&mut self.plan, now)
         };
         let interference = Arc::clone(&self.cluster.shared.interference);
         for event in events {

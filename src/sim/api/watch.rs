@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::kinds::Resource;
 use super::log::{Change, Entry};
 use super::object;
-use super::read::shown;
+use super::read::{for_table, shown};
 use super::request::View;
 use super::select::{Fields, Labels};
 use super::server::{Answer, Call, Server};
+use super::table::table_of_one;
 
 /// A watch that has begun: what it selects, and how far it has come.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct WatchPlan {
     labels: Labels,
     fields: Fields,
     view: View,
+    /// `includeObject` of a table.
+    include: String,
     /// Changes up to this version have been looked at.
     cursor: u64,
     /// Events that are due before any change is looked at.
@@ -75,6 +79,7 @@ impl Server {
             labels: options.labels.clone(),
             fields,
             view: options.view,
+            include: options.include_object.clone(),
             cursor: current,
             first: VecDeque::new(),
             allows_bookmarks: options.allows_bookmarks,
@@ -91,26 +96,27 @@ impl Server {
         };
         match (options.sends_initial_events, asked) {
             (Some(true), _) => {
-                plan.first = self.initial_events(&plan)?;
+                plan.first = self.initial_events(&plan, call.now);
                 plan.first.push_back(bookmark(&plan, current, true));
             }
-            (None, None | Some(0)) => plan.first = self.initial_events(&plan)?,
+            (None, None | Some(0)) => plan.first = self.initial_events(&plan, call.now),
             (Some(false), None | Some(0)) => {}
             (_, Some(version)) => plan.cursor = version,
         }
         Ok(Answer::Watch(plan))
     }
 
-    fn initial_events(&self, plan: &WatchPlan) -> Result<VecDeque<Value>, Failure> {
+    fn initial_events(&self, plan: &WatchPlan, now: DateTime<Utc>) -> VecDeque<Value> {
         self.store
             .list(&plan.resource.storage, &plan.namespace)
             .filter(|(_, object)| plan.selects(object))
-            .map(|(_, object)| Ok(event("ADDED", &*shown(&plan.resource, object, plan.view)?)))
+            .map(|(_, object)| event("ADDED", &plan.shown(object, now)))
             .collect()
     }
 
     /// What a watcher is to be told next; empty when nothing has happened since.
-    pub fn poll_watch(&self, plan: &mut WatchPlan) -> Vec<WatchEvent> {
+    /// `now` is for the ages in tables.
+    pub fn poll_watch(&self, plan: &mut WatchPlan, now: DateTime<Utc>) -> Vec<WatchEvent> {
         let mut events: Vec<WatchEvent> = plan.first.drain(..).map(WatchEvent::plain).collect();
         if plan.cursor < self.store.compacted() {
             let status = Failure::expired(format!(
@@ -124,7 +130,7 @@ impl Server {
         }
         for entry in self.store.since(plan.cursor) {
             plan.cursor = plan.cursor.max(entry.version);
-            if let Some(json) = plan.told_of(entry) {
+            if let Some(json) = plan.told_of(entry, now) {
                 events.push(WatchEvent { json, entry: Some(entry.clone()), is_last: false });
             }
         }
@@ -143,7 +149,7 @@ impl WatchPlan {
     }
 
     /// The line about a change; none if the watcher does not see it.
-    fn told_of(&self, entry: &Entry) -> Option<Value> {
+    fn told_of(&self, entry: &Entry, now: DateTime<Utc>) -> Option<Value> {
         if entry.resource.storage != self.resource.storage
             || !self.namespace.is_empty() && entry.namespace() != self.namespace
         {
@@ -163,8 +169,17 @@ impl WatchPlan {
             }
             (true, false) => ("DELETED", entry.object.clone()),
         };
-        let shown = shown(&self.resource, &object, self.view).ok()?;
-        Some(event(kind, &shown))
+        Some(event(kind, &self.shown(&object, now)))
+    }
+
+    fn shown(&self, object: &Arc<Value>, now: DateTime<Utc>) -> Arc<Value> {
+        match self.view {
+            View::Table => {
+                let of = for_table(&self.resource, object);
+                Arc::new(table_of_one(&self.resource, &of, &self.include, now))
+            }
+            view => shown(&self.resource, object, view),
+        }
     }
 }
 
@@ -175,7 +190,8 @@ fn event(kind: &str, object: &Value) -> Value {
 fn bookmark(plan: &WatchPlan, version: u64, ends_initial_events: bool) -> Value {
     let (kind, api_version) = match plan.view {
         View::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),
-        View::Whole | View::Table => (plan.resource.kind.as_str(), plan.resource.api_version()),
+        View::Table => ("Table", "meta.k8s.io/v1".to_owned()),
+        View::Whole => (plan.resource.kind.as_str(), plan.resource.api_version()),
     };
     let mut meta = json!({"resourceVersion": version.to_string()});
     if ends_initial_events {
