@@ -19,7 +19,8 @@ use crate::api::status::PauseReason;
 pub(super) fn note(view: &View<'_>, memory: &Memory, effects: &mut Effects) {
     let timed = timed_pause(view, memory);
     let left = timed.map(|(since, length)| pause_left(view, since, length));
-    if let Some(left) = left {
+    // A pause that is over and held by something else is no reason to look again at once.
+    if let Some(left) = left.filter(|left| *left > TimeDelta::zero()) {
         effects.wake(view.now() + left);
     }
     let pause = if view.spec.paused {

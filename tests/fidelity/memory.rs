@@ -101,6 +101,7 @@ impl Memory {
             other => Identity {
                 user: other.to_owned(),
                 groups: vec!["devs".to_owned(), "system:authenticated".to_owned()],
+                pod: String::new(),
             },
         };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));

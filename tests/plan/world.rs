@@ -421,6 +421,12 @@ impl World {
         let decision = decide(&observed);
         assert_eq!(decision, decide(&observed), "deciding is deterministic");
         assert!(decision.wake_at <= observed.now + TimeDelta::seconds(60));
+        let has_nothing_to_do = decision.actions.is_empty() && !decision.changes_memory();
+        assert!(
+            !has_nothing_to_do || decision.wake_at > observed.now,
+            "nothing is done, and it looks again at once, for ever:\n{}",
+            self.timeline
+        );
         if self.watch.map(|(since, ..)| since) != decision.pause_began() {
             self.watch = decision.pause_began().map(|since| (since, observed.now, self.now));
         }

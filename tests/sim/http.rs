@@ -42,7 +42,7 @@ async fn served() -> Served {
         namespace: "shop".to_owned(),
         identity,
     };
-    let team = Identity { user: "team".to_owned(), groups: vec![] };
+    let team = Identity { user: "team".to_owned(), groups: vec![], pod: String::new() };
     let callers = vec![caller("you", Identity::admin("you")), caller("team", team)];
     let server = HttpServer::bind(cluster.clone(), 0, callers).await.unwrap();
     let config = Kubeconfig::from_yaml(&server.kubeconfig()).unwrap();

@@ -247,7 +247,11 @@ fn impersonated(
         user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
     let mut other = match service_account {
         Some((namespace, name)) => Identity::service_account(namespace, name),
-        None => Identity { user: user.to_owned(), groups: vec!["system:authenticated".to_owned()] },
+        None => Identity {
+            user: user.to_owned(),
+            groups: vec!["system:authenticated".to_owned()],
+            pod: String::new(),
+        },
     };
     let groups = request.headers().get_all("impersonate-group").iter();
     let groups = groups.filter_map(|group| group.to_str().ok()).map(str::to_owned);

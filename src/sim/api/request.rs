@@ -18,12 +18,25 @@ pub struct Identity {
     pub user: String,
     /// Groups; `system:masters` may do everything.
     pub groups: Vec<String>,
+    /// The pod that a ServiceAccount's token is bound to, as `extra` of the user says it
+    /// (`authentication.kubernetes.io/pod-name`); empty for everybody else.
+    pub pod: String,
 }
 
 impl Identity {
     /// Somebody who may do everything.
     pub fn admin(user: &str) -> Self {
-        Self { user: user.to_owned(), groups: vec!["system:masters".to_owned()] }
+        Self {
+            user: user.to_owned(),
+            groups: vec!["system:masters".to_owned()],
+            pod: String::new(),
+        }
+    }
+
+    /// The same with a token that is bound to a pod.
+    #[must_use]
+    pub fn of_pod(self, pod: &str) -> Self {
+        Self { pod: pod.to_owned(), ..self }
     }
 
     /// A ServiceAccount with the groups that it has.
@@ -35,6 +48,7 @@ impl Identity {
                 format!("system:serviceaccounts:{namespace}"),
                 "system:authenticated".to_owned(),
             ],
+            pod: String::new(),
         }
     }
 }

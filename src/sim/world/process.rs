@@ -112,7 +112,7 @@ impl Processes {
         };
         name.clone_into(&mut settings.pod_name);
         let ended = CancellationToken::new();
-        let identity = Identity::service_account(NAMESPACE, SERVICE_ACCOUNT);
+        let identity = Identity::service_account(NAMESPACE, SERVICE_ACCOUNT).of_pod(name);
         let metrics = Arc::new(Metrics::new(SeriesLimits {
             analysis_values: settings.max_analysis_value_series,
             weights: settings.max_weight_series,

@@ -31,6 +31,7 @@ impl Server {
             Identity {
                 user: object::text(&spec, "user").to_owned(),
                 groups: groups.filter_map(Value::as_str).map(str::to_owned).collect(),
+                pod: String::new(),
             }
         };
         let status = self.judge(&identity, &attributes(&spec));
