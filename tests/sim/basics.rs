@@ -195,3 +195,28 @@ async fn two_clusters_with_one_seed_have_the_same_history() {
     };
     assert_eq!(history(cluster()), history(cluster()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_placed_once_and_only_by_a_binding() {
+    let cluster = cluster();
+    let admin = admin(&cluster);
+    let pods = KindName::of("", "pods");
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "shop"},
+        "spec": {"containers": [{"name": "main", "image": "app:1"}]},
+    });
+    admin.create(pod).unwrap();
+    let place = ("shop", "a");
+    let patch = json!({"spec": {"nodeName": "node-1"}});
+    assert_eq!(admin.merge(&pods, place, "", patch).unwrap_err().code, 422);
+    let to = |node: &str| json!({"target": {"kind": "Node", "name": node}});
+    assert_eq!(admin.create_at(&pods, place, "binding", to("")).unwrap_err().code, 422);
+    admin.create_at(&pods, place, "binding", to("node-1")).unwrap();
+    let placed = cluster.get(&pods, "shop", "a").unwrap();
+    assert_eq!(placed["spec"]["nodeName"], "node-1");
+    assert_eq!(placed["status"]["conditions"][0]["type"], "PodScheduled");
+    let refused = admin.create_at(&pods, place, "binding", to("node-2")).unwrap_err();
+    assert_eq!((refused.code, refused.reason), (409, "Conflict"));
+    let none = admin.create_at(&pods, ("shop", "none"), "binding", to("node-1"));
+    assert_eq!(none.unwrap_err().code, 404);
+}

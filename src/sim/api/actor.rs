@@ -37,6 +37,20 @@ impl Actor {
         self.about(Verb::Create, "", object)
     }
 
+    /// POST to a subresource, such as the `binding` of a pod.
+    ///
+    /// # Errors
+    /// The refusal of the server.
+    pub fn create_at(
+        &self,
+        kind: &KindName,
+        (namespace, name): (&str, &str),
+        subresource: &str,
+        body: Value,
+    ) -> Result<Arc<Value>, Failure> {
+        self.at(Verb::Create, kind, (namespace, name), subresource, "", body)
+    }
+
     /// PUT: replaces an object. With a resourceVersion in it, only that version.
     ///
     /// # Errors

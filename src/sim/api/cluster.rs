@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use axum::body::Body;
+use futures::future::{Either, select};
 use http::Request as HttpRequest;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -106,10 +108,9 @@ impl Cluster {
             let (cluster, identity, ended) = (cluster.clone(), identity.clone(), ended.clone());
             async move {
                 let served = transport::serve(cluster, identity, request.map(Body::new));
-                tokio::select! {
-                    biased;
-                    () = ended.cancelled() => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
-                    answer = served => answer,
+                match select(pin!(ended.cancelled()), pin!(served)).await {
+                    Either::Left(_) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+                    Either::Right((answer, _)) => answer,
                 }
             }
         });

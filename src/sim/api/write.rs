@@ -186,6 +186,46 @@ impl Server {
         Some(converted(resource, stored))
     }
 
+    /// Places a pod on a node, once.
+    fn bind(&mut self, call: &Call, body: Body<'_>) -> Result<Answer, Failure> {
+        let resource = call.resource().clone();
+        let name = call.target.name.as_str();
+        let binding = body.object()?;
+        let node = object::at(&binding, &["target", "name"]).and_then(Value::as_str);
+        let Some(node) = node.filter(|node| !node.is_empty()) else {
+            let cause = Cause::required("target.name", "");
+            return Err(Failure::invalid(&resource, name, vec![cause]));
+        };
+        let Some(pod) = self.store.get(&resource.storage, &call.key()).cloned() else {
+            return Err(Failure::not_found(&resource, name));
+        };
+        if object::is_terminating(&pod) {
+            let why = format!("pod {name} is being deleted, cannot be assigned to a host");
+            return Err(Failure::conflict_because(&resource, name, &why));
+        }
+        let before = object::at(&pod, &["spec", "nodeName"]).and_then(Value::as_str);
+        if let Some(before) = before.filter(|before| !before.is_empty()) {
+            let why = format!("pod {name} is already assigned to node {before:?}");
+            return Err(Failure::conflict_because(&resource, name, &why));
+        }
+        let mut placed = Value::clone(&pod);
+        object::set_at(&mut placed, &["spec", "nodeName"], node.into());
+        // The server says so itself; the rules for updates of a pod, its generation and its field
+        // managers are not for this write.
+        let mut conditions = object::at(&pod, &["status", "conditions"])
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        conditions.retain(|one| object::text(one, "type") != "PodScheduled");
+        conditions.push(json!({
+            "type": "PodScheduled", "status": "True", "lastProbeTime": null,
+            "lastTransitionTime": call.timestamp(),
+        }));
+        object::set_at(&mut placed, &["status", "conditions"], conditions.into());
+        self.store.put(call.deed(), placed);
+        Ok(done())
+    }
+
     fn create_subresource(&mut self, call: Call, body: Body<'_>) -> Result<Answer, Failure> {
         let resource = call.resource().clone();
         match (resource.plural.as_str(), call.target.subresource.as_str()) {
@@ -197,17 +237,22 @@ impl Server {
                 let options = eviction.get_mut("deleteOptions").map(Value::take);
                 let delete = Call { verb: Verb::Delete, ..call };
                 self.delete(&delete, Body::Value(options.unwrap_or_else(|| json!({}))))?;
-                Ok(Answer::created(json!({
-                    "kind": "Status", "apiVersion": "v1", "metadata": {},
-                    "status": "Success", "code": 201,
-                })))
+                Ok(done())
             }
+            ("pods", "binding") => self.bind(&call, body),
             (plural, subresource) => {
                 let what = format!("the subresource {subresource} of {plural}");
                 Err(Failure::not_implemented(&what))
             }
         }
     }
+}
+
+/// The answer to a POST that stores no object of its own.
+fn done() -> Answer {
+    Answer::created(json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
+    }))
 }
 
 /// The configuration of an apply: YAML or JSON.

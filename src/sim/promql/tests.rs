@@ -1,7 +1,9 @@
 //! The language against values that Prometheus 2.42 gave for the same queries over the same series
 //! (`promtool test rules`; `tests/fixtures/promql/recorded.json`), and what is refused.
 //!
-//! The moments lie between the samples, so that open and closed ends of ranges mean the same.
+//! The moments lie between the samples, so that open and closed ends of ranges mean the same. promtool
+//! loads samples up to the last moment that it is asked about only; a query that looks ahead of the
+//! last moment here was recorded with one more behind it.
 
 use serde::Deserialize;
 use serde_json::Value;

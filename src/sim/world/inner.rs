@@ -1,7 +1,10 @@
 //! What the handles of a world share, and the task that moves it.
 
 use std::fmt;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use chrono::TimeDelta;
 use tokio::sync::Notify;
@@ -153,12 +156,15 @@ impl Inner {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                biased;
-                _ = changes.next() => {}
-                () = self.changed.notified() => {}
-                () = timer => {}
-            }
+            let (written, nudged, timer) = (changes.next(), self.changed.notified(), timer);
+            let (mut written, mut nudged, mut timer) = (pin!(written), pin!(nudged), pin!(timer));
+            poll_fn(|context| {
+                let is_changed = written.as_mut().poll(context).is_ready();
+                let is_nudged = nudged.as_mut().poll(context).is_ready();
+                let is_due = timer.as_mut().poll(context).is_ready();
+                if is_changed || is_nudged || is_due { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
         }
     }
 }

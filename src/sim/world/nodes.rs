@@ -223,8 +223,8 @@ impl Nodes {
         let choice = names.get(self.next_node % names.len().max(1)).map(|name| (*name).to_owned());
         let Some(pod) = self.pods.get_mut(key) else { return };
         let bound = choice.filter(|_| !ctx.behaviour.nodes.is_full).filter(|node| {
-            let binding = json!({"spec": {"nodeName": node}});
-            self.scheduler.merge(&PODS, named(key), "", binding).is_ok()
+            let binding = json!({"target": {"kind": "Node", "name": node}});
+            self.scheduler.create_at(&PODS, named(key), "binding", binding).is_ok()
         });
         let Some(node) = bound else {
             pod.life = Life::Unplaced { at: ctx.now + NEXT_TRY };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use clap::{Args as _, FromArgMatches as _};
+use clap::Parser;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -158,10 +158,16 @@ impl Processes {
     }
 }
 
+/// The command line of a process.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true)]
+struct CommandLine {
+    #[command(flatten)]
+    settings: Settings,
+}
+
 /// The settings that a process without arguments has.
 pub(crate) fn default_settings() -> Result<Settings, Unfit> {
-    let command = Settings::augment_args(clap::Command::new("controller").no_binary_name(true));
-    let matches = command.try_get_matches_from(Vec::<String>::new());
-    let settings = matches.and_then(|matches| Settings::from_arg_matches(&matches));
-    settings.map_err(|error| Unfit(error.to_string()))
+    let line = CommandLine::try_parse_from(Vec::<String>::new());
+    line.map(|line| line.settings).map_err(|error| Unfit(error.to_string()))
 }

@@ -4,14 +4,14 @@
 use chrono::TimeDelta;
 
 use super::span::Span;
-use crate::clock::SeededEntropy;
+use crate::clock::{Entropy as _, SeededEntropy};
 
 /// Expected hits that are drawn in one go: `q^n` stays far from the smallest double.
 const MOST_EXPECTED: f64 = 64.0;
 
 /// A stream of random numbers.
-#[derive(Clone, Debug)]
-pub(crate) struct Random(fastrand::Rng);
+#[derive(Debug)]
+pub(crate) struct Random(SeededEntropy);
 
 /// The seed of the stream `name` of a world.
 fn seed_of(seed: u64, name: &str) -> u64 {
@@ -34,12 +34,18 @@ pub(crate) fn entropy(seed: u64, name: &str) -> SeededEntropy {
 impl Random {
     /// The stream `name` of a world.
     pub(crate) fn stream(seed: u64, name: &str) -> Self {
-        Self(fastrand::Rng::with_seed(seed_of(seed, name)))
+        Self(entropy(seed, name))
     }
 
     /// A delay out of a span.
     pub(crate) fn within(&mut self, span: Span) -> TimeDelta {
-        span.chosen_by(self.0.u64(..))
+        span.chosen_by(self.0.next_u64())
+    }
+
+    /// A number from 0 up to 1.
+    fn unit(&mut self) -> f64 {
+        // 53 random bits: every value is an exact double.
+        to_f64(self.0.next_u64() >> 11) / to_f64(1 << 53)
     }
 
     /// How many of `n` independent trials hit, each with probability `p`: a binomial number, exact
@@ -70,7 +76,7 @@ impl Random {
         let trials = to_f64(n);
         let odds = p / (1.0 - p);
         let mut probability = (1.0 - p).powf(trials);
-        let mut drawn = self.0.f64();
+        let mut drawn = self.unit();
         let mut hits = 0_u64;
         while drawn > probability && hits < n {
             drawn -= probability;
@@ -130,7 +136,7 @@ mod tests {
 
     #[test]
     fn streams_differ_by_name_and_by_seed_and_repeat() {
-        let draw = |seed, name| Random::stream(seed, name).0.u64(..);
+        let draw = |seed, name| Random::stream(seed, name).0.next_u64();
         assert_eq!(draw(7, "kubelet"), draw(7, "kubelet"));
         assert_ne!(draw(7, "kubelet"), draw(7, "gateway"));
         assert_ne!(draw(7, "kubelet"), draw(8, "kubelet"));
