@@ -34,6 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["sim"],
     &["dashboard"],
     &["cli"],
+    &["demo"],
     &["bin"],
 ];
 
