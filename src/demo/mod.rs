@@ -37,7 +37,7 @@ pub struct Options {
     pub port: u16,
     /// How many times as fast as on the wall time runs.
     #[arg(
-        long, default_value_t = 6, value_name = "TIMES",
+        long, default_value_t = 5, value_name = "TIMES",
         value_parser = clap::value_parser!(u32).range(1..=30)
     )]
     pub speed: u32,

@@ -36,7 +36,8 @@ impl News {
 
     /// What happened since the last call, in order of time.
     pub(super) fn next(&mut self, world: &World) -> Vec<Told> {
-        let mut told: Vec<Told> = self.log.ready().iter().filter_map(|entry| of_entry(entry)).collect();
+        let mut told: Vec<Told> =
+            self.log.ready().iter().filter_map(|entry| of_entry(entry)).collect();
         let history = world.in_force();
         for force in history.iter().skip(self.in_force) {
             let weight = force.backends.iter().find(|one| one.service.1 == CANARY_SERVICE);
@@ -80,7 +81,12 @@ fn of_event(event: &Value, at: DateTime<Utc>) -> Option<Told> {
         return None;
     }
     let tone = if object::text(event, "type") == "Warning" { Tone::Bad } else { Tone::Plain };
-    let what = format!("{}: {message}", object::text(event, "reason"));
+    let reason = object::text(event, "reason");
+    let what = if message.starts_with(reason) {
+        message.to_owned()
+    } else {
+        format!("{reason}: {message}")
+    };
     Some(Told { at, who: "sluice", tone, what })
 }
 
@@ -100,7 +106,9 @@ fn of_run(run: &Value, old: Option<&Value>, at: DateTime<Utc>) -> Option<Told> {
     };
     let results: Vec<String> = metrics(run)
         .into_iter()
-        .map(|metric| format!("{} {} ({} of {} good)", metric.name, metric.last, metric.good, metric.taken))
+        .map(|metric| {
+            format!("{} {} ({} of {} good)", metric.name, metric.last, metric.good, metric.taken)
+        })
         .collect();
     let what = format!("{now}: {}", results.join(", "));
     Some(Told { at, who: "analysis", tone, what })

@@ -19,8 +19,7 @@ const WINDOW: TimeDelta = TimeDelta::seconds(3);
 /// Length of a bar, in characters.
 const BAR: u64 = 40;
 /// Errors by version of the last seconds.
-const ERRORS: &str =
-    "sum by (revision) (rate(http_requests_total{namespace=\"shop\",code=~\"5..\"}[5s])) \
+const ERRORS: &str = "sum by (revision) (rate(http_requests_total{namespace=\"shop\",code=~\"5..\"}[5s])) \
      / sum by (revision) (rate(http_requests_total{namespace=\"shop\"}[5s]))";
 
 /// What the controller writes on pods.
@@ -67,7 +66,10 @@ pub(super) fn panel(world: &World, speed: u32, origin: chrono::DateTime<chrono::
             Span::plain(format!("  {NAMESPACE}/{APP}  ")),
             Span::state(tone, phase),
             Span::plain(step),
-            Span::toned(Tone::Dim, format!("   {}, {speed} times as fast", clock(world.now(), origin))),
+            Span::toned(
+                Tone::Dim,
+                format!("   {}, {speed} times as fast", clock(world.now(), origin)),
+            ),
         ]),
     ];
     lines.extend(versions(world));
@@ -97,7 +99,7 @@ fn versions(world: &World) -> Vec<Line> {
     let tally = world.tally_between("people", now - WINDOW, now);
     let line = |(tag, version): (&String, &Version)| {
         let of = tally.of(tag);
-        let percent = |count: u64| (count * 100).checked_div(tally.sent).unwrap_or(0);
+        let percent = (of * 100 + tally.sent / 2).checked_div(tally.sent).unwrap_or(0);
         let filled = (of * BAR).div_ceil(tally.sent.max(1)).min(BAR);
         let bar: String = (0..BAR).map(|idx| if idx < filled { '█' } else { '░' }).collect();
         let error = errors.get(&version.revision).copied().unwrap_or(0.0) * 100.0;
@@ -107,7 +109,7 @@ fn versions(world: &World) -> Vec<Line> {
             Span::toned(tone, bar),
             Span::plain(format!(
                 " {:>3} % of requests, {}/{} pods ready, ",
-                percent(of), version.ready, version.pods
+                percent, version.ready, version.pods
             )),
             Span::toned(tone, format!("{error:.1} % errors")),
         ])
@@ -138,9 +140,8 @@ fn analysis(world: &World) -> Vec<Line> {
         metric.get("count").and_then(Value::as_u64)
     };
     let line = |metric: super::news::Metric| {
-        let signs = |count: u64, sign: &str| {
-            sign.repeat(usize::try_from(count).unwrap_or_default())
-        };
+        let signs =
+            |count: u64, sign: &str| sign.repeat(usize::try_from(count).unwrap_or_default());
         let left = count(&metric.name).unwrap_or(0).saturating_sub(metric.taken);
         Line(vec![
             Span::plain(format!("  {:<13}", metric.name)),

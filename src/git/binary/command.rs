@@ -80,7 +80,7 @@ impl GitCommand<'_> {
             Self::KeepRef { .. } => "update-ref",
             Self::HasCommit(_) | Self::Sizes | Self::Contents => "cat-file",
             Self::ListTree(_) | Self::ListDirectory(_) => "ls-tree",
-            Self::FindRevert { .. } | Self::History { .. } => "log",
+            Self::FindRevert { .. } | Self::History { .. } | Self::ShowLog { .. } => "log",
             Self::StoreBlob => "hash-object",
             Self::StoreTree => "mktree",
             Self::StoreCommit { .. } => "commit-tree",
@@ -89,7 +89,6 @@ impl GitCommand<'_> {
             Self::Push { .. } => "push",
             Self::ImportCommit => "fast-import",
             Self::Tip(_) => "for-each-ref",
-            Self::ShowLog { .. } => "log",
             Self::Show(_) => "show",
         }
     }
@@ -187,21 +186,37 @@ impl GitCommand<'_> {
                 push_all(&mut args, &["--porcelain", "--no-verify", "--no-follow-tags", "origin"]);
                 args.push(push_refspec(new, branch));
             }
-            Self::ImportCommit => push_all(&mut args, &["--quiet", "--done", "--date-format=raw"]),
+            Self::ImportCommit | Self::Tip(_) | Self::ShowLog { .. } | Self::Show(_) => {
+                self.add_local_arguments(&mut args);
+            }
+        }
+        args.into_iter().map(OsString::from).collect()
+    }
+
+    /// The arguments of what is asked of a repository on this machine.
+    fn add_local_arguments(&self, args: &mut Vec<String>) {
+        match self {
+            Self::ImportCommit => push_all(args, &["--quiet", "--done", "--date-format=raw"]),
             Self::Tip(branch) => {
                 args.extend(["--format=%(objectname)".to_owned(), branch.full_ref()]);
             }
             Self::ShowLog { branch, count } => {
-                push_all(&mut args, &["--no-show-signature", "--no-decorate"]);
-                args.extend([format!("--max-count={count}"), "--format=%h  %<(16,trunc)%an  %s".to_owned()]);
+                push_all(args, &["--no-show-signature", "--no-decorate"]);
+                args.extend([
+                    format!("--max-count={count}"),
+                    "--format=%h  %<(16,trunc)%an  %s".to_owned(),
+                ]);
                 args.push(branch.full_ref());
             }
             Self::Show(commit) => {
-                push_all(&mut args, &["--no-show-signature", "--no-ext-diff", "--no-textconv", "--unified=0"]);
+                push_all(
+                    args,
+                    &["--no-show-signature", "--no-ext-diff", "--no-textconv", "--unified=0"],
+                );
                 args.push(commit.to_string());
             }
+            _ => {}
         }
-        args.into_iter().map(OsString::from).collect()
     }
 }
 

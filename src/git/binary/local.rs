@@ -54,8 +54,9 @@ impl LocalRepository {
     /// # Errors
     /// [`GitError::Program`] when a file cannot be written.
     pub fn create(path: &Path, branch: &BranchName) -> Result<Self, GitError> {
-        let made = make_repository(path, SERVER)
-            .and_then(|()| std::fs::write(path.join("HEAD"), format!("ref: {}\n", branch.full_ref())));
+        let made = make_repository(path, SERVER).and_then(|()| {
+            std::fs::write(path.join("HEAD"), format!("ref: {}\n", branch.full_ref()))
+        });
         made.map_err(|error| {
             GitError::Program(format!("failed to make the repository {}: {error}", path.display()))
         })?;
@@ -129,7 +130,8 @@ impl LocalRepository {
         let mut entries = parse::files(&listing);
         entries.retain(|_, entry| matches!(entry.kind, EntryKind::File | EntryKind::Executable));
         let ids: BTreeSet<&BlobId> = entries.values().map(|entry| &entry.blob).collect();
-        let input: Vec<u8> = ids.iter().flat_map(|id| [id.as_str(), "\n"].concat().into_bytes()).collect();
+        let input: Vec<u8> =
+            ids.iter().flat_map(|id| [id.as_str(), "\n"].concat().into_bytes()).collect();
         let contents = parse::contents(&self.must(GitCommand::Contents, input).await?);
         let file = |(path, entry): (RepoPath, Entry)| {
             contents.get(&entry.blob).map(|content| (path, content.clone()))
