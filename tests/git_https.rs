@@ -460,6 +460,16 @@ async fn the_ledger_reads_the_tip_and_suggest_writes_nothing() {
 }
 
 #[tokio::test]
+async fn what_else_is_in_the_folder_of_the_copies_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("thesis.tex"), "years of work").unwrap();
+    std::fs::create_dir_all(folder.path().join("sluice-git/old-copy")).unwrap();
+    backend(folder.path()).await;
+    assert!(folder.path().join("thesis.tex").exists());
+    assert_eq!(std::fs::read_dir(folder.path().join("sluice-git")).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_damaged_copy_is_dropped_and_fetched_again() {
     let (server, good, bad) = world().await;
     let scratch = tempfile::tempdir().unwrap();
@@ -471,8 +481,12 @@ async fn a_damaged_copy_is_dropped_and_fetched_again() {
         .await
         .unwrap();
     // What a killed process leaves behind.
-    let copy =
-        std::fs::read_dir(scratch.path().join("cache")).unwrap().next().unwrap().unwrap().path();
+    let copy = std::fs::read_dir(scratch.path().join("sluice-git"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let refs = copy.join("refs/sluice");
     for entry in std::fs::read_dir(&refs).unwrap().flatten() {
         std::fs::write(entry.path().with_extension("lock"), "").unwrap();
@@ -482,7 +496,7 @@ async fn a_damaged_copy_is_dropped_and_fetched_again() {
     assert_eq!((error.class(), is_retryable), ("LocalCopy", true), "{error:?}");
     pushed(executor.revert(&request).await);
     git.prune(Duration::ZERO).await;
-    assert_eq!(std::fs::read_dir(scratch.path().join("cache")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(scratch.path().join("sluice-git")).unwrap().count(), 0);
     // After pruning the next job begins anew.
     let mut session = git.open(&request.remote).await.unwrap();
     assert_eq!(session.fetch_tip(&request.source.branch).await.unwrap(), server.tip());
@@ -517,8 +531,12 @@ async fn scenario_30_a_repository_of_100000_files_costs_less_than_10_mb() {
         pushed(executor.revert(&request(&server, &good, &bad)).await);
         println!("measured: {what} revert of 100,000 files {:?}", began.elapsed());
     }
-    let copy =
-        std::fs::read_dir(scratch.path().join("cache")).unwrap().next().unwrap().unwrap().path();
+    let copy = std::fs::read_dir(scratch.path().join("sluice-git"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let bytes: u64 = std::fs::read_dir(copy.join("objects/pack"))
         .unwrap()
         .flatten()
@@ -559,8 +577,12 @@ async fn only_needed_contents_are_fetched_and_modes_and_odd_names_survive() {
             .map(|entry| entry.metadata().unwrap().len())
             .sum()
     };
-    let copy =
-        std::fs::read_dir(scratch.path().join("cache")).unwrap().next().unwrap().unwrap().path();
+    let copy = std::fs::read_dir(scratch.path().join("sluice-git"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     // Asked without a server to fetch it from: the large file never came here, the small one did.
     git::git(scratch.path(), &["init", "--quiet", "--bare", "plain.git"], "");
     let objects = copy.join("objects");

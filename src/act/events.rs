@@ -14,7 +14,7 @@ use super::wire::Target;
 use crate::api::conditions::Reason;
 use crate::api::names::FIELD_MANAGER;
 use crate::api::status::{GitRevertState, RolloutStatus};
-use crate::api::{Kind, Time};
+use crate::api::{ApiNames, Kind};
 use crate::observe::Snapshot;
 use crate::observe::caches::builtin;
 use crate::plan::{Change, Decision};
@@ -118,20 +118,37 @@ fn git_news(state: GitRevertState, message: &str, url: &str) -> Option<News> {
     })
 }
 
-/// One Event as JSON.
-fn event(snapshot: &Snapshot, news: &News, name: &str, now: DateTime<Utc>) -> Value {
-    let rollout = &snapshot.observed.rollout;
-    let names = snapshot.observed.names;
-    let version = snapshot.rollout.pointer("/metadata/resourceVersion").cloned();
+/// What an Event is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The API group's names.
+    pub names: ApiNames,
+    /// The object's kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The object as it was read.
+    pub object: &'a Value,
+}
+
+/// One Event as JSON, and where it is written. `salt` makes its name one of its kind.
+pub fn event(about: &About<'_>, news: &News, now: DateTime<Utc>, salt: u64) -> (Target, Value) {
+    // As client-go names them: the object's name and something that is never the same.
+    let head: String = about.name.chars().take(200).collect();
+    let name = format!("{head}.{salt:x}{:x}", now.timestamp_micros());
+    let target = Target::namespaced(&builtin("", "v1", "Event", "events"), about.namespace, &name);
     let message: String = news.message.chars().take(MAX_MESSAGE).collect();
-    let at = Time(now).0.format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    json!({
+    let at = now.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let event = json!({
         "apiVersion": "v1", "kind": "Event",
-        "metadata": { "name": name, "namespace": rollout.namespace },
+        "metadata": { "name": name, "namespace": about.namespace },
         "involvedObject": {
-            "apiVersion": names.api_version(), "kind": Kind::Rollout.as_str(),
-            "name": rollout.name, "namespace": rollout.namespace, "uid": rollout.uid,
-            "resourceVersion": version,
+            "apiVersion": about.names.api_version(), "kind": about.kind.as_str(),
+            "name": about.name, "namespace": about.namespace,
+            "uid": about.object.pointer("/metadata/uid"),
+            "resourceVersion": about.object.pointer("/metadata/resourceVersion"),
         },
         "type": if news.is_warning { "Warning" } else { "Normal" },
         "reason": news.reason.as_str(),
@@ -139,10 +156,11 @@ fn event(snapshot: &Snapshot, news: &News, name: &str, now: DateTime<Utc>) -> Va
         "source": { "component": FIELD_MANAGER },
         "reportingComponent": FIELD_MANAGER,
         "firstTimestamp": at, "lastTimestamp": at, "count": 1,
-    })
+    });
+    (target, event)
 }
 
-/// The Events of news, each with where it is written.
+/// The Events of news of a Rollout, each with where it is written.
 pub fn events(
     snapshot: &Snapshot,
     news: &[News],
@@ -150,16 +168,15 @@ pub fn events(
     salt: u64,
 ) -> Vec<(Target, Value)> {
     let rollout = &snapshot.observed.rollout;
-    let resource = builtin("", "v1", "Event", "events");
-    // As client-go names them: the object's name and something that is never the same.
-    let head: String = rollout.name.chars().take(200).collect();
-    let named = |(idx, one): (usize, &News)| {
-        let name =
-            format!("{head}.{:x}{:x}", salt.wrapping_add(idx as u64), now.timestamp_micros());
-        let target = Target::namespaced(&resource, &rollout.namespace, &name);
-        (target, event(snapshot, one, &name, now))
+    let about = About {
+        names: snapshot.observed.names,
+        kind: Kind::Rollout,
+        namespace: &rollout.namespace,
+        name: &rollout.name,
+        object: &snapshot.rollout,
     };
-    news.iter().enumerate().map(named).collect()
+    let salted = (0u64..).map(|idx| salt.wrapping_add(idx));
+    news.iter().zip(salted).map(|(one, salt)| event(&about, one, now, salt)).collect()
 }
 
 /// Writes Events beside the passes, a few at a time; failures are logged and forgotten.

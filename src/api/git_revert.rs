@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::IntOrString;
+use super::values::{IntOrString, is_false};
 
 /// What happens in Git when an update fails its analysis.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -132,10 +132,10 @@ pub struct GitCommitOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject_template: Option<String>,
     /// Adds a `Signed-off-by` trailer.
-    #[serde(default, skip_serializing_if = "super::rollout::is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub sign_off: bool,
     /// Adds a line `[skip ci]` to the message. Default false.
-    #[serde(rename = "skipCI", default, skip_serializing_if = "super::rollout::is_false")]
+    #[serde(rename = "skipCI", default, skip_serializing_if = "is_false")]
     pub skip_ci: bool,
     /// Secret with the signing key.
     #[serde(skip_serializing_if = "Option::is_none")]

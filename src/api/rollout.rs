@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::analysis::{RolloutAnalysis, RolloutAnalysisBackground};
 use super::git_revert::GitRevert;
 use super::traffic_routing::TrafficRouting;
-use super::values::{IntOrString, LabelSelector, RawObject, Time};
+use super::values::{IntOrString, LabelSelector, RawObject, Time, is_false};
 
 /// The desired state of a Rollout.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,12 +60,6 @@ pub struct RolloutSpec {
     /// What happens in Git when an update fails its analysis. Absent: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git_revert: Option<GitRevert>,
-}
-
-/// Serde helper: leaves `false` out.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-pub(super) fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// The workload that carries the pod template.

@@ -9,8 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::AnalysisPhase;
-use super::rollout::is_false;
-use super::values::Time;
+use super::values::{Time, is_false, is_zero};
 
 /// The observed state of a Rollout.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -127,11 +126,6 @@ pub struct RolloutStatus {
     /// Since when an analysis could not be measured; the progress deadline counts from here too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmeasured_since: Option<Time>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_zero(value: &u32) -> bool {
-    *value == 0
 }
 
 /// The four phases of Argo Rollouts.

@@ -15,20 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, join_all, ready};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use kube::core::ApiResource;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use self::memory::Memory;
 use self::reading::{differs, leftover, read_status, resolve};
-use super::queue::Queue;
 use super::run_news;
+use super::work::{self, Ask, Next, Work};
 use crate::act::guard::Writer;
 use crate::act::wire::{Read, Target, Wire};
 use crate::analysis::{DueAction, DueMeasurement, Problem, ResolvedRun, RunStep, advance, step};
@@ -42,10 +40,6 @@ use crate::observe::cache::{Change, Key};
 use crate::observe::caches::Caches;
 use crate::telemetry::metrics::Metrics;
 
-/// Runs that are worked on at once.
-const MOST_PASSES: usize = 64;
-/// Passes of one run in a row before others get their turn.
-const PASSES_IN_A_ROW: usize = 30;
 /// Longest time until a run under way is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Longest time until a finished run that will be deleted is looked at again.
@@ -89,16 +83,6 @@ impl std::fmt::Debug for AnalysisRuns {
     }
 }
 
-/// What a pass wants next.
-enum Next {
-    /// Another pass at once.
-    Again,
-    /// Another pass then.
-    At(Instant),
-    /// Nothing, unless the run changes.
-    Idle,
-}
-
 /// One run as it was read.
 struct Run<'a> {
     key: &'a Key,
@@ -129,6 +113,58 @@ impl ObjectReader for Wire {
     }
 }
 
+impl Work for AnalysisRuns {
+    const KIND: Kind = Kind::AnalysisRun;
+
+    fn metrics(&self) -> &Metrics {
+        &self.equipment.metrics
+    }
+
+    fn span(key: &Key) -> tracing::Span {
+        tracing::info_span!("run", namespace = key.namespace, name = key.name)
+    }
+
+    async fn pass(&self, key: &Key) -> Next {
+        let Some(object) = self.equipment.caches.runs.get(key) else {
+            if let Some(uid) = self.memory.forget(key) {
+                self.equipment.runner.forget(&uid);
+            }
+            return Next::Nothing;
+        };
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let uid = text("/metadata/uid").unwrap_or_default();
+        if let Some(predecessor) = self.memory.meet(key, uid) {
+            self.equipment.runner.forget(&predecessor);
+        }
+        if text("/metadata/deletionTimestamp").is_some() {
+            self.equipment.runner.forget(uid);
+            return Next::Nothing;
+        }
+        let status = match read_status(&object) {
+            Ok(status) => status,
+            Err(problem) => {
+                // Whoever wrote it has to put it right; counting from nothing would be a lie.
+                tracing::warn!(problem, "the status cannot be understood; the run stands still");
+                self.equipment.runner.forget(uid);
+                return Next::Nothing;
+            }
+        };
+        let run = Run { key, object: &object, uid, status: &status };
+        if self.is_at_rest(&run) {
+            self.equipment.runner.forget(uid);
+            self.tell(&run, status.phase, &status).await;
+            return self.retire(&run).await;
+        }
+        if self.memory.of(key, |local| local.is_in_doubt) {
+            return self.take_over(&run).await;
+        }
+        match resolve(&object) {
+            Ok(resolved) => self.go_on(&run, &resolved).await,
+            Err(problems) => self.refuse(&run, &problems).await,
+        }
+    }
+}
+
 impl AnalysisRuns {
     /// A loop that has seen nothing yet.
     pub fn new(equipment: Equipment) -> Self {
@@ -150,121 +186,15 @@ impl AnalysisRuns {
         outcomes: &mut mpsc::UnboundedReceiver<OutcomeReady>,
         stop: &CancellationToken,
     ) {
-        let mut queue = Queue::default();
-        let mut tasks: JoinSet<(Key, Option<Instant>)> = JoinSet::new();
-        for key in self.equipment.caches.runs.keys() {
-            queue.ask(key, Instant::now());
-        }
-        loop {
-            while queue.running() < MOST_PASSES
-                && let Some(key) = queue.take(Instant::now())
-            {
-                let this = self.clone();
-                tasks.spawn(async move {
-                    let next = this.reconcile(&key).await;
-                    (key, next)
-                });
-            }
-            let due = queue.next_due().filter(|_| queue.running() < MOST_PASSES);
-            let timer = async {
-                match due {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(done) = tasks.join_next(), if !tasks.is_empty() => {
-                    if let Ok((key, next)) = done {
-                        queue.done(&key, next);
-                    }
-                }
-                Some(change) = changes.recv() => {
-                    if change.plural == Kind::AnalysisRun.plural() {
-                        queue.ask(change.key, Instant::now());
-                    }
-                }
-                Some(ready) = outcomes.recv() => {
-                    if let Some(key) = self.memory.key_of(&ready.run_uid) {
-                        queue.ask(key, Instant::now());
-                    }
-                }
-                () = timer => {}
-            }
-        }
-        while tasks.join_next().await.is_some() {}
+        let changes = stream::poll_fn(|context| changes.poll_recv(context))
+            .filter(|change| ready(change.plural == Kind::AnalysisRun.plural()))
+            .map(|change| Ask::now(change.key));
+        let outcomes = stream::poll_fn(|context| outcomes.poll_recv(context))
+            .filter_map(|news| ready(self.memory.key_of(&news.run_uid)))
+            .map(Ask::now);
+        let keys = self.equipment.caches.runs.keys();
+        work::run(&self, keys, stream::select(changes, outcomes), stop).await;
         self.equipment.runner.forget_all();
-    }
-
-    /// Passes over one run until nothing is left to do now; when to look again.
-    async fn reconcile(&self, key: &Key) -> Option<Instant> {
-        let kind = Kind::AnalysisRun;
-        let span = tracing::info_span!("run", namespace = key.namespace, name = key.name);
-        let work = async {
-            let started = Instant::now();
-            let next = self.passes(key).await;
-            self.equipment.metrics.reconciled(kind, started.elapsed());
-            next
-        };
-        // Whatever one run holds, the others go on (S33).
-        let caught = std::panic::AssertUnwindSafe(work.instrument(span)).catch_unwind().await;
-        caught.unwrap_or_else(|_| {
-            self.equipment.metrics.reconcile_failed(kind);
-            tracing::error!(namespace = key.namespace, name = key.name, "the pass broke down");
-            Some(Instant::now() + LOOK_AGAIN)
-        })
-    }
-
-    async fn passes(&self, key: &Key) -> Option<Instant> {
-        for _ in 0..PASSES_IN_A_ROW {
-            match self.pass(key).await {
-                Next::Again => {}
-                Next::At(at) => return Some(at),
-                Next::Idle => return None,
-            }
-        }
-        Some(Instant::now() + Duration::from_millis(100))
-    }
-
-    async fn pass(&self, key: &Key) -> Next {
-        let Some(object) = self.equipment.caches.runs.get(key) else {
-            if let Some(uid) = self.memory.forget(key) {
-                self.equipment.runner.forget(&uid);
-            }
-            return Next::Idle;
-        };
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let uid = text("/metadata/uid").unwrap_or_default();
-        if let Some(predecessor) = self.memory.meet(key, uid) {
-            self.equipment.runner.forget(&predecessor);
-        }
-        if text("/metadata/deletionTimestamp").is_some() {
-            self.equipment.runner.forget(uid);
-            return Next::Idle;
-        }
-        let status = match read_status(&object) {
-            Ok(status) => status,
-            Err(problem) => {
-                // Whoever wrote it has to put it right; counting from nothing would be a lie.
-                tracing::warn!(problem, "the status cannot be understood; the run stands still");
-                self.equipment.runner.forget(uid);
-                return Next::Idle;
-            }
-        };
-        let run = Run { key, object: &object, uid, status: &status };
-        if self.is_at_rest(&run) {
-            self.equipment.runner.forget(uid);
-            self.tell(&run, status.phase, &status).await;
-            return self.retire(&run).await;
-        }
-        if self.memory.of(key, |local| local.is_in_doubt) {
-            return self.take_over(&run).await;
-        }
-        match resolve(&object) {
-            Ok(resolved) => self.go_on(&run, &resolved).await,
-            Err(problems) => self.refuse(&run, &problems).await,
-        }
     }
 
     /// Takes outcomes in, writes what comes of them, starts what is due.

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,7 @@ use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
 use crate::observe::Snapshot;
 use crate::observe::cache::Key;
 use crate::observe::caches::builtin;
+use crate::observe::objects::secret_bytes;
 use crate::plan::action::RevertOrder;
 use crate::plan::facts::{GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult};
 use crate::plan::validate::ValidGit;
@@ -159,9 +159,8 @@ impl GitWorker {
             .map(|(key, value)| {
                 let bytes = value
                     .as_str()
-                    .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
-                let bytes =
-                    bytes.ok_or_else(|| format!("Secret `{name}`: data.{key} is not base64"))?;
+                    .and_then(secret_bytes)
+                    .ok_or_else(|| format!("Secret `{name}`: data.{key} is not base64"))?;
                 Ok((key, bytes))
             })
             .collect()

@@ -13,3 +13,4 @@ pub mod rollouts;
 pub mod run;
 mod run_news;
 pub mod settings;
+mod work;

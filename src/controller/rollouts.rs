@@ -7,17 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::FutureExt as _;
+use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use super::concerns::Concerns;
-use super::queue::Queue;
 use super::report;
+use super::work::{self, Ask, Next, Work};
 use crate::act::actions::Hands;
 use crate::act::events::{self, Herald};
 use crate::act::status::differs_only_in_detail;
@@ -32,10 +30,6 @@ use crate::plan::facts::{FailingAction, PauseWatch};
 use crate::plan::{Decision, decide, status};
 use crate::telemetry::metrics::Metrics;
 
-/// Rollouts that are worked on at once.
-const MOST_PASSES: usize = 64;
-/// Passes of one Rollout in a row before others get their turn.
-const PASSES_IN_A_ROW: usize = 30;
 /// How old the last certain read of a Rollout may be when something is moved forward.
 const FRESH: Duration = Duration::from_secs(1);
 /// How old it may be when a Rollout is looked at for whatever reason.
@@ -77,23 +71,52 @@ pub struct Rollouts {
     herald: Herald,
 }
 
-/// What a pass wants next.
-enum Next {
-    /// Another pass at once.
-    Again,
-    /// Another pass then.
-    At(Instant),
-    /// The Rollout is gone.
-    Gone,
-}
+impl Work for Rollouts {
+    const KIND: Kind = Kind::Rollout;
 
-impl Next {
-    /// The same, or then if that is earlier.
-    fn at_latest(self, then: Instant) -> Self {
-        match self {
-            Self::At(at) => Self::At(at.min(then)),
-            Self::Again | Self::Gone => self,
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn span(key: &Key) -> tracing::Span {
+        tracing::info_span!("rollout", namespace = key.namespace, name = key.name)
+    }
+
+    async fn pass(&self, key: &Key) -> Next {
+        if !self.is_fresher_than(key, RESYNC) && !self.read(key).await {
+            return self.soon();
         }
+        let Some(rollout) = self.hands.caches.rollouts.get(key) else {
+            self.forget(key);
+            return Next::Nothing;
+        };
+        let now = self.clock.now();
+        let memo = self.memo(key, &rollout);
+        let snapshot = observe(&self.hands.caches, self.hands.names, &rollout, &memo, now);
+        self.note_interests(key, &snapshot);
+        let decision = decide(&snapshot.observed);
+        self.note_pause(key, &decision, now);
+        if decision.is_forward() && !self.is_fresher_than(key, FRESH) {
+            return if self.read(key).await { Next::Again } else { self.soon() };
+        }
+        if decision.class.is_some() || decision.changes_memory() {
+            match self.take_over(key, &snapshot).await {
+                Ok(false) => {}
+                Ok(true) => return Next::Again,
+                Err(failure) => {
+                    tracing::warn!(error = %failure, "cannot take over");
+                    return self.after_failure(key, &failure).await;
+                }
+            }
+        }
+        let outcomes = if decision.changes_memory() {
+            vec![]
+        } else {
+            self.hands.act(&snapshot, &decision.actions).await
+        };
+        self.note_outcomes(key, &outcomes, now);
+        Self::log(&decision, &outcomes);
+        self.finish(key, &snapshot, &decision, &outcomes).await
     }
 }
 
@@ -124,117 +147,18 @@ impl Rollouts {
         wishes: &mut mpsc::UnboundedReceiver<Key>,
         stop: &CancellationToken,
     ) {
-        let mut queue = Queue::default();
-        let mut tasks: JoinSet<(Key, Option<Instant>)> = JoinSet::new();
-        for key in self.hands.caches.rollouts.keys() {
-            queue.ask(key, Instant::now());
-        }
-        loop {
-            while queue.running() < MOST_PASSES
-                && let Some(key) = queue.take(Instant::now())
-            {
-                let this = self.clone();
-                tasks.spawn(async move {
-                    let next = this.reconcile(&key).await;
-                    (key, next)
-                });
-            }
-            let due = queue.next_due().filter(|_| queue.running() < MOST_PASSES);
-            let timer = async {
-                match due {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(done) = tasks.join_next(), if !tasks.is_empty() => {
-                    if let Ok((key, next)) = done {
-                        queue.done(&key, next);
-                    }
-                }
-                Some(change) = changes.recv() => {
-                    for key in self.concerns.of(&change, &self.hands.caches.replica_sets) {
-                        queue.ask(key, Instant::now() + SETTLE);
-                    }
-                }
-                Some(key) = wishes.recv() => queue.ask(key, Instant::now()),
-                () = timer => {}
-            }
-        }
-        while tasks.join_next().await.is_some() {}
+        let changes = stream::poll_fn(|context| changes.poll_recv(context)).map(|change| Ask {
+            keys: self.concerns.of(&change, &self.hands.caches.replica_sets),
+            after: SETTLE,
+        });
+        let wishes = stream::poll_fn(|context| wishes.poll_recv(context)).map(Ask::now);
+        let keys = self.hands.caches.rollouts.keys();
+        work::run(&self, keys, stream::select(changes, wishes), stop).await;
         self.herald.end().await;
     }
 
     fn locals(&self) -> MutexGuard<'_, HashMap<Key, Local>> {
         self.locals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Passes over one Rollout until nothing is left to do now; when to look again.
-    async fn reconcile(&self, key: &Key) -> Option<Instant> {
-        let span = tracing::info_span!("rollout", namespace = key.namespace, name = key.name);
-        let work = async {
-            let started = Instant::now();
-            let next = self.passes(key).await;
-            self.metrics.reconciled(Kind::Rollout, started.elapsed());
-            next
-        };
-        // Whatever one Rollout holds, the others go on (S33).
-        let caught = std::panic::AssertUnwindSafe(work.instrument(span)).catch_unwind().await;
-        caught.unwrap_or_else(|_| {
-            self.metrics.reconcile_failed(Kind::Rollout);
-            tracing::error!(namespace = key.namespace, name = key.name, "the pass broke down");
-            Some(Instant::now() + Duration::from_mins(1))
-        })
-    }
-
-    async fn passes(&self, key: &Key) -> Option<Instant> {
-        for _ in 0..PASSES_IN_A_ROW {
-            match self.pass(key).await {
-                Next::Again => {}
-                Next::At(at) => return Some(at),
-                Next::Gone => return None,
-            }
-        }
-        Some(Instant::now() + Duration::from_millis(100))
-    }
-
-    async fn pass(&self, key: &Key) -> Next {
-        if !self.is_fresher_than(key, RESYNC) && !self.read(key).await {
-            return self.soon();
-        }
-        let Some(rollout) = self.hands.caches.rollouts.get(key) else {
-            self.forget(key);
-            return Next::Gone;
-        };
-        let now = self.clock.now();
-        let memo = self.memo(key, &rollout);
-        let snapshot = observe(&self.hands.caches, self.hands.names, &rollout, &memo, now);
-        self.note_interests(key, &snapshot);
-        let decision = decide(&snapshot.observed);
-        self.note_pause(key, &decision, now);
-        if decision.is_forward() && !self.is_fresher_than(key, FRESH) {
-            return if self.read(key).await { Next::Again } else { self.soon() };
-        }
-        if decision.class.is_some() || decision.changes_memory() {
-            match self.take_over(key, &snapshot).await {
-                Ok(false) => {}
-                Ok(true) => return Next::Again,
-                Err(failure) => {
-                    tracing::warn!(error = %failure, "cannot take over");
-                    return self.after_failure(key, &failure).await;
-                }
-            }
-        }
-        let outcomes = if decision.changes_memory() {
-            vec![]
-        } else {
-            self.hands.act(&snapshot, &decision.actions).await
-        };
-        self.note_outcomes(key, &outcomes, now);
-        Self::log(&decision, &outcomes);
-        self.finish(key, &snapshot, &decision, &outcomes).await
     }
 
     /// Writes the status and says when to look again: reached on every pass, whatever failed.

@@ -1,12 +1,14 @@
 //! From settings to a running controller: caches, election, the loops of a leadership, and an end
 //! that leaves nothing half done.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::Config;
+use kube::{Client, Config};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::analysis_runs::{AnalysisRuns, Equipment};
 use super::elector::{Elector, HoldEnd, LeaseConfig, unique_identity};
@@ -23,8 +25,9 @@ use crate::act::wire::{Wire, connect};
 use crate::api::ApiNames;
 use crate::api::names::LEASE_NAME;
 use crate::clock::{Clock, Entropy, SeededEntropy, SystemClock};
+use crate::git::backend::GitBackend;
 use crate::git::binary::{BinaryConfig, BinaryGit};
-use crate::git::executor::Executor;
+use crate::git::executor::{Executor, Jitter};
 use crate::git::source::{AddressRule, AllowedHosts};
 use crate::metrics::address::AddressPolicy;
 use crate::metrics::job::JobPort;
@@ -74,11 +77,37 @@ pub enum RunError {
     Signals(#[source] std::io::Error),
 }
 
+/// What the controller needs of the world around it. Everything that it does goes through these.
+pub struct Ports {
+    /// The API server, through a client that never retries.
+    pub client: Client,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Jitter, identities and names.
+    pub entropy: Arc<dyn Entropy>,
+    /// Git servers; none: Git is never touched.
+    pub git: Option<Arc<dyn GitBackend>>,
+    /// Metrics servers.
+    pub transport: Transport,
+    /// Own metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A controller whose watches have begun, and that does not work yet. Dropping it, or the future of
+/// [`Controller::run`], ends everything that it started.
+pub struct Controller {
+    process: Process,
+    health: Arc<Health>,
+    /// Caches outlive leaderships: a standby that takes over knows the cluster already.
+    _watching: DropGuard,
+}
+
 /// What every part of the process shares.
 struct Process {
     settings: Settings,
     names: ApiNames,
     wire: Wire,
+    transport: Transport,
     caches: Arc<Caches>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -133,82 +162,157 @@ fn listen_to_signals(stop: &CancellationToken) -> Result<(), RunError> {
 }
 
 async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
-    let names = ApiNames::for_group(&settings.api_group)?;
     let metrics = Arc::new(Metrics::new(SeriesLimits {
         analysis_values: settings.max_analysis_value_series,
         weights: settings.max_weight_series,
     }));
     let config = Config::infer().await.map_err(RunError::Config)?;
-    let client = connect(config, &metrics).map_err(RunError::Client)?;
+    let api_server = addresses_of_api_server(&config.cluster_url).await;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::from_system());
-    let scope = if settings.namespaces.is_empty() {
-        Scope::Cluster
-    } else {
-        Scope::Namespaces(settings.namespaces.clone())
-    };
-    let executor = git_executor(&settings, &entropy).await?;
-    // Caches outlive leaderships: a standby that takes over knows the cluster already.
-    let watching = CancellationToken::new();
-    let (caches, mut changes) = Caches::start(&client, names, scope, watching.clone());
-    let process = Process {
-        names,
-        wire: Wire::new(client.clone()),
-        caches: Arc::new(caches),
+    let ports = Ports {
+        client: connect(config, &metrics).map_err(RunError::Client)?,
         clock: clock.clone(),
-        entropy: entropy.clone(),
+        entropy: Arc::new(SeededEntropy::from_system()),
+        git: git_backend(&settings).await?,
+        transport: Transport::new(address_policy(&settings, api_server)),
         metrics: metrics.clone(),
-        executor,
-        relay: Arc::default(),
-        settings,
     };
-    let relay = process.relay.clone();
-    tokio::spawn(async move {
-        while let Some(change) = changes.recv().await {
-            relay.send(&change);
-        }
-    });
-    let health = Arc::new(Health::waiting_for(
-        process.caches.required().iter().map(|cache| cache.resource().plural.clone()),
-    ));
-    let server = HealthServer::bind(process.settings.metrics_address).await?;
+    let address = settings.metrics_address;
+    let controller = Controller::new(settings, ports)?;
+    let server = HealthServer::bind(address).await?;
     tracing::info!(address = %server.address(), "serving metrics and health");
     // Metrics and health are served to the very end.
     let end_of_service = CancellationToken::new();
-    let http_server =
-        tokio::spawn(server.serve(health.clone(), metrics, clock.clone(), end_of_service.clone()));
-    let result = elect_and_lead(&process, client, &health, &stop).await;
-    watching.cancel();
+    let health = controller.health();
+    let http_server = tokio::spawn(server.serve(health, metrics, clock, end_of_service.clone()));
+    let result = controller.run(&stop).await;
     end_of_service.cancel();
     let _ = http_server.await;
     result
 }
 
-async fn git_executor(
-    settings: &Settings,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<Option<Executor>, RunError> {
+impl Controller {
+    /// Begins to watch the cluster. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`RunError::Group`].
+    pub fn new(settings: Settings, ports: Ports) -> Result<Self, RunError> {
+        let Ports { client, clock, entropy, git, transport, metrics } = ports;
+        let names = ApiNames::for_group(&settings.api_group)?;
+        let scope = if settings.namespaces.is_empty() {
+            Scope::Cluster
+        } else {
+            Scope::Namespaces(settings.namespaces.clone())
+        };
+        let watching = CancellationToken::new();
+        let (caches, mut changes) = Caches::start(&client, names, scope, watching.clone());
+        let process = Process {
+            names,
+            wire: Wire::new(client),
+            transport,
+            caches: Arc::new(caches),
+            executor: git.map(|git| Executor::new(git, jitter(&entropy))),
+            clock,
+            entropy,
+            metrics,
+            relay: Arc::default(),
+            settings,
+        };
+        let relay = process.relay.clone();
+        tokio::spawn(async move {
+            while let Some(change) = changes.recv().await {
+                relay.send(&change);
+            }
+        });
+        let health = Arc::new(Health::waiting_for(
+            process.caches.required().iter().map(|cache| cache.resource().plural.clone()),
+        ));
+        Ok(Self { process, health, _watching: watching.drop_guard() })
+    }
+
+    /// What probes are told.
+    pub fn health(&self) -> Arc<Health> {
+        self.health.clone()
+    }
+
+    /// Takes part in the election, and works while it leads, until `stop`.
+    ///
+    /// # Errors
+    /// Why it cannot go on.
+    pub async fn run(self, stop: &CancellationToken) -> Result<(), RunError> {
+        elect_and_lead(&self.process, &self.health, stop).await
+    }
+}
+
+impl std::fmt::Debug for Controller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller")
+            .field("settings", &self.process.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// Where the API server is: measurements must not get there with the controller's place in the
+/// network.
+async fn addresses_of_api_server(cluster_url: &http::Uri) -> Vec<SocketAddr> {
+    let mut places = Vec::new();
+    if let Some(host) = cluster_url.host() {
+        let host = host.trim_matches(['[', ']']);
+        places.push((host.to_owned(), cluster_url.port_u16().unwrap_or(443)));
+    }
+    if let Ok(host) = std::env::var("KUBERNETES_SERVICE_HOST") {
+        let port = std::env::var("KUBERNETES_SERVICE_PORT").ok();
+        places.push((host, port.and_then(|port| port.parse().ok()).unwrap_or(443)));
+    }
+    let mut found = BTreeSet::new();
+    for (host, port) in places {
+        match tokio::net::lookup_host((host.as_str(), port)).await {
+            Ok(addresses) => found.extend(addresses),
+            Err(error) => tracing::warn!(host, %error, "cannot find the API server's address"),
+        }
+    }
+    found.into_iter().collect()
+}
+
+async fn git_backend(settings: &Settings) -> Result<Option<Arc<dyn GitBackend>>, RunError> {
     let Some(cache) = &settings.git_cache_dir else { return Ok(None) };
     let hosts = if settings.git_allowed_hosts.is_empty() {
         AllowedHosts::parse(["*"])?
     } else {
         AllowedHosts::parse(settings.git_allowed_hosts.iter().map(String::as_str))?
     };
-    let mut config = BinaryConfig::new(cache.clone(), hosts);
+    let mut config = BinaryConfig::new(cache, hosts);
     config.addresses = AddressRule { permit_loopback: settings.allow_private_addresses };
-    let git = BinaryGit::detect(config).await?;
+    Ok(Some(Arc::new(BinaryGit::detect(config).await?)))
+}
+
+/// Numbers from 0 up to 1, for the waits between tries of a push.
+fn jitter(entropy: &Arc<dyn Entropy>) -> Jitter {
     let entropy = entropy.clone();
-    let jitter = Arc::new(move || {
-        // 53 random bits: every value is an exact double.
+    Arc::new(move || {
+        // 32 random bits: every value is an exact double.
         let bits = u32::try_from(entropy.next_u64() >> 32).unwrap_or(0);
         f64::from(bits) / f64::from(u32::MAX)
-    });
-    Ok(Some(Executor::new(Arc::new(git), jitter)))
+    })
+}
+
+/// Which addresses analyses may reach with these settings; never those of `denied`.
+pub fn address_policy(settings: &Settings, denied: Vec<SocketAddr>) -> AddressPolicy {
+    AddressPolicy {
+        allow_private: settings.allow_private_addresses,
+        allowed_hosts: settings.allowed_hosts.clone(),
+        denied,
+    }
 }
 
 async fn elect_and_lead(
     process: &Process,
-    client: kube::Client,
     health: &Health,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
@@ -221,12 +325,15 @@ async fn elect_and_lead(
         identity: unique_identity(&process.settings.pod_name, process.entropy.as_ref()),
         timings: LeaseTimings::default(),
     };
+    let client = process.wire.client().clone();
     let mut elector = Elector::new(client, config, process.clock.clone(), process.entropy.clone())?;
     tracing::info!(lease = LEASE_NAME, "waiting for the leadership");
     let Some(leadership) = elector.campaign(stop).await else { return Ok(()) };
     tracing::info!(term = leadership.term(), "leading");
     process.metrics.leadership_gained(leadership.term());
     let working = CancellationToken::new();
+    // What ends this future, ends the tasks of this leadership.
+    let _working = working.clone().drop_guard();
     let work = lead(process, leadership.clone(), working.clone());
     let mut work = std::pin::pin!(work);
     let end = tokio::select! {
@@ -318,11 +425,7 @@ fn analysis_runs(
     writer: &Writer,
 ) -> (Arc<AnalysisRuns>, mpsc::UnboundedReceiver<OutcomeReady>) {
     let settings = &process.settings;
-    let transport = Transport::new(AddressPolicy {
-        allow_private: settings.allow_private_addresses,
-        allowed_hosts: settings.allowed_hosts.clone(),
-        ..AddressPolicy::default()
-    });
+    let transport = process.transport.clone();
     let jobs: Option<Arc<dyn JobPort>> = settings
         .enable_job_metrics
         .then(|| Arc::new(Jobs::new(writer.clone(), process.wire.clone())) as Arc<dyn JobPort>);
@@ -340,4 +443,16 @@ fn analysis_runs(
         metrics: process.metrics.clone(),
     });
     (Arc::new(runs), measured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_api_servers_address_is_that_of_the_configuration() {
+        let of = async |url: &str| addresses_of_api_server(&url.parse().unwrap()).await;
+        assert!(of("https://127.0.0.1:6443").await.contains(&"127.0.0.1:6443".parse().unwrap()));
+        assert!(of("https://[::1]/prefix").await.contains(&"[::1]:443".parse().unwrap()));
+    }
 }

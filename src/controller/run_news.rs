@@ -1,33 +1,19 @@
 //! What is told of AnalysisRuns: one Event when a run ends, and metrics of what was measured. Never
 //! decides anything, and never repeats more than status says.
 
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::act::wire::Target;
+use crate::act::events::News;
 use crate::analysis::ResolvedMetric;
 use crate::analysis::judge;
 use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus};
 use crate::api::conditions::Reason;
-use crate::api::names::FIELD_MANAGER;
-use crate::api::{ApiNames, Kind};
 use crate::metrics::{MeasurementOutcome, MeasurementResult, SampleValue};
-use crate::observe::cache::{Key, controller_of};
-use crate::observe::caches::builtin;
+use crate::observe::cache::controller_of;
 use crate::telemetry::metrics::Metrics;
 
-/// Longest message of an Event, in characters: Kubernetes' own limit.
-const MAX_MESSAGE: usize = 1024;
-
-/// The Event of a run that ended with `status`, with Argo Rollouts' reasons.
-pub(super) fn event(
-    names: ApiNames,
-    run: &Value,
-    key: &Key,
-    status: &AnalysisRunStatus,
-    now: DateTime<Utc>,
-    salt: u64,
-) -> (Target, Value) {
+/// What is told of a run that ended with `status`, with Argo Rollouts' reasons.
+pub(super) fn news(name: &str, status: &AnalysisRunStatus) -> News {
     let (reason, is_warning) = match status.phase {
         AnalysisPhase::Pending | AnalysisPhase::Running => (Reason::AnalysisRunRunning, false),
         AnalysisPhase::Successful => (Reason::AnalysisRunSuccessful, false),
@@ -37,28 +23,8 @@ pub(super) fn event(
     };
     let detail =
         if status.message.is_empty() { String::new() } else { format!(": {}", status.message) };
-    let message = format!("AnalysisRun {} is {}{detail}", key.name, status.phase.as_str());
-    let message: String = message.chars().take(MAX_MESSAGE).collect();
-    // As client-go names them: the object's name and something that is never the same.
-    let head: String = key.name.chars().take(200).collect();
-    let name = format!("{head}.{salt:x}{:x}", now.timestamp_micros());
-    let target = Target::namespaced(&builtin("", "v1", "Event", "events"), &key.namespace, &name);
-    let at = now.format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let event = json!({
-        "apiVersion": "v1", "kind": "Event",
-        "metadata": { "name": name, "namespace": key.namespace },
-        "involvedObject": {
-            "apiVersion": names.api_version(), "kind": Kind::AnalysisRun.as_str(),
-            "name": key.name, "namespace": key.namespace, "uid": run.pointer("/metadata/uid"),
-        },
-        "type": if is_warning { "Warning" } else { "Normal" },
-        "reason": reason.as_str(),
-        "message": message,
-        "source": { "component": FIELD_MANAGER },
-        "reportingComponent": FIELD_MANAGER,
-        "firstTimestamp": at, "lastTimestamp": at, "count": 1,
-    });
-    (target, event)
+    let message = format!("AnalysisRun {name} is {}{detail}", status.phase.as_str());
+    News { is_warning, reason, message }
 }
 
 /// Reports a measurement that was counted. Values are shown for Rollouts only, whose series end

@@ -15,6 +15,7 @@ pub struct Settings {
         long = "namespace",
         short = 'n',
         env = "SLUICE_NAMESPACE",
+        value_name = "NAMESPACE",
         conflicts_with = "all_namespaces"
     )]
     pub namespaces: Vec<String>,
@@ -22,48 +23,51 @@ pub struct Settings {
     #[arg(long)]
     pub all_namespaces: bool,
     /// Namespace of the Lease, and of the Secrets of ClusterMetricsSources: that of the controller.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "sluice-system")]
+    #[arg(long, env = "POD_NAMESPACE", default_value = "sluice-system", value_name = "NAMESPACE")]
     pub lease_namespace: String,
     /// API group of the objects: sluice.dev, or argoproj.io for those of Argo Rollouts.
-    #[arg(long, default_value = "sluice.dev")]
+    #[arg(long, default_value = "sluice.dev", value_name = "GROUP")]
     pub api_group: String,
     /// Address of /metrics, /healthz and /readyz.
-    #[arg(long, default_value = "0.0.0.0:8080")]
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
     pub metrics_address: SocketAddr,
     /// How log lines look.
-    #[arg(long, default_value = "json", value_parser = ["json", "human"])]
+    #[arg(long, default_value = "json", value_parser = ["json", "human"], value_name = "FORMAT")]
     pub log_format: String,
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,sluice=debug`.
-    #[arg(long, default_value = "info")]
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
-    /// Lets analyses and Git reach loopback and link-local addresses.
+    /// Lets analyses reach private and loopback addresses, and Git loopback ones. Link-local
+    /// addresses, with the clouds' metadata services, and the API server are never reached.
     #[arg(long)]
     pub allow_private_addresses: bool,
-    /// Hosts that analyses may reach by an inline address: names, or patterns such as
-    /// `*.monitoring.svc`; separated by commas. The default is every host.
-    #[arg(long, value_delimiter = ',')]
+    /// Hosts that templates may name by themselves, separated by commas: names, or patterns such as
+    /// `*.monitoring.svc` or `prometheus.monitoring:9090`. The default is none: templates name a
+    /// MetricsSource.
+    #[arg(long, value_delimiter = ',', value_name = "HOST,...")]
     pub allowed_hosts: Vec<String>,
     /// Lets AnalysisRuns create Jobs in their namespace.
     #[arg(long)]
     pub enable_job_metrics: bool,
-    /// Folder for copies of Git repositories, emptied at the start. Without it Git is never touched.
-    #[arg(long)]
+    /// Folder for copies of Git repositories. Without it Git is never touched.
+    #[arg(long, value_name = "FOLDER")]
     pub git_cache_dir: Option<PathBuf>,
-    /// Git hosts that may be reached: names or patterns, separated by commas. The default is every
-    /// host.
-    #[arg(long, value_delimiter = ',')]
+    /// Git hosts that may be reached, separated by commas: names, or patterns such as `*.example.com`.
+    /// The default is every host.
+    #[arg(long, value_delimiter = ',', value_name = "HOST,...")]
     pub git_allowed_hosts: Vec<String>,
     /// Name of the cluster, for commit messages.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub cluster_name: Option<String>,
     /// Name of this process in the Lease.
-    #[arg(long, env = "POD_NAME", default_value = "sluice")]
+    #[arg(long, env = "POD_NAME", default_value = "sluice", value_name = "NAME")]
     pub pod_name: String,
-    /// Metric series with names of users that are kept at most, for measured values.
-    #[arg(long, default_value_t = 2000)]
+    /// Most series of the metric sluice_analysis_value; 0 switches it off.
+    #[arg(long, default_value_t = 2000, value_name = "NUMBER")]
     pub max_analysis_value_series: usize,
-    /// Metric series with names of users that are kept at most, for weights.
-    #[arg(long, default_value_t = 1000)]
+    /// Most series of each of the metrics sluice_desired_weight_ratio and
+    /// sluice_actual_weight_ratio; 0 switches them off.
+    #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
     pub max_weight_series: usize,
 }
 

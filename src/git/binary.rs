@@ -18,7 +18,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -61,7 +61,7 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 #[derive(Clone, Debug)]
 pub struct BinaryConfig {
     /// Where copies of repositories are kept; a directory of our own, emptied at the start.
-    pub cache: PathBuf,
+    cache: PathBuf,
     /// Where private files are made; the system's temporary directory if not given.
     pub scratch: Option<PathBuf>,
     /// The hosts that may be talked to.
@@ -75,10 +75,11 @@ pub struct BinaryConfig {
 }
 
 impl BinaryConfig {
-    /// The usual limits, with copies in `cache`.
-    pub fn new(cache: PathBuf, allowed_hosts: AllowedHosts) -> Self {
+    /// The usual limits, with copies in a directory of our own inside of `folder`. What else is in
+    /// the folder is left alone: somebody may name one that he uses.
+    pub fn new(folder: &Path, allowed_hosts: AllowedHosts) -> Self {
         Self {
-            cache,
+            cache: folder.join("sluice-git"),
             scratch: None,
             allowed_hosts,
             addresses: AddressRule::default(),

@@ -103,6 +103,42 @@ impl MemoryGit {
         repository.commits.get(tip)?.files.get(path).cloned()
     }
 
+    /// The tip of a branch with all of its files.
+    pub fn files(
+        &self,
+        url: &GitUrl,
+        branch: &BranchName,
+    ) -> Option<(Commit, BTreeMap<RepoPath, Vec<u8>>)> {
+        let state = self.state();
+        let repository = state.repositories.get(url.as_str())?;
+        let tip = repository.branches.get(branch)?;
+        Some((tip.clone(), repository.commits.get(tip)?.files.clone()))
+    }
+
+    /// Puts a commit on top of `parent`, which the repository has, and moves the branch there,
+    /// whatever it held: a forced push.
+    pub fn force(
+        &self,
+        url: &GitUrl,
+        branch: &BranchName,
+        parent: &Commit,
+        files: &Files,
+        message: &str,
+    ) -> Commit {
+        let mut state = self.state();
+        let repository = state.repositories.entry(url.as_str().to_owned()).or_default();
+        let commit = repository.record(Some(parent.clone()), files, message);
+        repository.branches.insert(branch.clone(), commit.clone());
+        commit
+    }
+
+    /// The commits of a branch, newest first.
+    pub fn commits(&self, url: &GitUrl, branch: &BranchName) -> Vec<Commit> {
+        let state = self.state();
+        let Some(repository) = state.repositories.get(url.as_str()) else { return Vec::new() };
+        repository.line(repository.branches.get(branch)).map(|(id, _)| id.clone()).collect()
+    }
+
     /// The messages of a branch, newest first.
     pub fn log(&self, url: &GitUrl, branch: &BranchName) -> Vec<String> {
         let state = self.state();

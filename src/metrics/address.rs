@@ -25,8 +25,8 @@ pub struct AddressPolicy {
     /// (`prometheus.monitoring:9090`); without one every port is meant. Addresses in a
     /// `MetricsSource` need no entry.
     pub allowed_hosts: Vec<String>,
-    /// Addresses that are never permitted, such as the API server's.
-    pub denied_ips: Vec<IpAddr>,
+    /// Addresses and ports that are never permitted: the API server's.
+    pub denied: Vec<SocketAddr>,
 }
 
 /// Who named an address.
@@ -64,7 +64,7 @@ impl AddressPolicy {
                 "its host is not on the controller's list of allowed hosts; name a MetricsSource in source, or have the host listed",
             );
         }
-        match literal.map(|ip| self.check_ip(ip)) {
+        match literal.map(|ip| self.check_address(ip, port_of(url))) {
             Some(Err(refusal)) => refuse(refusal.0),
             Some(Ok(())) | None => Ok(()),
         }
@@ -72,21 +72,23 @@ impl AddressPolicy {
 
     fn lists(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or("").trim_end_matches('.');
-        let port = url.port_or_known_default().unwrap_or(0);
-        let with_port = format!("{host}:{port}");
+        let with_port = format!("{host}:{}", port_of(url));
         self.allowed_hosts
             .iter()
             .any(|pattern| glob_matches(pattern, host) || glob_matches(pattern, &with_port))
     }
 
-    /// Whether a connection may go to an address.
+    /// Whether a connection may go to an address and port.
     ///
     /// # Errors
     /// [`AddressRefusal`] with the reason.
-    pub fn check_ip(&self, ip: IpAddr) -> Result<(), AddressRefusal> {
+    pub fn check_address(&self, ip: IpAddr, port: u16) -> Result<(), AddressRefusal> {
         let ip = effective(ip);
-        if self.denied_ips.iter().any(|denied| effective(*denied) == ip) {
-            return Err(AddressRefusal("it is on the controller's list of denied addresses"));
+        let is_denied = |denied: &SocketAddr| denied.port() == port && effective(denied.ip()) == ip;
+        if self.denied.iter().any(is_denied) {
+            return Err(AddressRefusal(
+                "it is the Kubernetes API server's, which no measurement may reach",
+            ));
         }
         match Range::of(ip) {
             Range::Public => Ok(()),
@@ -99,6 +101,11 @@ impl AddressPolicy {
             )),
         }
     }
+}
+
+/// The port that is connected to.
+pub(super) fn port_of(url: &Url) -> u16 {
+    url.port_or_known_default().unwrap_or(0)
 }
 
 /// Scheme, host and port of a URL, for messages: neither path nor query, which may carry data.
@@ -189,17 +196,22 @@ fn effective(ip: IpAddr) -> IpAddr {
 
 /// Resolves names with the system's resolver and lets only permitted addresses through.
 #[derive(Clone)]
-pub(super) struct CheckedResolver(pub(super) Arc<AddressPolicy>);
+pub(super) struct CheckedResolver {
+    /// What is permitted.
+    pub(super) policy: Arc<AddressPolicy>,
+    /// The port that will be connected to.
+    pub(super) port: u16,
+}
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = Arc::clone(&self.0);
+        let (policy, port) = (Arc::clone(&self.policy), self.port);
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let mut refusal = AddressRefusal("the name has no address");
             let mut permitted: Vec<SocketAddr> = Vec::new();
             for address in found {
-                match policy.check_ip(address.ip()) {
+                match policy.check_address(address.ip(), port) {
                     Ok(()) => permitted.push(address),
                     Err(refused) => refusal = refused,
                 }
@@ -217,7 +229,7 @@ mod tests {
     use super::*;
 
     fn check(policy: &AddressPolicy, ip: &str) -> bool {
-        policy.check_ip(ip.parse().unwrap()).is_ok()
+        policy.check_address(ip.parse().unwrap(), 9090).is_ok()
     }
 
     #[test]
@@ -259,16 +271,32 @@ mod tests {
         ] {
             assert!(!check(&strict, never) && !check(&open, never), "{never}");
         }
-        let denied = AddressPolicy {
+    }
+
+    #[tokio::test]
+    async fn the_api_server_is_never_reached_by_its_address_or_by_a_name() {
+        let policy = Arc::new(AddressPolicy {
             allow_private: true,
-            denied_ips: vec!["10.96.0.1".parse().unwrap()],
-            ..AddressPolicy::default()
-        };
-        assert!(
-            !check(&denied, "10.96.0.1")
-                && !check(&denied, "::ffff:10.96.0.1")
-                && check(&denied, "10.96.0.2")
-        );
+            allowed_hosts: vec!["*".into()],
+            denied: vec!["10.96.0.1:443".parse().unwrap(), "127.0.0.1:6443".parse().unwrap()],
+        });
+        for (url, is_permitted) in [
+            ("https://10.96.0.1/api", false),
+            ("https://[::ffff:10.96.0.1]", false),
+            ("http://127.1:6443/metrics", false),
+            ("http://10.96.0.1:9090", true),
+            ("https://10.96.0.2", true),
+        ] {
+            let found = policy.check_url(&url.parse().unwrap(), AddressOrigin::Source);
+            assert_eq!(found.is_ok(), is_permitted, "{url}: {found:?}");
+        }
+        for (port, is_permitted) in [(6443, false), (9090, true)] {
+            let resolver = CheckedResolver { policy: Arc::clone(&policy), port };
+            let found = resolver.resolve("localhost".parse().unwrap()).await;
+            let addresses: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
+            let reaches = addresses.iter().any(|address| address.ip().is_ipv4());
+            assert_eq!(reaches, is_permitted, "{port}: {addresses:?}");
+        }
     }
 
     #[test]
@@ -276,7 +304,7 @@ mod tests {
         let policy = AddressPolicy {
             allow_private: true,
             allowed_hosts: vec!["prometheus.monitoring".into(), "*.metrics.svc:9090".into()],
-            denied_ips: vec![],
+            denied: vec![],
         };
         let check = |url: &str| policy.check_url(&url.parse().unwrap(), AddressOrigin::Template);
         for fine in [
@@ -322,13 +350,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_leads_to_a_refused_address_is_refused_when_it_is_resolved() {
-        let strict = CheckedResolver(Arc::new(AddressPolicy::default()));
+        let strict = CheckedResolver { policy: Arc::default(), port: 9090 };
         let error = strict.resolve("localhost".parse().unwrap()).await.err().unwrap();
         assert!(error.to_string().contains("private or loopback"), "{error}");
-        let open = CheckedResolver(Arc::new(AddressPolicy {
-            allow_private: true,
-            ..AddressPolicy::default()
-        }));
+        let policy = AddressPolicy { allow_private: true, ..AddressPolicy::default() };
+        let open = CheckedResolver { policy: Arc::new(policy), port: 9090 };
         assert!(open.resolve("localhost".parse().unwrap()).await.is_ok());
     }
 }

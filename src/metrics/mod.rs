@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod endpoint;
+pub mod exchange;
 pub mod job;
 pub mod measure;
 pub mod prometheus;

@@ -15,11 +15,10 @@ use url::Url;
 
 use super::address::shown_address;
 use super::endpoint::ResolvedEndpoint;
+use super::exchange::{Answer, Asked, Question};
 use super::sample::{DETAIL_LIMIT, MeasureError, Sample, SampleValue, shortened};
 use super::spec::prometheus::{ResolvedRange, Spec};
-use super::transport::{
-    Answer, MAX_ANSWER_BYTES, Transport, read, request_error, root_cause, within,
-};
+use super::transport::{MAX_ANSWER_BYTES, Transport, Way, read, request_error, root_cause, within};
 use crate::api::metrics_source::MetricsSourceType;
 
 /// Time limit of a query that names none.
@@ -78,8 +77,15 @@ async fn ask(
     range: Option<ResolvedRange>,
     limit: Duration,
 ) -> Result<Answer, MeasureError> {
-    let client = transport.client(endpoint)?;
+    let way = transport.way(endpoint)?;
     let headers = transport.headers(endpoint).await?;
+    let client = match way {
+        Way::Network(client) => client,
+        Way::Exchange(exchange) => {
+            let question = Question::Promql { query: query.to_owned(), range };
+            return exchange.ask(Asked { url: endpoint.base.clone(), headers, question }).await;
+        }
+    };
     // The crate joins paths as texts, so a slash at the end would be doubled.
     let base = endpoint.base.as_str().trim_end_matches('/');
     let client = prometheus_http_query::Client::from(client, base).map_err(|error| {

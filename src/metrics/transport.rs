@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use url::Url;
 
-use super::address::{AddressPolicy, AddressRefusal, CheckedResolver, shown_address};
+use super::address::{AddressPolicy, AddressRefusal, CheckedResolver, port_of, shown_address};
 use super::endpoint::{Auth, ResolvedEndpoint};
+use super::exchange::{Answer, Exchange};
 use super::sample::{DETAIL_LIMIT, MeasureError, shortened};
 use super::secret::Secret;
 
@@ -42,19 +43,22 @@ struct Token {
     valid_until: Instant,
 }
 
+/// How a request goes out.
+pub(super) enum Way {
+    /// By HTTP.
+    Network(Client),
+    /// By whoever stands in for the network.
+    Exchange(Arc<dyn Exchange>),
+}
+
 /// The HTTP side of all measurements.
 #[derive(Clone)]
 pub struct Transport {
     policy: Arc<AddressPolicy>,
     clients: Arc<Mutex<HashMap<CacheKey, Client>>>,
     tokens: Arc<Mutex<HashMap<CacheKey, Token>>>,
-}
-
-/// An answer, read to its end.
-pub(super) struct Answer {
-    pub status: u16,
-    pub content_type: String,
-    pub body: Vec<u8>,
+    /// Who carries requests; none: the network.
+    exchange: Option<Arc<dyn Exchange>>,
 }
 
 impl Transport {
@@ -62,18 +66,50 @@ impl Transport {
     pub fn new(policy: AddressPolicy) -> Self {
         // Of several components of a process that install the provider only the first one does.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { policy: Arc::new(policy), clients: Arc::default(), tokens: Arc::default() }
+        Self {
+            policy: Arc::new(policy),
+            clients: Arc::default(),
+            tokens: Arc::default(),
+            exchange: None,
+        }
+    }
+
+    /// The same, but requests go through `exchange` and never to the network. Tokens (OAuth2) cannot
+    /// be fetched then.
+    #[must_use]
+    pub fn through(self, exchange: Arc<dyn Exchange>) -> Self {
+        Self { exchange: Some(exchange), ..self }
+    }
+
+    /// Who carries requests to `endpoint`, after its address was checked.
+    pub(super) fn way(&self, endpoint: &ResolvedEndpoint) -> Result<Way, MeasureError> {
+        match &self.exchange {
+            None => self.client(endpoint).map(Way::Network),
+            Some(exchange) => {
+                self.policy.check_url(&endpoint.base, endpoint.origin)?;
+                Ok(Way::Exchange(exchange.clone()))
+            }
+        }
     }
 
     /// A client for an endpoint, after its address was checked.
-    pub(super) fn client(&self, endpoint: &ResolvedEndpoint) -> Result<Client, MeasureError> {
-        self.policy.check_url(&endpoint.base, endpoint.origin)?;
-        let key: CacheKey = Sha256::digest(endpoint.ca_pem.as_deref().unwrap_or("")).into();
+    fn client(&self, endpoint: &ResolvedEndpoint) -> Result<Client, MeasureError> {
+        self.client_for(&endpoint.base, endpoint)
+    }
+
+    /// A client for a URL, with the authority of an endpoint.
+    fn client_for(&self, url: &Url, endpoint: &ResolvedEndpoint) -> Result<Client, MeasureError> {
+        self.policy.check_url(url, endpoint.origin)?;
+        // A name is checked when it is resolved, and then its port is not known any more.
+        let port = port_of(url);
+        let mut digest = Sha256::new_with_prefix(endpoint.ca_pem.as_deref().unwrap_or(""));
+        digest.update(port.to_be_bytes());
+        let key: CacheKey = digest.finalize().into();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.build(endpoint.ca_pem.as_deref())?;
+        let client = self.build(endpoint.ca_pem.as_deref(), port)?;
         if clients.len() >= MAX_CACHED {
             clients.clear();
         }
@@ -81,11 +117,12 @@ impl Transport {
         Ok(client)
     }
 
-    fn build(&self, ca_pem: Option<&str>) -> Result<Client, MeasureError> {
+    fn build(&self, ca_pem: Option<&str>, port: u16) -> Result<Client, MeasureError> {
+        let policy = Arc::clone(&self.policy);
         let mut builder = Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
-            .dns_resolver(Arc::new(CheckedResolver(Arc::clone(&self.policy))))
+            .dns_resolver(Arc::new(CheckedResolver { policy, port }))
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")));
@@ -151,8 +188,11 @@ impl Transport {
                 return Ok(token.value.clone());
             }
         }
-        self.policy.check_url(request.token_url, endpoint.origin)?;
-        let client = self.client(endpoint)?;
+        if self.exchange.is_some() {
+            let why = "OAuth2 needs a network, and this process has none";
+            return Err(MeasureError::Unusable(why.to_owned()));
+        }
+        let client = self.client_for(request.token_url, endpoint)?;
         let mut form = vec![("grant_type", "client_credentials".to_owned())];
         if !request.scopes.is_empty() {
             form.push(("scope", request.scopes.join(" ")));

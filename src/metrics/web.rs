@@ -8,9 +8,10 @@ use url::Url;
 
 use super::address::{AddressOrigin, shown_address};
 use super::endpoint::ResolvedEndpoint;
+use super::exchange::{Answer, Asked, Question};
 use super::sample::{MeasureError, Sample, SampleValue};
 use super::spec::web::{Method, Spec, parsed_json_path};
-use super::transport::{Answer, MAX_ANSWER_BYTES, Transport, read, request_error, within};
+use super::transport::{MAX_ANSWER_BYTES, Transport, Way, read, request_error, within};
 use crate::api::metrics_source::MetricsSourceType;
 
 /// Time limit of a request that names none.
@@ -86,21 +87,31 @@ async fn ask(
     spec: &Spec,
     url: &Url,
 ) -> Result<Answer, MeasureError> {
-    let client = transport.client(endpoint)?;
+    let way = transport.way(endpoint)?;
     let mut headers = transport.headers(endpoint).await?;
-    let mut request = match spec.method.unwrap_or_default() {
-        Method::Get => client.get(url.clone()),
-        Method::Post => client.post(url.clone()),
-        Method::Put => client.put(url.clone()),
+    let method = match spec.method.unwrap_or_default() {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
     };
-    if let Some(body) = &spec.json_body {
+    let body = if let Some(body) = &spec.json_body {
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-        request = request.body(body.0.to_string());
-    } else if let Some(body) = &spec.body {
-        request = request.body(body.clone());
+        Some(body.0.to_string())
+    } else {
+        spec.body.clone()
+    };
+    let client = match way {
+        Way::Network(client) => client,
+        Way::Exchange(exchange) => {
+            let question = Question::Web { method, body: body.unwrap_or_default() };
+            return exchange.ask(Asked { url: url.clone(), headers, question }).await;
+        }
+    };
+    let mut request = client.request(method, url.clone()).headers(headers);
+    if let Some(body) = body {
+        request = request.body(body);
     }
-    let response =
-        request.headers(headers).send().await.map_err(|error| request_error(&error, url))?;
+    let response = request.send().await.map_err(|error| request_error(&error, url))?;
     read(response, MAX_ANSWER_BYTES, url).await
 }
 

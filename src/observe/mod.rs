@@ -4,7 +4,7 @@
 pub mod analysis;
 pub mod cache;
 pub mod caches;
-mod objects;
+pub mod objects;
 mod rollout;
 mod watched;
 

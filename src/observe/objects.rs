@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -11,6 +13,11 @@ use crate::api::analysis::AnalysisRunStatus;
 use crate::plan::facts::{PodFact, ReplicaSetFact, RunFact, RunSlot, ServiceFact};
 use crate::plan::validate::string_map;
 use crate::revision::{Revision, TemplateDigest};
+
+/// The bytes of an entry of a Secret's `data`; nothing when it is not base64.
+pub fn secret_bytes(entry: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(entry).ok()
+}
 
 /// A text field by JSON pointer.
 pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {

@@ -103,15 +103,15 @@ pub(super) fn plan(view: &View<'_>, safety_only: bool) -> Effects {
     effects.offer(EffectClass::CleanUp, view, clean_up(view));
     let git = git::actions(view, &mut effects);
     effects.offer(EffectClass::Git, view, git);
-    if effects.class.is_none() && effects.waits.is_empty() {
-        wait_for_pods(view, &mut effects);
-    }
     effects
 }
 
 /// Where nothing else says what is waited for, it is pods: those to come, and without a router those
 /// to go.
-fn wait_for_pods(view: &View<'_>, effects: &mut Effects) {
+pub(super) fn wait_for_pods(view: &View<'_>, effects: &mut Effects) {
+    if effects.class.is_some() || !effects.waits.is_empty() {
+        return;
+    }
     for set in view.replica_sets {
         let (revision, desired, available) = (&set.revision, set.desired, set.available);
         if available < desired {

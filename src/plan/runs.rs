@@ -87,11 +87,19 @@ pub(super) fn judging<'a>(
         .filter(move |(slot, run)| wanted.contains(slot) && !acknowledged.contains(&run.name))
 }
 
-/// The first run whose verdict counts now and that ended without one.
+/// The first run whose verdict counts now and that ended without one: a gate that somebody stopped
+/// stays shut. The background analysis is no gate; who stops it wants to go on without it.
 pub(super) fn first_inconclusive<'a>(view: &View<'a>) -> Option<&'a RunFact> {
     judging(view)
+        .find(|(slot, run)| match run.verdict {
+            Verdict::Inconclusive { .. } => true,
+            Verdict::Terminated => *slot != RunSlot::Background,
+            Verdict::Running { .. }
+            | Verdict::Successful
+            | Verdict::Failed { .. }
+            | Verdict::Error { .. } => false,
+        })
         .map(|(_, run)| run)
-        .find(|run| matches!(run.verdict, Verdict::Inconclusive { .. }))
 }
 
 /// The newest run in a slot of this attempt.

@@ -9,13 +9,29 @@ use super::transition::step_at;
 use super::validate::{Promotion, Step, ValidStrategy};
 use super::view::View;
 use super::wait::Wait;
-use super::{runs, transition};
+use super::{effects, runs, transition};
+use crate::analysis::Verdict;
 use crate::api::Time;
 use crate::api::status::PauseReason;
 
 /// Adds the waits of pauses, bounds the others by the progress deadline, and wakes when either is
 /// over.
 pub(super) fn note(view: &View<'_>, memory: &Memory, effects: &mut Effects) {
+    let timed = timed_pause(view, memory);
+    let left = timed.map(|(since, length)| pause_left(view, since, length));
+    if let Some(left) = left {
+        effects.wake(view.now() + left);
+    }
+    let pause = if view.spec.paused {
+        Some(Wait::open("a person to resume the update (spec.paused is true)"))
+    } else if left.is_none_or(|left| left > TimeDelta::zero()) {
+        pause(view, memory, timed)
+    } else {
+        None
+    };
+    if pause.is_none() {
+        effects::wait_for_pods(view, effects);
+    }
     let deadline = transition::deadline(view, memory).filter(|_| !memory.deadline_exceeded);
     for wait in effects.waits.iter_mut().filter(|wait| wait.until.is_none()) {
         wait.until = deadline;
@@ -23,17 +39,8 @@ pub(super) fn note(view: &View<'_>, memory: &Memory, effects: &mut Effects) {
     if let Some(at) = deadline {
         effects.wake(at);
     }
-    let timed = timed_pause(view, memory);
-    let left = timed.map(|(since, length)| pause_left(view, since, length));
-    if let Some(left) = left {
-        effects.wake(view.now() + left);
-    }
-    if view.spec.paused {
-        effects.waits.insert(0, Wait::open("a person to resume the update (spec.paused is true)"));
-    } else if left.is_none_or(|left| left > TimeDelta::zero())
-        && let Some(wait) = pause(view, memory, timed)
-    {
-        effects.waits.insert(0, wait);
+    if let Some(pause) = pause {
+        effects.waits.insert(0, pause);
     }
 }
 
@@ -92,11 +99,14 @@ fn pause(view: &View<'_>, memory: &Memory, timed: Option<(Time, TimeDelta)>) -> 
     };
     Some(match (reason, timed) {
         (PauseReason::InconclusiveAnalysisRun | PauseReason::InconclusiveExperiment, _) => {
-            let run = runs::first_inconclusive(view)
-                .map_or_else(String::new, |run| format!(" `{}`", run.name));
-            Wait::open(format!(
-                "a person to promote or abort the update (AnalysisRun{run} is inconclusive)"
-            ))
+            let why = match runs::first_inconclusive(view) {
+                Some(run) if run.verdict == Verdict::Terminated => {
+                    format!("AnalysisRun `{}` was stopped before it had decided", run.name)
+                }
+                Some(run) => format!("AnalysisRun `{}` is inconclusive", run.name),
+                None => "an AnalysisRun is inconclusive".to_owned(),
+            };
+            Wait::open(format!("a person to promote or abort the update ({why})"))
         }
         (PauseReason::CanaryPauseStep | PauseReason::BlueGreenPause, Some((since, length))) => {
             // A wall clock that jumped ahead of the pause cannot say when it ends.

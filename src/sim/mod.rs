@@ -6,3 +6,5 @@
 //! clock other than tokio's.
 
 pub mod api;
+mod promql;
+pub mod world;

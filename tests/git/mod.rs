@@ -389,7 +389,7 @@ pub(crate) async fn backend_with(
     change: impl FnOnce(&mut BinaryConfig),
 ) -> BinaryGit {
     let hosts = AllowedHosts::parse(["localhost"]).unwrap();
-    let mut config = BinaryConfig::new(cache.join("cache"), hosts);
+    let mut config = BinaryConfig::new(cache, hosts);
     config.addresses = AddressRule { permit_loopback: true };
     change(&mut config);
     BinaryGit::detect(config).await.unwrap()

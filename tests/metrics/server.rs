@@ -174,7 +174,7 @@ pub(crate) fn transport() -> Transport {
     Transport::new(AddressPolicy {
         allow_private: true,
         allowed_hosts: vec!["localhost".to_owned()],
-        denied_ips: vec![],
+        denied: vec![],
     })
 }
 

@@ -3,7 +3,7 @@
 use sluice::analysis::Verdict;
 use sluice::api::status::RolloutPhase;
 
-use crate::rollouts::{WITH_ANALYSIS, failed, routed};
+use crate::rollouts::{WITH_ANALYSIS, blue_green, failed, routed};
 
 #[test]
 fn a_failed_analysis_takes_traffic_away_first_and_then_the_pods() {
@@ -144,4 +144,72 @@ fn a_short_outage_late_in_a_long_analysis_is_no_passed_deadline() {
     }
     assert!(!world.status().abort, "{}", world.timeline);
     assert_eq!(world.phase(), Some(RolloutPhase::Progressing));
+}
+
+#[test]
+fn fl1581_a_template_that_does_not_exist_is_waited_for_and_named() {
+    let mut world = routed(5, WITH_ANALYSIS, "");
+    let templates = std::mem::take(&mut world.templates);
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    world.run(60);
+    assert_eq!((world.actual(), world.runs.len()), (20, 0));
+    let waiting = format!("{:?}", world.status().waiting_on);
+    assert!(waiting.contains("AnalysisTemplate \\\"success\\\" not found"), "{waiting}");
+    world.templates = templates;
+    world.run_until(RolloutPhase::Healthy, 60);
+    world.assert_safe();
+}
+
+#[test]
+fn ar1329_a_run_that_somebody_stopped_opens_no_gate_and_says_so() {
+    let mut world = routed(5, WITH_ANALYSIS, "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.verdicts.insert("Step", Verdict::Terminated);
+    world.push("web:2");
+    world.run(120);
+    assert_eq!((world.actual(), world.stable_image()), (20, "web:1".to_owned()));
+    assert_eq!(world.phase(), Some(RolloutPhase::Paused));
+    let waiting = format!("{:?}", world.status().waiting_on);
+    assert!(waiting.contains("was stopped before it had decided"), "{waiting}");
+    world.promote();
+    world.run_until(RolloutPhase::Healthy, 60);
+    assert_eq!(world.stable_image(), "web:2");
+}
+
+#[test]
+fn fl1414_each_gate_of_blue_green_is_judged_once_and_in_its_place() {
+    let mut world = blue_green(
+        "    prePromotionAnalysis: {templates: [{templateName: success}]}
+    postPromotionAnalysis: {templates: [{templateName: success}]}\n",
+    );
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    world.run_until(RolloutPhase::Healthy, 90);
+    let places: Vec<_> = ["-pre]", "point active to <web:2>", "-post]", "change=Completed"]
+        .iter()
+        .map(|text| world.timeline.rfind(text).unwrap_or_else(|| panic!("no {text}")))
+        .collect();
+    assert!(places.is_sorted(), "{places:?}\n{}", world.timeline);
+    assert_eq!(world.runs.len(), 2);
+    assert_eq!(world.timeline.matches("point active to <web:2>").count(), 1);
+    world.assert_safe();
+}
+
+#[test]
+fn fl30_a_run_of_an_older_attempt_judges_nothing() {
+    let mut world = routed(5, WITH_ANALYSIS, "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    while world.runs.is_empty() {
+        world.run(1);
+    }
+    // It fails after the next revision came: the failure is of another time.
+    world.push("web:3");
+    world.verdicts.insert("Step", failed());
+    world.run(5);
+    world.verdicts.clear();
+    world.run_until(RolloutPhase::Healthy, 90);
+    assert_eq!(world.stable_image(), "web:3", "{}", world.timeline);
+    world.assert_safe();
 }

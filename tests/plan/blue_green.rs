@@ -1,5 +1,8 @@
 //! Blue-green updates.
 
+use chrono::TimeDelta;
+use serde_json::json;
+use sluice::analysis::Verdict;
 use sluice::api::status::RolloutPhase;
 
 use crate::rollouts::{blue_green, failed};
@@ -83,4 +86,93 @@ fn going_back_within_the_delay_skips_the_gates_of_blue_green() {
     world.run_until(RolloutPhase::Healthy, 10);
     assert_eq!(world.stable_image(), "web:1");
     world.assert_safe();
+}
+
+#[test]
+fn ar4750_the_active_service_selects_one_revision_at_every_moment() {
+    let mut world =
+        blue_green("    postPromotionAnalysis: {templates: [{templateName: success}]}\n");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    for _ in 0..60 {
+        world.services.get_mut("active").unwrap().selector.remove("sluice.dev/revision");
+        world.settle();
+        assert!(["web:1", "web:2"].contains(&world.selected_by("active").as_str()));
+        world.now += TimeDelta::seconds(1);
+    }
+    assert_eq!(
+        (world.phase(), world.selected_by("active")),
+        (Some(RolloutPhase::Healthy), "web:2".into())
+    );
+    world.assert_safe();
+}
+
+#[test]
+fn ar4552_replicas_may_change_in_the_middle_of_a_blue_green_update() {
+    let mut world = blue_green("    autoPromotionEnabled: false\n    previewReplicaCount: 1\n");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.push("web:2");
+    world.run_until(RolloutPhase::Paused, 30);
+    for replicas in [6, 2, 4] {
+        world.edit("/replicas", json!(replicas));
+        world.run(10);
+        assert_eq!((world.available("web:1"), world.available("web:2")), (replicas, 1));
+    }
+    world.promote();
+    world.run_until(RolloutPhase::Healthy, 30);
+    assert_eq!(world.available("web:2"), 4);
+    world.assert_safe();
+}
+
+#[test]
+fn a_third_revision_while_the_second_is_verified_goes_back_to_the_last_good_one() {
+    let mut world =
+        blue_green("    postPromotionAnalysis: {templates: [{templateName: success}]}\n");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.verdicts.insert("PostPromotion", Verdict::Running { waiting_on: None });
+    world.push("web:2");
+    world.run(30);
+    assert_eq!(world.selected_by("active"), "web:2");
+    world.push("web:3");
+    world.run(2);
+    assert_eq!(world.selected_by("active"), "web:1", "nobody has judged web:2 to its end");
+    world.verdicts.clear();
+    world.run_until(RolloutPhase::Healthy, 60);
+    assert_eq!(world.stable_image(), "web:3");
+    world.run(60);
+    assert_eq!((world.available("web:1"), world.available("web:2")), (0, 0));
+    world.assert_safe();
+}
+
+#[test]
+fn ar4926_no_more_old_sets_linger_than_the_limit_says() {
+    let mut world =
+        blue_green("    scaleDownDelaySeconds: 600\n    scaleDownDelayRevisionLimit: 1\n");
+    world.run_until(RolloutPhase::Healthy, 30);
+    for version in 2..5 {
+        world.push(&format!("web:{version}"));
+        world.run_until(RolloutPhase::Healthy, 60);
+        world.run(5);
+    }
+    let left: Vec<_> = (1..5).map(|v| world.available(&format!("web:{v}"))).collect();
+    assert_eq!(left, [0, 0, 3, 3], "{}", world.timeline);
+    world.assert_safe();
+}
+
+#[test]
+fn the_pods_of_an_aborted_preview_stay_for_their_delay() {
+    for (delay, left) in [("20", 0), ("0", 3)] {
+        let mut world = blue_green(&format!(
+            "    autoPromotionEnabled: false\n    abortScaleDownDelaySeconds: {delay}\n"
+        ));
+        world.run_until(RolloutPhase::Healthy, 30);
+        world.push("web:2");
+        world.run_until(RolloutPhase::Paused, 30);
+        world.abort();
+        world.run(15);
+        assert_eq!(world.available("web:2"), 3);
+        world.run(300);
+        assert_eq!(world.available("web:2"), left, "a bare 0 keeps them, as in Argo Rollouts");
+        world.assert_safe();
+    }
 }

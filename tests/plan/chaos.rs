@@ -29,6 +29,9 @@ enum Event {
     SelectorEdited,
     WeightEdited(u8),
     SetScaledByHand(u8),
+    WritesRefused(bool),
+    AnswersLost(u8),
+    StatusesLost(u8),
     Undo,
     FailOver,
     ClockJumps(i16),
@@ -51,10 +54,13 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::SetsUnknown),
         1 => any::<bool>().prop_map(Event::EndpointsUnknown),
         1 => any::<bool>().prop_map(Event::ServiceMissing),
-        2 => (0u8..5).prop_map(Event::Verdict),
+        2 => (0u8..6).prop_map(Event::Verdict),
         1 => Just(Event::SelectorEdited),
         1 => (0u8..=100).prop_map(Event::WeightEdited),
         1 => (0u8..6).prop_map(Event::SetScaledByHand),
+        1 => any::<bool>().prop_map(Event::WritesRefused),
+        1 => (1u8..6).prop_map(Event::AnswersLost),
+        1 => (1u8..4).prop_map(Event::StatusesLost),
         1 => Just(Event::Undo),
         1 => Just(Event::FailOver),
         1 => (-300i16..300).prop_map(Event::ClockJumps),
@@ -88,6 +94,7 @@ fn verdict(kind: u8) -> Option<Verdict> {
         1 => Some(Verdict::Inconclusive { message: "unclear".into() }),
         2 => Some(Verdict::Error { message: "unreachable".into() }),
         3 => Some(Verdict::Running { waiting_on: Some("metric \"success\": no answer".into()) }),
+        4 => Some(Verdict::Terminated),
         _ => None,
     }
 }
@@ -137,11 +144,10 @@ fn happen(world: &mut World, event: &Event) {
                 service.selector.remove("sluice.dev/revision");
             }
         }
-        Event::WeightEdited(weight) => {
-            for (split, _) in world.routes.values_mut() {
-                *split = sluice::weight::Split::saturating(u32::from(*weight), split.total());
-            }
-        }
+        Event::WeightEdited(weight) => world.set_weight_by_hand(u32::from(*weight)),
+        Event::WritesRefused(is) => world.refuses_writes = *is,
+        Event::AnswersLost(n) => world.lost_answers = u32::from(*n),
+        Event::StatusesLost(n) => world.lost_statuses = u32::from(*n),
         Event::SetScaledByHand(size) => {
             if let Some(set) = world.sets.values_mut().next() {
                 set.fact.desired = u32::from(*size);
@@ -208,6 +214,7 @@ proptest! {
             prop_assert!(world.violations.is_empty(), "{:#?}\n{}", world.violations, world.timeline);
         }
         // The world heals, and nobody asks for anything any more.
+        world.refuses_writes = false;
         world.unknown_routes = false;
         world.missing_route = false;
         world.unknown_sets = false;

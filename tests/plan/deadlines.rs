@@ -3,7 +3,7 @@
 use serde_json::json;
 use sluice::api::status::RolloutPhase;
 
-use crate::rollouts::{STEPS, routed};
+use crate::rollouts::{STEPS, routed, unrouted};
 
 #[test]
 fn ar4626_a_router_that_cannot_be_read_does_not_stop_deadline_and_abort() {
@@ -90,5 +90,31 @@ fn ar1225_the_time_for_which_a_person_held_an_update_does_not_count() {
     assert!(!world.status().abort, "{}", world.timeline);
     world.run(20);
     assert!(world.status().abort, "{}", world.timeline);
+    world.assert_safe();
+}
+
+#[test]
+fn ar995_a_broken_stable_set_without_a_router_does_not_hold_up_its_cure() {
+    let mut world = unrouted(5, "[{setWeight: 40}]", "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.broken_images = vec!["web:1".to_owned()];
+    world.run(5);
+    world.push("web:2");
+    world.run_until(RolloutPhase::Healthy, 120);
+    assert_eq!((world.stable_image(), world.available("web:2")), ("web:2".to_owned(), 5));
+}
+
+#[test]
+fn ar3988_the_second_bad_revision_in_a_row_meets_its_deadline_too() {
+    let mut world = routed(5, STEPS, "progressDeadlineSeconds: 60\nprogressDeadlineAbort: true\n");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.broken_images = vec!["web:2".to_owned(), "web:3".to_owned()];
+    for image in ["web:2", "web:3"] {
+        world.push(image);
+        world.run(50);
+        assert!(!world.status().abort, "{}", world.timeline);
+        world.run(20);
+        assert!(world.status().abort, "{}", world.timeline);
+    }
     world.assert_safe();
 }

@@ -19,6 +19,8 @@ mod deadlines;
 #[cfg(test)]
 mod deletion;
 #[cfg(test)]
+mod malformed;
+#[cfg(test)]
 mod reverts;
 #[cfg(test)]
 mod rollouts;
@@ -26,5 +28,7 @@ mod rollouts;
 mod routers;
 #[cfg(test)]
 mod status;
+#[cfg(test)]
+mod traffic;
 #[cfg(test)]
 mod world;

@@ -310,3 +310,52 @@ fn ar2023_an_invalid_spec_and_a_paused_one_are_looked_at_and_not_written_again()
         assert_eq!(world.writes, writes, "{pointer}");
     }
 }
+
+#[test]
+fn ar1193_pods_that_take_long_to_end_hold_up_only_who_would_still_serve() {
+    for (mut world, is_held) in [
+        (routed(4, "[{setWeight: 50}]", ""), false),
+        (blue_green(""), false),
+        (unrouted(4, "[{setWeight: 50}]", ""), true),
+    ] {
+        world.run_until(Healthy, 30);
+        world.slow_to_end = true;
+        world.push("web:2");
+        world.run(120);
+        assert_eq!(world.phase() != Some(Healthy), is_held, "{}", world.timeline);
+        assert_eq!(world.stable_image(), "web:2", "the update itself is over");
+        world.slow_to_end = false;
+        world.run(5);
+        assert_eq!(world.phase(), Some(Healthy));
+    }
+}
+
+#[test]
+fn ar3414_a_set_that_lingers_makes_nothing_degraded() {
+    let more = "    scaleDownDelaySeconds: 600\nprogressDeadlineSeconds: 60\nprogressDeadlineAbort: true\n";
+    let mut world = routed(5, "[{setWeight: 50}]", more);
+    world.run_until(Healthy, 30);
+    world.push("web:2");
+    world.run_until(Healthy, 60);
+    world.history.clear();
+    world.broken_images = vec!["web:1".to_owned()];
+    world.run(300);
+    assert_history(&mut world, &[]);
+}
+
+#[test]
+fn ar3064_an_aborted_rollout_is_left_alone() {
+    for more in ["", GIT] {
+        let mut world = routed(5, WITH_ANALYSIS, more);
+        world.ledger_answer = Some(commit('a'));
+        world.git_answer = Some(RevertResult::AlreadyReverted);
+        world.run_until(Healthy, 30);
+        world.verdicts.insert("Step", failed());
+        world.push("web:2");
+        world.run(120);
+        assert_eq!(world.phase(), Some(Degraded));
+        let writes = world.writes;
+        world.run(600);
+        assert_eq!(world.writes, writes, "{}", world.timeline);
+    }
+}

@@ -18,7 +18,7 @@ use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::ApiNames;
 use sluice::api::rollout::RolloutSpec;
 use sluice::api::status::{RolloutPhase, RolloutStatus};
-use sluice::plan::action::{Action, EffectClass, Outcome};
+use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome};
 use sluice::plan::facts::{
     FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact, ReplicaSetFact,
     RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot,
@@ -41,6 +41,16 @@ pub(crate) struct Set {
     pub is_broken: bool,
 }
 
+/// A route of the world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    /// What it says.
+    pub split: Split,
+    /// What the data plane does until it has accepted that.
+    pub before: Split,
+    pub written: DateTime<Utc>,
+}
+
 #[expect(clippy::struct_excessive_bools, reason = "each switches one fault")]
 pub(crate) struct World {
     pub now: DateTime<Utc>,
@@ -50,9 +60,20 @@ pub(crate) struct World {
     pub sets: BTreeMap<String, Set>,
     pub services: BTreeMap<String, ServiceFact>,
     pub missing_services: Vec<String>,
-    /// The actual split of each route, and when it was written.
-    pub routes: BTreeMap<String, (Split, DateTime<Utc>)>,
+    pub routes: BTreeMap<String, Route>,
     pub unknown_routes: bool,
+    /// Seconds until a written route is accepted.
+    pub route_lag: i64,
+    /// Writes of routes are refused.
+    pub unwritable_routes: bool,
+    /// Every write is refused.
+    pub refuses_writes: bool,
+    /// Pods that are to go stay until this is over.
+    pub slow_to_end: bool,
+    /// So many of the next writes take effect without an answer.
+    pub lost_answers: u32,
+    /// So many of the next statuses are lost: the process dies before it writes them.
+    pub lost_statuses: u32,
     pub missing_route: bool,
     pub unknown_sets: bool,
     pub unknown_endpoints: bool,
@@ -120,6 +141,12 @@ impl World {
             missing_services: vec![],
             routes: BTreeMap::new(),
             unknown_routes: false,
+            route_lag: ROUTE_LAG,
+            unwritable_routes: false,
+            refuses_writes: false,
+            slow_to_end: false,
+            lost_answers: 0,
+            lost_statuses: 0,
             missing_route: false,
             unknown_sets: false,
             unknown_endpoints: false,
@@ -153,8 +180,9 @@ impl World {
                 .pointer("/strategy/canary/trafficRouting/maxTrafficWeight")
                 .and_then(Value::as_u64)
                 .map_or(100, |total| u32::try_from(total).unwrap());
-            let split = (Split::all_stable(total), world.now - TimeDelta::hours(1));
-            world.routes.insert("HTTPRoute `web`".to_owned(), split);
+            let split = Split::all_stable(total);
+            let route = Route { split, before: split, written: world.now - TimeDelta::hours(1) };
+            world.routes.insert("HTTPRoute `web`".to_owned(), route);
         }
         world
     }
@@ -178,6 +206,46 @@ impl World {
     /// Whether a ReplicaSet runs, or once ran, this image.
     pub(crate) fn has(&self, wanted: &str) -> bool {
         self.sets.values().any(|set| image(&set.fact.template) == wanted)
+    }
+
+    /// Somebody edits the route.
+    pub(crate) fn set_weight_by_hand(&mut self, weight: u32) {
+        for route in self.routes.values_mut() {
+            route.split = Split::saturating(weight, route.split.total());
+        }
+    }
+
+    /// Somebody scales the ReplicaSet of an image.
+    pub(crate) fn scale_by_hand(&mut self, wanted: &str, size: u32) {
+        let now = self.now;
+        let mut sets = self.sets.values_mut();
+        let set = sets.find(|set| image(&set.fact.template) == wanted).unwrap();
+        set.fact.desired = size;
+        set.fact.replicas = size;
+        set.fact.available = set.fact.available.min(size);
+        set.fact.ready = set.fact.available;
+        set.ready_at = now + TimeDelta::seconds(POD_START);
+    }
+
+    /// Somebody deletes the ReplicaSet of an image.
+    pub(crate) fn delete_set(&mut self, wanted: &str) {
+        self.sets.retain(|_, set| image(&set.fact.template) != wanted);
+    }
+
+    /// Somebody asks for a restart of every pod that there is.
+    pub(crate) fn restart(&mut self) {
+        let at = self.now;
+        for set in self.sets.values() {
+            for ordinal in 0..set.fact.desired {
+                self.old_pods.push(PodFact {
+                    name: format!("{}-{ordinal}", set.fact.name),
+                    revision: set.fact.revision.clone(),
+                    is_terminating: false,
+                    created_at: at - TimeDelta::seconds(60),
+                });
+            }
+        }
+        self.edit("/restartAt", json!(at.to_rfc3339()));
     }
 
     /// Another process takes over: what only the old one knew is forgotten.
@@ -244,7 +312,7 @@ impl World {
     }
 
     pub(crate) fn actual(&self) -> u32 {
-        self.routes.values().map(|(split, _)| split.canary()).max().unwrap_or(0)
+        self.routes.values().map(|route| route.split.canary()).max().unwrap_or(0)
     }
 
     pub(crate) fn image_of(&self, revision: &str) -> String {
@@ -313,7 +381,8 @@ impl World {
         let now = self.now;
         for set in self.sets.values_mut() {
             let fact = &mut set.fact;
-            fact.replicas = fact.desired;
+            fact.replicas =
+                if self.slow_to_end { fact.replicas.max(fact.desired) } else { fact.desired };
             fact.available = fact.available.min(fact.desired);
             let is_broken = set.is_broken || self.broken_images.contains(&image(&fact.template));
             if is_broken {
@@ -356,24 +425,22 @@ impl World {
             self.watch = decision.pause_began().map(|since| (since, observed.now, self.now));
         }
         self.line(&decision);
+        let mut outcomes = Vec::new();
         if !decision.changes_memory() {
             for action in &decision.actions {
                 self.check(&observed, &decision, action);
-                let request = self.describe(action);
-                self.requests.push(request);
-                self.apply(action);
-                self.writes += 1;
+                outcomes.push(Outcome { key: action.key(), result: self.act(action) });
             }
         }
-        let outcomes: Vec<Outcome> = decision
-            .actions
-            .iter()
-            .map(|action| Outcome { key: action.key(), result: Ok(()) })
-            .collect();
         let next = status::project(&observed, &decision, &outcomes);
         if let Some(next) = &next {
             self.assert_says_what_it_waits_for(&decision, next);
             self.judge_status(&self.status.clone().unwrap_or_default(), next);
+        }
+        if self.lost_statuses > 0 {
+            self.lost_statuses -= 1;
+            self.fail_over();
+            return true;
         }
         let is_changed = next.is_some() && next != self.status;
         if let Some(next) = next.filter(|_| is_changed) {
@@ -438,6 +505,30 @@ impl World {
             writeln!(self.timeline, "t={at}s {line}").unwrap();
             self.last_line = line;
         }
+    }
+
+    /// One write, with the faults that are switched on.
+    fn act(&mut self, action: &Action) -> Result<(), ActionFailure> {
+        let is_route = matches!(action, Action::SetWeight { .. });
+        if self.refuses_writes || (is_route && self.unwritable_routes) {
+            let failure = ActionFailure::Refused("the admission webhook says no".to_owned());
+            self.failing.push(FailingAction {
+                key: action.key(),
+                error: failure.to_string(),
+                retry_at: self.now + TimeDelta::seconds(2),
+                name_is_taken: false,
+            });
+            return Err(failure);
+        }
+        let request = self.describe(action);
+        self.requests.push(request);
+        self.apply(action);
+        self.writes += 1;
+        if self.lost_answers > 0 {
+            self.lost_answers -= 1;
+            return Err(ActionFailure::Ambiguous("timeout".to_owned()));
+        }
+        Ok(())
     }
 
     /// Nothing waits in silence (L11).

@@ -1,9 +1,11 @@
 //! The real controller on the cluster in memory: its caches, its election, its loop over Rollouts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use sluice::act::actions::Hands;
 use sluice::act::guard::Writer;
@@ -35,7 +37,7 @@ async fn controller(cluster: Cluster, stop: CancellationToken) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let config = LeaseConfig {
-        namespace: "kube-system".to_owned(),
+        namespace: "sluice-system".to_owned(),
         name: "sluice-controller".to_owned(),
         identity: "one".to_owned(),
         timings: LeaseTimings::default(),
@@ -109,9 +111,30 @@ async fn phase_is(cluster: &Cluster, phase: &str) -> Arc<Value> {
     })
 }
 
+/// The roles and bindings as they are shipped.
+fn install_roles(cluster: &Cluster) {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    for file in ["namespace.yaml", "serviceaccount.yaml", "rbac.yaml"] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        for document in serde_norway::Deserializer::from_str(&text) {
+            let mut object = Value::deserialize(document).unwrap();
+            if object.is_null() {
+                continue;
+            }
+            let kind = object["kind"].as_str().unwrap();
+            let is_of_cluster = kind.starts_with("Cluster") || kind == "Namespace";
+            if !is_of_cluster && object["metadata"]["namespace"].is_null() {
+                object["metadata"]["namespace"] = "sluice-system".into();
+            }
+            admin(cluster).create(object).unwrap();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_real_controller_takes_a_rollout_through_its_steps() {
     let cluster = cluster_with_crds();
+    install_roles(&cluster);
     let stop = CancellationToken::new();
     admin(&cluster).create(rollout("web")).unwrap();
     let process = tokio::spawn(controller(cluster.clone(), stop.clone()));
@@ -134,6 +157,16 @@ async fn the_real_controller_takes_a_rollout_through_its_steps() {
     process.await.unwrap();
     pods.await.unwrap();
     let leases = KindName::of("coordination.k8s.io", "leases");
-    let lease = cluster.get(&leases, "kube-system", "sluice-controller").unwrap();
+    let lease = cluster.get(&leases, "sluice-system", "sluice-controller").unwrap();
     assert_eq!(lease["spec"]["holderIdentity"], Value::Null, "released");
+
+    // The shipped role was enough.
+    let access = cluster.access_log();
+    assert_eq!(access.refused, BTreeSet::new());
+    let used = access.used_of("", "sluice-workloads");
+    let right = |group: &str, resource: &str, verb: &str| {
+        (group.to_owned(), resource.to_owned(), verb.to_owned())
+    };
+    assert!(used.contains(&right("sluice.dev", "rollouts/status", "patch")), "{used:?}");
+    assert!(used.contains(&right("apps", "replicasets", "create")), "{used:?}");
 }

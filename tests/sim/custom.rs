@@ -33,9 +33,6 @@ async fn the_shipped_schema_drops_what_it_does_not_know_and_refuses_what_does_no
     assert_eq!(stored["spec"]["template"]["spec"]["anything"]["goes"], true);
     let patch = json!({"spec": {"replicas": "many"}});
     let refused = admin(&cluster).merge(&ROLLOUTS, ("shop", "web"), "", patch).unwrap_err();
-    assert_eq!(
-        refused.message,
-        "Rollout.sluice.dev \"web\" is invalid: spec.replicas: Invalid value: \"string\": \
-         spec.replicas in body must be of type integer: \"string\""
-    );
+    let wanted = "spec.replicas in body must be of type integer: \"string\"";
+    assert!(refused.message.contains(wanted), "{}", refused.message);
 }

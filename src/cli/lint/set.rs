@@ -6,8 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::object::{Manifest, Parsed};
 use super::report::{Finding, Severity};
 use super::routes;
@@ -19,7 +17,7 @@ use crate::api::analysis::{AnalysisTemplateSpec, RolloutAnalysis};
 use crate::api::rollout::RolloutSpec;
 use crate::api::{ApiNames, LabelSelector};
 use crate::metrics::spec::{SourceKind, SourceRef};
-use crate::plan::validate::{ValidStrategy, validate};
+use crate::plan::validate::{ValidRouting, string_map, validate};
 
 /// What the checks of a set work with.
 pub(super) struct Set<'a> {
@@ -381,19 +379,6 @@ fn analysis_fields(spec: &RolloutSpec) -> Vec<(String, &RolloutAnalysis)> {
 }
 
 /// The router of a Rollout, once its spec is usable.
-pub(super) fn routing(rollout: &RolloutOf<'_>) -> Option<crate::plan::validate::ValidRouting> {
-    match validate(&rollout.manifest.name, rollout.spec).usable?.strategy {
-        ValidStrategy::Canary(canary) => canary.routing,
-        ValidStrategy::BlueGreen(_) => None,
-    }
-}
-
-/// The entries of a JSON object whose values are text.
-fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
-    value
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
+pub(super) fn routing(rollout: &RolloutOf<'_>) -> Option<ValidRouting> {
+    validate(&rollout.manifest.name, rollout.spec).usable?.routing().cloned()
 }

@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
+
+use crate::git::plan::plain_scalar;
 
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 100;
@@ -352,44 +354,6 @@ fn merged(entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
         }
     }
     own
-}
-
-/// What an unquoted text means.
-fn plain_scalar(text: &str) -> Value {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        "true" | "True" | "TRUE" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
-            Value::Bool(true)
-        }
-        "false" | "False" | "FALSE" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
-            Value::Bool(false)
-        }
-        _ => number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number),
-    }
-}
-
-fn number(text: &str) -> Option<Number> {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let first = digits.chars().next()?;
-    if !first.is_ascii_digit() && first != '.' {
-        return None;
-    }
-    let is_negative = text.starts_with('-');
-    let plain: String = digits.chars().filter(|c| *c != '_').collect();
-    let radix = [("0x", 16), ("0X", 16), ("0o", 8), ("0O", 8), ("0b", 2), ("0B", 2), ("0", 8)]
-        .into_iter()
-        .find_map(|(prefix, radix)| {
-            let rest = plain.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
-            i64::from_str_radix(rest, radix).ok()
-        });
-    let whole = if plain.starts_with('0') && plain.len() > 1 { radix } else { plain.parse().ok() };
-    if let Some(whole) = whole {
-        return Some(Number::from(if is_negative { -whole } else { whole }));
-    }
-    let is_float =
-        plain.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '-' | '+'));
-    let value: f64 = if is_float { plain.parse().ok()? } else { return None };
-    Number::from_f64(if is_negative { -value } else { value })
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::reading::deletion_time;
-use super::{AnalysisRuns, LOOK_AGAIN, LOOK_AGAIN_FINISHED, Next, Run};
+use super::{AnalysisRuns, LOOK_AGAIN, LOOK_AGAIN_FINISHED, Run};
+use crate::act::events::{About, event};
 use crate::act::guard::{Dependents, WriteOutcome, merge_difference};
 use crate::act::wire::Read;
 use crate::api::Kind;
 use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus};
 use crate::controller::run_news;
+use crate::controller::work::Next;
 use crate::observe::cache::Key;
 
 /// Conflicts in a row after which a pause is made.
@@ -54,7 +56,7 @@ impl AnalysisRuns {
             return self.soon();
         }
         let Some(object) = self.equipment.caches.runs.get(run.key) else { return Next::Again };
-        let Ok(guard) = self.equipment.writer.guard(&object) else { return Next::Idle };
+        let Ok(guard) = self.equipment.writer.guard(&object) else { return Next::Nothing };
         let outcome = self.equipment.writer.take_over(&self.target(run.key), &guard).await;
         match self.done(run.key, outcome) {
             Ok(()) => {
@@ -154,12 +156,12 @@ impl AnalysisRuns {
 
     /// What is left for a run that has ended: its deletion, if it asks for one.
     pub(super) async fn retire(&self, run: &Run<'_>) -> Next {
-        let Some(at) = deletion_time(run.object, run.status) else { return Next::Idle };
+        let Some(at) = deletion_time(run.object, run.status) else { return Next::Nothing };
         if at > self.equipment.clock.now() {
             let latest = Instant::now() + LOOK_AGAIN_FINISHED;
             return Next::At(self.instant_of(at).min(latest));
         }
-        let Ok(guard) = self.equipment.writer.guard(run.object) else { return Next::Idle };
+        let Ok(guard) = self.equipment.writer.guard(run.object) else { return Next::Nothing };
         let target = self.target(run.key);
         match self.equipment.writer.delete(&target, &guard, Dependents::Background).await {
             WriteOutcome::Applied(_) | WriteOutcome::NotFound => {
@@ -180,8 +182,15 @@ impl AnalysisRuns {
         tracing::info!(phase = status.phase.as_str(), message = status.message, "the run ended");
         let now = self.equipment.clock.now();
         let salt = self.equipment.entropy.next_u64();
-        let (target, event) =
-            run_news::event(self.equipment.names, run.object, run.key, status, now, salt);
+        let about = About {
+            names: self.equipment.names,
+            kind: Kind::AnalysisRun,
+            namespace: &run.key.namespace,
+            name: &run.key.name,
+            object: run.object,
+        };
+        let news = run_news::news(&run.key.name, status);
+        let (target, event) = event(&about, &news, now, salt);
         let outcome = self.equipment.writer.create_event(&target, event).await;
         if outcome.applied().is_none() {
             tracing::debug!(outcome = outcome.label(), "event lost");

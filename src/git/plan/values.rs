@@ -170,7 +170,7 @@ fn same_number(a: &Number, b: &Number) -> bool {
 }
 
 /// The value of a scalar that stands without quotes in YAML, as Kubernetes reads it.
-pub(super) fn plain_scalar(text: &str) -> Value {
+pub fn plain_scalar(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use super::{GitUrl, InvalidSource, bracketed, cut};
+use crate::api::metrics_source::glob_matches;
 
 /// The hosts that this controller may talk Git to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +11,7 @@ pub struct AllowedHosts(Vec<String>);
 
 impl AllowedHosts {
     /// Parses patterns such as `github.com`, `*.example.com`, `git.example.com:8443` or `*`. A `*`
-    /// stands for one or more characters. A pattern without a port allows every port.
+    /// stands for any run of characters. A pattern without a port allows every port.
     ///
     /// # Errors
     /// [`InvalidSource::HostPattern`] for a pattern with other characters.
@@ -38,7 +39,7 @@ impl AllowedHosts {
         let is_allowed = self
             .0
             .iter()
-            .any(|pattern| matches_glob(pattern, &host) || matches_glob(pattern, &host_port));
+            .any(|pattern| glob_matches(pattern, &host) || glob_matches(pattern, &host_port));
         if is_allowed { Ok(()) } else { Err(InvalidSource::HostNotAllowed { host }) }
     }
 }
@@ -49,34 +50,6 @@ impl Default for AllowedHosts {
         let hosts = ["github.com", "gitlab.com", "bitbucket.org", "dev.azure.com", "codeberg.org"];
         Self(hosts.map(str::to_owned).to_vec())
     }
-}
-
-/// Whether `text` has the shape of `pattern`, where `*` stands for one or more characters.
-fn matches_glob(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
-        return false;
-    };
-    let mut pieces = pieces.peekable();
-    while let Some(piece) = pieces.next() {
-        let is_last = pieces.peek().is_none();
-        // At least one character belongs to the star.
-        let Some(after_one) = rest
-            .char_indices()
-            .nth(1)
-            .map_or_else(|| (!rest.is_empty()).then_some(""), |(at, _)| rest.get(at..))
-        else {
-            return false;
-        };
-        if is_last {
-            return after_one.ends_with(piece);
-        }
-        let Some(at) = after_one.find(piece) else {
-            return false;
-        };
-        rest = after_one.get(at + piece.len()..).unwrap_or("");
-    }
-    rest.is_empty()
 }
 
 /// Which resolved addresses may be connected to. A name that anybody can register may resolve to

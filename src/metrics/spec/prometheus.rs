@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Authentication, Header, SourceRef};
-use crate::api::values::IntOrString;
+use crate::api::values::{IntOrString, is_false};
 
 /// A PromQL query (`provider.prometheus`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,14 +47,6 @@ pub struct RangeQuery {
     pub end: String,
     /// Distance of the points, such as `1m`.
     pub step: String,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if gives a reference"
-)]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// A time range, worked out.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json_path::JsonPath;
 
 use super::{Authentication, Header, SourceRef};
-use crate::api::values::RawObject;
+use crate::api::values::{RawObject, is_false};
 
 /// An HTTP request whose answer is JSON (`provider.web`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,14 +54,6 @@ pub enum Method {
     Post,
     /// PUT.
     Put,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if gives a reference"
-)]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// Longest JSONPath, in bytes.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::blue_green;
 use super::services::may_select;
-use super::weights::{wanted_split, weight_at};
+use super::weights::{target_split, wanted_split, weight_at};
 use crate::plan::facts::ReplicaSetFact;
 use crate::plan::memory::Phase;
 use crate::plan::sizes::{Bounds, PodSet, closest_sizes, next_sizes};
@@ -83,8 +83,8 @@ fn routed_sizes(view: &View<'_>, canary: &ValidCanary) -> BTreeMap<String, u32> 
             (Phase::Canary(_) | Phase::Promoting { .. }, Some(actual))
                 if canary.dynamic_stable_scale =>
             {
-                // The larger of what the router does and what it is asked to do.
-                let wanted = wanted_split(view).unwrap_or(actual);
+                // The larger of what the router does and what it is to do.
+                let wanted = canary.routing.as_ref().map_or(actual, |r| target_split(view, r).0);
                 let needed = actual.stable_need(replicas).max(wanted.stable_need(replicas));
                 floor(canary, needed.max(1), replicas)
             }
@@ -116,17 +116,24 @@ fn routed_sizes(view: &View<'_>, canary: &ValidCanary) -> BTreeMap<String, u32> 
 }
 
 /// The pods that a set needs for what its Services send it now, whatever its role is to be: a
-/// Service may select it for longer than its phase says. While that is not known, those that it has.
+/// Service may select it for longer than its phase says. While that is not known, or what the routes
+/// say is not what the data plane does yet, those that it has.
 fn needed_now(view: &View<'_>, canary: &ValidCanary, set: &ReplicaSetFact) -> u32 {
     let Some(routing) = &canary.routing else { return 0 };
     let traffic = view.traffic();
     let replicas = view.replicas();
-    let side = |service: &str, need: Option<u32>| {
-        if may_select(view, service, &set.revision) { need.unwrap_or(set.desired) } else { 0 }
+    let side = |service: &str, split: Option<Split>, need: fn(Split, u32) -> u32| {
+        if !may_select(view, service, &set.revision) {
+            return 0;
+        }
+        let known = split.filter(|_| traffic.unconfirmed.is_none());
+        known.map_or(set.desired, |split| need(split, replicas))
     };
-    side(&routing.stable_service, traffic.lowest.map(|split| split.stable_need(replicas))).max(
-        side(&routing.canary_service, traffic.highest.map(|split| split.canary_need(replicas))),
-    )
+    side(&routing.stable_service, traffic.lowest, Split::stable_need).max(side(
+        &routing.canary_service,
+        traffic.highest,
+        Split::canary_need,
+    ))
 }
 
 /// How a canary without a router is divided now: (canary, stable) targets.

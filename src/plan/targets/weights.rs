@@ -39,16 +39,29 @@ pub(super) fn weight_at(canary: &ValidCanary, index: u32, total: u32) -> Split {
 /// The split that the router is to carry now, or why the canary cannot have what the phase asks for.
 ///
 /// The canary gets traffic only while its Service selects the current revision with enough ready
-/// endpoints; where that is not known, the split that is there stays.
+/// endpoints; where that is not known, the split that is there stays. What it gives back, stable must
+/// be able to take.
 pub(in crate::plan) fn desired_split(
     view: &View<'_>,
     routing: &ValidRouting,
 ) -> (Split, Option<String>) {
+    let (target, wait) = target_split(view, routing);
+    let traffic = view.traffic();
+    match traffic.highest.filter(|_| traffic.is_even) {
+        Some(actual) if actual.gives_canary_more_than(target) => {
+            let (kept, why) = give_back(view, routing, actual, target);
+            (kept, why.or(wait))
+        }
+        Some(_) | None => (target, wait),
+    }
+}
+
+/// What the split is to become, before asking whether stable can take what the canary gives back.
+pub(super) fn target_split(view: &View<'_>, routing: &ValidRouting) -> (Split, Option<String>) {
     let none = Split::all_stable(routing.total);
     let Some(wanted) = wanted_split(view) else { return (none, None) };
     match &view.memory.phase {
-        Phase::Initial | Phase::Settled | Phase::BlueGreen(_) => (none, None),
-        Phase::Aborted(_) => (abort_split(view, routing), None),
+        Phase::Initial | Phase::Settled | Phase::BlueGreen(_) | Phase::Aborted(_) => (none, None),
         // Once stable's Service selects the new revision too, the weight goes home.
         Phase::Promoting { .. } if view.selects(&routing.stable_service, &view.revision) => {
             go_home(view, routing)
@@ -122,23 +135,41 @@ fn admit(view: &View<'_>, routing: &ValidRouting, wanted: Split) -> (Split, Opti
     }
 }
 
-/// After an abort everything goes to stable at once. With `dynamicStableScale` stable may be too
-/// small for that, so the weight follows its growth for as long as the canary can still serve.
-fn abort_split(view: &View<'_>, routing: &ValidRouting) -> Split {
-    let none = Split::all_stable(routing.total);
-    let is_dynamic = view.canary().is_some_and(|canary| canary.dynamic_stable_scale);
-    let Some(actual) = view.traffic().highest.filter(|_| is_dynamic) else { return none };
-    let canary_serves = view
-        .ready_behind(&routing.canary_service, &view.revision)
-        .known()
-        .is_some_and(|ready| *ready > 0);
-    let Some(stable) = view.stable().filter(|_| canary_serves) else { return none };
+/// What the canary keeps while its share falls from `actual` to `target`, and why. Users go where
+/// stable's Service leads, so it must lead somewhere: to any pod that answers and, where stable shrank
+/// as the canary grew (`dynamicStableScale`), to enough of them. A canary that does not answer, and
+/// facts that are missing, keep nothing.
+fn give_back(
+    view: &View<'_>,
+    routing: &ValidRouting,
+    actual: Split,
+    target: Split,
+) -> (Split, Option<String>) {
+    let answering = |service: &str| {
+        let revision = view.selected_by(service).known().cloned().flatten()?;
+        let ready = *view.ready_behind(service, &revision).known()?;
+        Some((revision, ready))
+    };
+    let canary = answering(&routing.canary_service).filter(|(_, ready)| *ready > 0);
+    let (Some(_), Some((stable, ready))) = (canary, answering(&routing.stable_service)) else {
+        return (target, None);
+    };
     let replicas = view.replicas();
-    if stable.available >= replicas {
-        return none;
+    let service = &routing.stable_service;
+    if ready == 0 && replicas > 0 {
+        return (actual, Some(format!("ready endpoints behind Service `{service}`")));
     }
-    let can_take = u64::from(routing.total) * u64::from(stable.available) / u64::from(replicas);
+    let is_dynamic = view.canary().is_some_and(|canary| canary.dynamic_stable_scale);
+    let available = view.replica_set(&stable).map_or(0, |set| set.available);
+    let need = target.stable_need(replicas);
+    if !is_dynamic || available >= need {
+        return (target, None);
+    }
+    let can_take = u64::from(routing.total) * u64::from(available) / u64::from(replicas.max(1));
     let kept = routing.total - u32::try_from(can_take).unwrap_or(routing.total).min(routing.total);
     let kept = Split::saturating(kept, routing.total);
-    if kept.gives_canary_more_than(actual) { actual } else { kept }
+    let kept = if kept.gives_canary_more_than(actual) { actual } else { kept };
+    let kept = if target.gives_canary_more_than(kept) { target } else { kept };
+    let wait = format!("{need} available pods of revision {stable} ({available} available)");
+    (kept, Some(wait))
 }

@@ -83,6 +83,38 @@ impl Actor {
         self.at(Verb::Patch, kind, (namespace, name), subresource, content_type, patch)
     }
 
+    /// Server-side apply of a whole object under a field manager; with `force` conflicts are decided
+    /// in its favour.
+    ///
+    /// # Errors
+    /// The refusal of the server.
+    pub fn apply(&self, object: Value, manager: &str, force: bool) -> Result<Arc<Value>, Failure> {
+        let now = self.cluster.shared.clock.now();
+        self.cluster.change(|state| {
+            let server = &mut state.server;
+            let user_agent = self.identity.user.clone();
+            let mut call =
+                server.call_for(Verb::Patch, &object, &self.identity, &user_agent, now)?;
+            "application/apply-patch+yaml".clone_into(&mut call.content_type);
+            manager.clone_into(&mut call.options.field_manager);
+            call.options.force = force;
+            json(server.execute(call, Body::Value(object)))
+        })
+    }
+
+    /// DELETE with the options of a body, such as `gracePeriodSeconds` or `preconditions`.
+    ///
+    /// # Errors
+    /// The refusal of the server.
+    pub fn delete_with(
+        &self,
+        kind: &KindName,
+        (namespace, name): (&str, &str),
+        options: Value,
+    ) -> Result<Arc<Value>, Failure> {
+        self.at(Verb::Delete, kind, (namespace, name), "", "", options)
+    }
+
     /// DELETE with the default propagation. The answer of the server is the object or a Status.
     ///
     /// # Errors

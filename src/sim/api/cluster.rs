@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use axum::body::Body;
 use http::Request as HttpRequest;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
+use super::access::AccessLog;
 use super::actor::Actor;
 use super::gc::Collector;
 use super::interference::{Interference, Untouched};
-use super::kinds::KindName;
+use super::kinds::{KindName, Resource};
 use super::log::Entry;
 use super::request::Identity;
 use super::server::Server;
@@ -69,6 +72,11 @@ impl Cluster {
         interference: Arc<dyn Interference>,
     ) -> Self {
         let server = Server::new(entropy, clock.now());
+        Self::of(server, clock, interference)
+    }
+
+    /// A cluster that begins as `server` is: one that was prepared once, and cloned.
+    pub fn of(server: Server, clock: Arc<dyn Clock>, interference: Arc<dyn Interference>) -> Self {
         let state = State {
             server,
             collector: Collector::default(),
@@ -90,6 +98,24 @@ impl Cluster {
         kube::Client::new(service, "default")
     }
 
+    /// The same for a process that can be killed: when `ended` is cancelled, every connection is cut
+    /// and no new one is made. What was on the wire goes its own way.
+    pub fn client_until(&self, identity: Identity, ended: CancellationToken) -> kube::Client {
+        let cluster = self.clone();
+        let service = tower::service_fn(move |request: HttpRequest<kube::client::Body>| {
+            let (cluster, identity, ended) = (cluster.clone(), identity.clone(), ended.clone());
+            async move {
+                let served = transport::serve(cluster, identity, request.map(Body::new));
+                tokio::select! {
+                    biased;
+                    () = ended.cancelled() => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+                    answer = served => answer,
+                }
+            }
+        });
+        kube::Client::new(service, "default")
+    }
+
     /// Somebody inside of the process who writes under a name: a companion, a test, a person of a
     /// scenario.
     pub fn actor(&self, identity: Identity) -> Actor {
@@ -106,6 +132,11 @@ impl Cluster {
         self.lock().server.objects(kind, namespace)
     }
 
+    /// The kind that a manifest of this `apiVersion` and `kind` is of, if it is served.
+    pub fn resource(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
+        self.lock().server.kinds.of_kind(api_version, kind).cloned()
+    }
+
     /// The resourceVersion of the latest change.
     pub fn version(&self) -> u64 {
         self.lock().server.version()
@@ -120,6 +151,11 @@ impl Cluster {
     pub fn follow(&self, version: u64) -> Follower {
         let number = self.lock().number();
         Follower { cluster: self.clone(), cursor: version, number }
+    }
+
+    /// Which rights were used, and which were missing, until now.
+    pub fn access_log(&self) -> AccessLog {
+        self.lock().server.access_log().clone()
     }
 
     /// Forgets the changes up to `version`: see [`Server::compact`].

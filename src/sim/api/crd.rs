@@ -43,6 +43,7 @@ pub(crate) fn resources(definition: &Value) -> Vec<Resource> {
             categories: texts(names.get("categories")),
             is_namespaced: object::text(spec, "scope") == "Namespaced",
             is_custom: true,
+            is_virtual: false,
             manners: Manners {
                 has_generation: true,
                 has_status: object::at(version, &["subresources", "status"]).is_some(),
@@ -85,6 +86,7 @@ fn schema(version: &Value) -> Schema {
     let text = || Schema { form: Form::String, ..Schema::default() };
     schema.properties.insert("apiVersion".to_owned(), text().into());
     schema.properties.insert("kind".to_owned(), text().into());
+    // What the definition says of metadata counts for names only, and nobody writes that.
     schema.properties.insert("metadata".to_owned(), builtin_schema("ObjectMeta"));
     schema
 }

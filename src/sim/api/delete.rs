@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::failure::Failure;
+use super::commit::is_free;
+use super::failure::{Cause, Failure};
 use super::object;
+use super::read::{as_item, converted};
 use super::request::{Verb, dry_run};
 use super::server::{Answer, Body, Call, Server};
-use super::write::is_free;
 
 /// What a DELETE asks for, from body and query.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +42,18 @@ impl DeleteOptions {
             },
             given => given.to_owned(),
         };
+        if !matches!(propagation.as_str(), "" | "Orphan" | "Foreground" | "Background") {
+            let known = ["Foreground", "Background", "Orphan", "nil"].map(str::to_owned);
+            let value = propagation.into();
+            let cause = Cause::not_supported("propagationPolicy", &value, &known);
+            return Err(Failure::invalid_options("DeleteOptions", cause));
+        }
+        let has_both = !object::text(&value, "propagationPolicy").is_empty() && orphan.is_some();
+        if has_both {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            let cause = Cause::invalid("propagationPolicy", &propagation.into(), detail);
+            return Err(Failure::invalid_options("DeleteOptions", cause));
+        }
         let dry = value.get("dryRun").and_then(Value::as_array).and_then(|list| list.first());
         Ok(Self {
             uid: of_preconditions("uid"),
@@ -51,7 +64,7 @@ impl DeleteOptions {
                 .and_then(Value::as_i64)
                 .or(options.grace_period_seconds),
             is_dry_run: options.is_dry_run
-                || dry_run(dry.and_then(Value::as_str).unwrap_or_default())?,
+                || dry_run(dry.and_then(Value::as_str).unwrap_or_default(), "DeleteOptions")?,
         })
     }
 }
@@ -86,10 +99,15 @@ impl Server {
             one.verb = Verb::DeleteCollection;
             self.delete_one(&one, &options)?;
         }
-        let items: Vec<Value> = chosen.iter().map(|object| Value::clone(object)).collect();
+        let items: Vec<Value> =
+            chosen.iter().map(|object| as_item(&resource, &converted(&resource, object))).collect();
+        let mut meta = json!({"resourceVersion": self.version().to_string()});
+        if resource.is_custom {
+            object::set_at(&mut meta, &["continue"], "".into());
+        }
         Ok(Answer::ok(json!({
             "kind": resource.list_kind, "apiVersion": resource.api_version(),
-            "metadata": {"resourceVersion": self.version().to_string()}, "items": items,
+            "metadata": meta, "items": items,
         })))
     }
 
@@ -107,23 +125,30 @@ impl Server {
             object::set_meta(&mut new, "finalizers", finalizers);
         }
         if !mark_as_deleting(call, options, &mut new) && !is_changed {
-            return Ok(Answer::ok(old));
+            return Ok(Answer::ok(converted(&resource, &old)));
         }
         if options.is_dry_run || call.options.is_dry_run {
+            let new = converted(&resource, &Arc::new(new));
             return Ok(if is_free(&new) { deleted_answer(call, &new) } else { Answer::ok(new) });
         }
         if is_free(&new) {
-            let last = self.store.remove(call.deed(), &call.key()).unwrap_or_else(|| old.clone());
+            let removed = self.store.remove(call.deed(), &call.key());
             self.after_removal(call, &old);
-            return Ok(deleted_answer(call, &last));
+            let mut last = if is_pod(call) { new } else { Value::clone(&old) };
+            if let Some(removed) = removed {
+                object::copy_meta(&mut last, &removed, "resourceVersion");
+            }
+            let last = Arc::new(last);
+            return Ok(deleted_answer(call, &converted(&resource, &last)));
         }
-        Ok(Answer::ok(self.store.put(call.deed(), new)))
+        let stored = self.store.put(call.deed(), new);
+        Ok(Answer::ok(converted(&resource, &stored)))
     }
 }
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Failure> {
     let refuse =
-        |why: String| Err(Failure::conflict_because(call.resource(), &call.target.name, &why));
+        |why: String| Err(Failure::conflict_of_kind(call.resource(), &call.target.name, &why));
     if !options.uid.is_empty() && options.uid != object::uid(old) {
         return refuse(format!(
             "the UID in the precondition ({}) does not match the UID in record ({}). The object \
@@ -163,7 +188,8 @@ fn with_propagation<'a>(old: &'a Value, policy: &str) -> Vec<&'a str> {
 /// Sets what says that deletion has begun; false when that changes nothing.
 fn mark_as_deleting(call: &Call, options: &DeleteOptions, new: &mut Value) -> bool {
     let resource = call.resource();
-    let is_pod = resource.plural == "pods" && resource.group.is_empty();
+    let is_pod = is_pod(call);
+    let is_namespace = resource.plural == "namespaces" && resource.group.is_empty();
     let grace = if is_pod { pod_grace(new, options.grace) } else { 0 };
     let present = object::metadata(new)
         .and_then(|meta| meta.get("deletionGracePeriodSeconds"))
@@ -180,14 +206,20 @@ fn mark_as_deleting(call: &Call, options: &DeleteOptions, new: &mut Value) -> bo
     let at = call.now + chrono::TimeDelta::seconds(grace);
     let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     object::set_meta(new, "deletionTimestamp", at);
-    object::set_meta(new, "deletionGracePeriodSeconds", grace);
+    if !is_namespace {
+        object::set_meta(new, "deletionGracePeriodSeconds", grace);
+    }
     if object::generation(new) > 0 {
         object::set_meta(new, "generation", object::generation(new) + 1);
     }
-    if resource.plural == "namespaces" && resource.group.is_empty() {
+    if is_namespace {
         object::set_at(new, &["status", "phase"], "Terminating".into());
     }
     true
+}
+
+fn is_pod(call: &Call) -> bool {
+    call.resource().plural == "pods" && call.resource().group.is_empty()
 }
 
 /// How long a pod gets: as asked or declared; nothing when it never started.

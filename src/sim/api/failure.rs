@@ -63,6 +63,12 @@ impl Cause {
         Self::new("FieldValueInvalid", field, message)
     }
 
+    /// The same for a value that is shown in a way of its own.
+    pub(crate) fn shown_invalid(field: &str, value: &str, detail: &str) -> Self {
+        let message = join(&format!("Invalid value: {value}"), detail);
+        Self::new("FieldValueInvalid", field, message)
+    }
+
     /// A value of the wrong type.
     pub(crate) fn type_invalid(field: &str, value: &Value, detail: &str) -> Self {
         let message = join(&format!("Invalid value: {}", shown(value)), detail);
@@ -79,6 +85,16 @@ impl Cause {
         };
         let message = join(&format!("Unsupported value: {}", shown(value)), &detail);
         Self::new("FieldValueNotSupported", field, message)
+    }
+
+    /// A CEL rule that is broken, with the reason that it gives.
+    pub(crate) fn of_rule(reason: Option<&str>, field: &str, kind: &str, detail: &str) -> Self {
+        match reason {
+            Some("FieldValueForbidden") => Self::forbidden(field, detail),
+            Some("FieldValueRequired") => Self::required(field, detail),
+            Some("FieldValueDuplicate") => Self::duplicate(field, &kind.into()),
+            _ => Self::invalid(field, &kind.into(), detail),
+        }
     }
 
     /// A value that may not be there or may not be changed.
@@ -106,6 +122,28 @@ impl Cause {
         Self::new("FieldValueTooMany", field, message)
     }
 
+    /// Whether CEL rules are not evaluated any more because of it.
+    pub(crate) fn blocks_rules(&self) -> bool {
+        matches!(
+            self.reason,
+            "FieldValueNotSupported"
+                | "FieldValueRequired"
+                | "FieldValueTooLong"
+                | "FieldValueTooMany"
+                | "FieldValueTypeInvalid"
+        )
+    }
+
+    /// The same about a field below `parent`.
+    pub(crate) fn below(mut self, parent: &str) -> Self {
+        self.field = if self.field.is_empty() {
+            parent.to_owned()
+        } else {
+            format!("{parent}.{}", self.field)
+        };
+        self
+    }
+
     fn text(&self) -> String {
         format!("{}: {}", self.field, self.message)
     }
@@ -121,6 +159,20 @@ fn shown(value: &Value) -> String {
         // Go quotes control characters otherwise than JSON does; printable text is the same.
         Value::String(text) => format!("{text:?}"),
         other => other.to_string(),
+    }
+}
+
+/// All causes in one line, each once.
+fn summary(causes: &[Cause]) -> String {
+    let mut unique: Vec<String> = Vec::new();
+    for text in causes.iter().map(Cause::text) {
+        if !unique.contains(&text) {
+            unique.push(text);
+        }
+    }
+    match unique.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
     }
 }
 
@@ -157,6 +209,14 @@ impl Failure {
         failure
     }
 
+    /// The reason of [`Self::no_page`], which is never written.
+    pub(crate) const NO_PAGE: &str = "NoPage";
+
+    /// 404 in plain text, for a path below which nothing is served.
+    pub(crate) fn no_page() -> Self {
+        Self::new(404, Self::NO_PAGE, "404 page not found")
+    }
+
     /// 409: the name is taken.
     pub(crate) fn already_exists(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", resource.qualified());
@@ -170,6 +230,15 @@ impl Failure {
         Self::new(409, "Conflict", message).of(resource, name)
     }
 
+    /// 409 in which the object is called by its kind.
+    pub(crate) fn conflict_of_kind(resource: &Resource, name: &str, why: &str) -> Self {
+        let group =
+            if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
+        let kind = &resource.kind;
+        let message = format!("Operation cannot be fulfilled on {kind}{group} {name:?}: {why}");
+        Self::new(409, "Conflict", message).about(&resource.group, kind, name)
+    }
+
     /// 409: somebody changed the object.
     pub(crate) fn conflict(resource: &Resource, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version \
@@ -177,27 +246,18 @@ impl Failure {
         Self::conflict_because(resource, name, why)
     }
 
+    /// 409 between field managers.
+    pub(crate) fn apply_conflict(message: String, causes: Vec<Cause>) -> Self {
+        let mut failure = Self::new(409, "Conflict", message);
+        failure.details = Some(Box::new(Details { causes, ..Details::default() }));
+        failure
+    }
+
     /// 422: fields of an object are wrong.
     pub(crate) fn invalid(resource: &Resource, name: &str, causes: Vec<Cause>) -> Self {
         let group =
             if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
-        let texts: Vec<String> = causes.iter().map(Cause::text).collect();
-        let all = match texts.as_slice() {
-            [] => "<nil>".to_owned(),
-            [one] => one.clone(),
-            many => {
-                let mut unique: Vec<&str> = Vec::new();
-                for text in many {
-                    if !unique.contains(&text.as_str()) {
-                        unique.push(text);
-                    }
-                }
-                match unique.as_slice() {
-                    [one] => (*one).to_owned(),
-                    many => format!("[{}]", many.join(", ")),
-                }
-            }
-        };
+        let all = summary(&causes);
         let message = format!("{}{group} {name:?} is invalid: {all}", resource.kind);
         let mut failure =
             Self::new(422, "Invalid", message).about(&resource.group, &resource.kind, name);
@@ -205,6 +265,47 @@ impl Failure {
             details.causes = causes;
         }
         failure
+    }
+
+    /// 422 about an object of a kind that is called by its plural.
+    pub(crate) fn invalid_resource(resource: &Resource, name: &str, cause: Cause) -> Self {
+        let message = format!("{} {name:?} is invalid: {}", resource.qualified(), cause.text());
+        Self::new(422, "Invalid", message).of(resource, name).because(cause)
+    }
+
+    /// 422 about a scale.
+    pub(crate) fn invalid_scale(resource: &Resource, name: &str, cause: Cause) -> Self {
+        let message = format!("Scale.autoscaling {name:?} is invalid: {}", cause.text());
+        let _ = resource;
+        Self::new(422, "Invalid", message).about("autoscaling", "Scale", name).because(cause)
+    }
+
+    /// 422: the options of a request are wrong. `kind` is such as `PatchOptions`.
+    pub(crate) fn invalid_options(kind: &str, cause: Cause) -> Self {
+        Self::invalid_options_all(kind, vec![cause])
+    }
+
+    /// The same with several causes.
+    pub(crate) fn invalid_options_all(kind: &str, causes: Vec<Cause>) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}", summary(&causes));
+        let mut failure = Self::new(422, "Invalid", message).about("meta.k8s.io", kind, "");
+        if let Some(details) = &mut failure.details {
+            details.causes = causes;
+        }
+        failure
+    }
+
+    /// 422: what a patch made is no object of the kind.
+    pub(crate) fn invalid_patch(cause: Cause) -> Self {
+        let message = format!(" \"\" is invalid: {}", cause.text());
+        Self::new(422, "Invalid", message).about("", "", "").because(cause)
+    }
+
+    fn because(mut self, cause: Cause) -> Self {
+        if let Some(details) = &mut self.details {
+            details.causes = vec![cause];
+        }
+        self
     }
 
     /// 422 without an object: a patch that cannot be carried out.
@@ -224,6 +325,22 @@ impl Failure {
         let separator = if name.is_empty() { String::new() } else { format!(" {name:?}") };
         let message = format!("{}{separator} is forbidden: {why}", resource.qualified());
         Self::new(403, "Forbidden", message).of(resource, name)
+    }
+
+    /// 403 for something by its group, plural and name.
+    pub(crate) fn forbidden_resource(group: &str, plural: &str, name: &str, why: &str) -> Self {
+        let qualified =
+            if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
+        let name_part = if name.is_empty() { String::new() } else { format!(" {name:?}") };
+        let message = format!("{qualified}{name_part} is forbidden: {why}");
+        Self::new(403, "Forbidden", message).about(group, plural, name)
+    }
+
+    /// 403 for a path.
+    pub(crate) fn forbidden_path(message: String) -> Self {
+        let mut failure = Self::new(403, "Forbidden", message);
+        failure.details = Some(Box::default());
+        failure
     }
 
     /// 405.
@@ -264,9 +381,16 @@ impl Failure {
         failure
     }
 
-    /// 500.
-    pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(500, "InternalError", message)
+    /// 500 without a reason.
+    pub(crate) fn unexplained(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
+    /// 500 with a cause.
+    pub(crate) fn internal_error(why: &str) -> Self {
+        let message = format!("Internal error occurred: {why}");
+        let cause = Cause { reason: "", message: why.to_owned(), field: String::new() };
+        Self::new(500, "InternalError", message).about("", "", "").because(cause)
     }
 
     /// 501: this server does not do that, and says what.
@@ -307,13 +431,16 @@ impl Details {
         }
         if !self.causes.is_empty() {
             let causes = self.causes.iter().map(|cause| {
-                let mut entry = json!({"reason": cause.reason, "message": cause.message});
-                if !cause.field.is_empty()
-                    && let Some(map) = entry.as_object_mut()
-                {
-                    map.insert("field".to_owned(), cause.field.as_str().into());
+                let mut entry = Map::new();
+                let texts = [
+                    ("reason", cause.reason),
+                    ("message", cause.message.as_str()),
+                    ("field", cause.field.as_str()),
+                ];
+                for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+                    entry.insert(key.to_owned(), text.into());
                 }
-                entry
+                Value::Object(entry)
             });
             map.insert("causes".to_owned(), causes.collect());
         }

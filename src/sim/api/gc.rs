@@ -22,9 +22,9 @@ const MOST_ROUNDS: usize = 100;
 /// An object by kind and key.
 type Place = (KindName, String);
 
-/// What the collector knows.
+/// The two controllers, and what they know.
 #[derive(Debug, Default)]
-pub(crate) struct Collector {
+pub struct Collector {
     cursor: u64,
     /// Objects by the uid of an owner.
     dependents: BTreeMap<String, BTreeSet<Place>>,
@@ -34,7 +34,7 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Looks at everything that changed, until nothing is left to do; how many writes were made.
-    pub(crate) fn step(&mut self, server: &mut Server, now: DateTime<Utc>) -> usize {
+    pub fn step(&mut self, server: &mut Server, now: DateTime<Utc>) -> usize {
         let before = server.version();
         for _ in 0..MOST_ROUNDS {
             self.learn(server);

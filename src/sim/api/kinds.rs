@@ -89,6 +89,8 @@ pub struct Resource {
     pub is_namespaced: bool,
     /// Whether a CustomResourceDefinition declares it.
     pub is_custom: bool,
+    /// Objects are answers to a POST and are not stored.
+    pub(crate) is_virtual: bool,
     pub(crate) manners: Manners,
     pub(crate) scale: Option<Scale>,
     pub(crate) schema: Arc<Schema>,
@@ -96,7 +98,6 @@ pub struct Resource {
     pub(crate) columns: Vec<Column>,
     /// Fields by which objects of a custom kind can be selected.
     pub(crate) selectable: Vec<String>,
-    #[expect(dead_code, reason = "conversion comes with the second group of Events")]
     /// The API version in which objects are kept.
     pub(crate) stored_as: String,
     /// What objects are kept under; versions of a kind share it.
@@ -195,6 +196,7 @@ impl Kinds {
 }
 
 /// A line of the table of built-in kinds.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a kind")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BuiltinKind {
     pub(crate) group: &'static str,
@@ -205,6 +207,7 @@ pub(crate) struct BuiltinKind {
     pub(crate) is_namespaced: bool,
     pub(crate) in_all: bool,
     pub(crate) has_scale: bool,
+    pub(crate) is_virtual: bool,
     pub(crate) manners: Manners,
     /// Name of the type in the table of types.
     pub(crate) type_name: &'static str,
@@ -227,6 +230,7 @@ impl BuiltinKind {
             categories: if self.in_all { owned(&["all"]) } else { Vec::new() },
             is_namespaced: self.is_namespaced,
             is_custom: false,
+            is_virtual: self.is_virtual,
             manners: self.manners,
             scale: self.has_scale.then(|| Scale {
                 spec_replicas: path(&["spec", "replicas"]),

@@ -10,10 +10,14 @@ pub(crate) const LABEL_VALUE: &str = "a valid label must be an empty string or c
     alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
     character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
     '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-pub(crate) const QUALIFIED_NAME: &str = "name part must consist of alphanumeric characters, '-', \
+const NAME_PART: &str = "name part must consist of alphanumeric characters, '-', \
     '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or \
     'my.name',  or '123-abc', regex used for validation is \
     '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const QUALIFIED: &str = "a qualified name must consist of alphanumeric characters, '-', '_' or \
+    '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
+    '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an \
+    optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
     characters, '-' or '.', and must start and end with an alphanumeric character (e.g. \
     'example.com', regex used for validation is \
@@ -50,18 +54,33 @@ fn is_name_part(part: &str) -> bool {
         && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
-/// `prefix/name`, as keys of labels and names of finalizers are.
-pub(crate) fn is_qualified_name(key: &str) -> bool {
-    match key.split_once('/') {
-        Some((prefix, name)) => {
-            is_subdomain(prefix)
-                && prefix.len() <= 253
-                && !name.contains('/')
-                && is_name_part(name)
-                && name.len() <= 63
+/// What is wrong with `prefix/name`, as keys of labels and names of finalizers are.
+pub(crate) fn wrong_qualified_name(key: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let parts: Vec<&str> = key.split('/').collect();
+    let name = match parts.as_slice() {
+        [name] => *name,
+        [prefix, name] => {
+            if prefix.is_empty() {
+                wrong.push("prefix part must be non-empty".to_owned());
+            } else if !is_subdomain(prefix) {
+                wrong.push(format!("prefix part {SUBDOMAIN}"));
+            } else if prefix.len() > 253 {
+                wrong.push("prefix part must be no more than 253 bytes".to_owned());
+            }
+            *name
         }
-        None => is_name_part(key) && key.len() <= 63,
+        _ => return vec![QUALIFIED.to_owned()],
+    };
+    if name.is_empty() {
+        wrong.push("name part must be non-empty".to_owned());
+    } else if name.len() > 63 {
+        wrong.push("name part must be no more than 63 characters".to_owned());
     }
+    if !is_name_part(name) {
+        wrong.push(NAME_PART.to_owned());
+    }
+    wrong
 }
 
 /// Whether a text can be the value of a label.
@@ -82,6 +101,9 @@ fn wrong_name(resource: &Resource, name: &str) -> Vec<String> {
     };
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "services") => check(is_label_1035(name), 63, LABEL_1035),
+        ("", "namespaces") if is_subdomain(name) && name.contains('.') => {
+            check(false, 63, "must not contain dots");
+        }
         ("", "namespaces") => check(is_label_1123(name), 63, LABEL_1123),
         ("rbac.authorization.k8s.io", _) => {
             if name == "." || name == ".." {
@@ -114,10 +136,15 @@ pub(crate) fn check(resource: &Resource, new: &Value) -> Vec<Cause> {
     }
     causes.extend(check_owners(new));
     for finalizer in object::finalizers(new) {
-        if !is_qualified_name(finalizer) {
-            let value = finalizer.into();
-            causes.push(Cause::invalid("metadata.finalizers", &value, QUALIFIED_NAME));
-        } else if !finalizer.contains('/') && !is_standard_finalizer(finalizer) {
+        let wrong = wrong_qualified_name(finalizer);
+        if !wrong.is_empty() {
+            let invalid =
+                |why: &String| Cause::invalid("metadata.finalizers", &finalizer.into(), why);
+            causes.extend(wrong.iter().map(invalid));
+        } else if !finalizer.contains('/')
+            && !is_standard_finalizer(finalizer)
+            && !resource.is_custom
+        {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(Cause::invalid("metadata.finalizers", &finalizer.into(), detail));
         }
@@ -130,18 +157,30 @@ pub(crate) fn check(resource: &Resource, new: &Value) -> Vec<Cause> {
     let mut size = 0;
     for (key, value) in annotations.and_then(Value::as_object).into_iter().flatten() {
         size += key.len() + value.as_str().map_or(0, str::len);
-        if !is_qualified_name(&key.to_lowercase()) {
-            causes.push(Cause::invalid(
-                "metadata.annotations",
-                &key.as_str().into(),
-                QUALIFIED_NAME,
-            ));
+        for wrong in wrong_qualified_name(&key.to_lowercase()) {
+            causes.push(Cause::invalid("metadata.annotations", &key.as_str().into(), &wrong));
         }
     }
     if size > 256 * 1024 {
         causes.push(Cause::too_long("metadata.annotations", 256 * 1024));
     }
     causes
+}
+
+/// Warnings about names of finalizers that could clash.
+pub(crate) fn warnings(resource: &Resource, new: &Value) -> Vec<String> {
+    let is_bare = |name: &&str| !name.contains('/') && !is_standard_finalizer(name);
+    if !resource.is_custom {
+        return Vec::new();
+    }
+    let bare = object::finalizers(new).into_iter().filter(is_bare);
+    bare.map(|name| {
+        format!(
+            "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name to avoid \
+             accidental conflicts with other finalizer writers"
+        )
+    })
+    .collect()
 }
 
 fn is_standard_finalizer(name: &str) -> bool {
@@ -152,12 +191,12 @@ fn is_standard_finalizer(name: &str) -> bool {
 pub(crate) fn check_labels(labels: Option<&Value>, field: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
-        if !is_qualified_name(key) {
-            causes.push(Cause::invalid(field, &key.as_str().into(), QUALIFIED_NAME));
+        for wrong in wrong_qualified_name(key) {
+            causes.push(Cause::invalid(field, &key.as_str().into(), &wrong));
         }
         let Some(text) = value.as_str() else { continue };
         if text.len() > 63 {
-            causes.push(Cause::invalid(field, value, "must be no more than 63 bytes"));
+            causes.push(Cause::invalid(field, value, "must be no more than 63 characters"));
         } else if !is_label_value(text) {
             causes.push(Cause::invalid(field, value, LABEL_VALUE));
         }
@@ -168,8 +207,8 @@ pub(crate) fn check_labels(labels: Option<&Value>, field: &str) -> Vec<Cause> {
 fn check_owners(new: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let mut controllers = Vec::new();
-    for (idx, owner) in object::owners(new).iter().enumerate() {
-        let field = |name: &str| format!("metadata.ownerReferences[{idx}].{name}");
+    for owner in object::owners(new) {
+        let field = |name: &str| format!("metadata.ownerReferences.{name}");
         for name in ["apiVersion", "kind", "name", "uid"] {
             let text = object::text(owner, name);
             if text.is_empty() {
@@ -186,15 +225,31 @@ fn check_owners(new: &Value) -> Vec<Cause> {
                 .push(object::text(owner, "kind").to_owned() + "/" + object::text(owner, "name"));
         }
     }
+    for owner in object::owners(new) {
+        if object::text(owner, "apiVersion") == "v1" && object::text(owner, "kind") == "Event" {
+            let detail = "/v1, Kind=Event is disallowed from being an owner";
+            let shown = shown_owner(owner);
+            causes.push(Cause::shown_invalid("metadata.ownerReferences", &shown, detail));
+        }
+    }
     if let [first, second, ..] = controllers.as_slice() {
         let detail = format!(
             "Only one reference can have Controller set to true. Found \"true\" in references for \
              {first} and {second}"
         );
-        let list = Value::Array(object::owners(new).to_vec());
-        causes.push(Cause::invalid("metadata.ownerReferences", &list, &detail));
+        let shown: Vec<String> = object::owners(new).iter().map(shown_owner).collect();
+        let shown = format!("[{}]", shown.join(","));
+        causes.push(Cause::shown_invalid("metadata.ownerReferences", &shown, &detail));
     }
     causes
+}
+
+/// An owner reference in the order of the fields of the Go type.
+fn shown_owner(owner: &Value) -> String {
+    let order = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let fields = order.iter().filter_map(|field| Some((field, owner.get(*field)?)));
+    let fields: Vec<String> = fields.map(|(field, value)| format!("\"{field}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// What an update changes of the metadata although it may not.
@@ -239,8 +294,12 @@ mod tests {
     fn names_keys_and_values_are_told_apart() {
         assert!(is_subdomain("a-1.b") && !is_subdomain("a_b") && !is_subdomain("a..b"));
         assert!(is_label_1035("web") && !is_label_1035("1web"));
-        assert!(is_qualified_name("sluice.dev/traffic") && is_qualified_name("App_1"));
-        assert!(!is_qualified_name("a/b/c") && !is_qualified_name("/x") && !is_qualified_name(""));
+        for key in ["sluice.dev/traffic", "App_1"] {
+            assert_eq!(wrong_qualified_name(key), Vec::<String>::new());
+        }
+        for key in ["a/b/c", "/x", "", "a/", "A_/b"] {
+            assert!(!wrong_qualified_name(key).is_empty(), "{key}");
+        }
         assert!(is_label_value("") && is_label_value("A.b-c_1") && !is_label_value("-a"));
     }
 }

@@ -11,21 +11,27 @@
 //! It behaves as kube-apiserver 1.34 does, or answers 501 with the name of what it does not do.
 //! What it never does: pretend. `tests/fidelity` compares it with the real one.
 
+mod access;
 mod actor;
+mod apply;
 mod builtin;
 mod cluster;
+mod commit;
 mod crd;
+mod decode;
 mod delete;
+mod events;
 mod failure;
 mod gc;
 mod interference;
 mod kinds;
 mod log;
 mod meta;
-mod object;
+pub(crate) mod object;
 mod patch;
 mod read;
 mod request;
+mod scale;
 mod schema;
 mod select;
 mod server;
@@ -34,9 +40,11 @@ mod transport;
 mod watch;
 mod write;
 
+pub use access::{AccessLog, Attributes, Right, RuleName};
 pub use actor::Actor;
 pub use cluster::{Cluster, Follower, WatchId};
 pub use failure::{Cause, Details, Failure};
+pub use gc::Collector;
 pub use interference::{
     Effect, EventFate, Interference, Reply, RequestFacts, RequestFate, Untouched,
 };

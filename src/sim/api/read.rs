@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::kinds::Resource;
 use super::object;
 use super::request::{Request, Response, View};
-use super::select::Labels;
+use super::scale::scale_of;
 use super::server::{Answer, Call, Server};
 
 /// Answers that are no objects: health and version.
@@ -36,8 +36,11 @@ impl Server {
         let stored = stored.ok_or_else(|| Failure::not_found(resource, &call.target.name))?;
         match call.target.subresource.as_str() {
             "" => Ok(Answer::ok(shown(resource, stored, call.options.view)?)),
-            "status" if resource.manners.has_status => Ok(Answer::ok(stored.clone())),
-            "scale" if resource.scale.is_some() => Ok(Answer::ok(scale_of(resource, stored))),
+            "status" if resource.manners.has_status => Ok(Answer::ok(converted(resource, stored))),
+            "scale" if resource.scale.is_some() => Ok(Answer::ok(scale_of(resource, stored)?)),
+            "status" | "scale" if resource.is_custom => {
+                Err(Failure::not_found(resource, &call.target.name))
+            }
             _ => Err(Failure::no_such_path()),
         }
     }
@@ -62,11 +65,14 @@ impl Server {
         let mut items = Vec::new();
         let mut last = String::new();
         for (key, object) in chosen.by_ref().take(limit) {
-            items.push(Value::clone(&*shown(resource, object, options.view)?));
+            items.push(as_item(resource, &*shown(resource, object, options.view)?));
             last.clone_from(key);
         }
         let remaining = chosen.count();
         let mut meta = json!({"resourceVersion": version.to_string()});
+        if resource.is_custom {
+            object::set_at(&mut meta, &["continue"], "".into());
+        }
         if remaining > 0 {
             object::set_at(&mut meta, &["continue"], continue_token(version, &last).into());
             if options.labels.is_empty() && options.fields.is_empty() {
@@ -101,7 +107,10 @@ impl Server {
         let asked = match options.resource_version.as_str() {
             "" | "0" => return Ok((String::new(), current)),
             text => text.parse::<u64>().map_err(|_| {
-                Failure::bad_request(format!("Invalid value: {text:?}: must be a number"))
+                Failure::bad_request(format!(
+                    "invalid resource version: resourceVersion: Invalid value: {text:?}: \
+                     strconv.ParseUint: parsing {text:?}: invalid syntax"
+                ))
             })?,
         };
         if asked > current {
@@ -117,6 +126,19 @@ impl Server {
         }
         Ok((String::new(), current))
     }
+}
+
+/// An object as it stands in a list: those of built-in kinds do not say their kind.
+pub(crate) fn as_item(resource: &Resource, object: &Value) -> Value {
+    let mut item = object.clone();
+    if !resource.is_custom
+        && let Some(map) = item.as_object_mut()
+        && object::text(object, "kind") == resource.kind
+    {
+        map.remove("kind");
+        map.remove("apiVersion");
+    }
+    item
 }
 
 fn continue_token(version: u64, key: &str) -> String {
@@ -156,40 +178,10 @@ pub(crate) fn converted(resource: &Resource, object: &Arc<Value>) -> Arc<Value> 
     if object::text(object, "apiVersion") == wanted {
         return object.clone();
     }
+    if resource.storage.plural == "events" && resource.storage.group.is_empty() {
+        return Arc::new(super::events::renamed(object, &wanted));
+    }
     let mut other = Value::clone(object);
     object::set_at(&mut other, &["apiVersion"], wanted.into());
     Arc::new(other)
-}
-
-/// The scale of an object.
-pub(crate) fn scale_of(resource: &Resource, object: &Value) -> Value {
-    let Some(paths) = &resource.scale else { return Value::Null };
-    let number = |path: &[String]| {
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        object::at(object, &path).and_then(Value::as_i64).unwrap_or(0)
-    };
-    let selector = match &paths.selector {
-        Some(path) => {
-            let path: Vec<&str> = path.iter().map(String::as_str).collect();
-            object::at(object, &path).and_then(Value::as_str).unwrap_or_default().to_owned()
-        }
-        None if resource.is_custom => String::new(),
-        None => object::at(object, &["spec", "selector"])
-            .map(|selector| Labels::of_spec(selector).text())
-            .unwrap_or_default(),
-    };
-    let mut meta = json!({});
-    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        object::set_at(&mut meta, &[field], object::meta_text(object, field).into());
-    }
-    let mut status = json!({"replicas": number(&paths.status_replicas)});
-    if !selector.is_empty() {
-        object::set_at(&mut status, &["selector"], selector.into());
-    }
-    let replicas = number(&paths.spec_replicas);
-    let spec = if replicas == 0 { json!({}) } else { json!({"replicas": replicas}) };
-    json!({
-        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta,
-        "spec": spec, "status": status,
-    })
 }

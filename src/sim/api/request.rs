@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use http::Method;
 use serde_json::Value;
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::kinds::{Kinds, Resource};
 use super::select::{Fields, Labels};
 use super::watch::WatchPlan;
@@ -135,6 +135,9 @@ impl Response {
 
 impl From<Failure> for Response {
     fn from(failure: Failure) -> Self {
+        if failure.reason == Failure::NO_PAGE {
+            return Self::Text { code: 404, body: failure.message };
+        }
         Self::json(failure.code, failure.to_status())
     }
 }
@@ -161,7 +164,7 @@ impl Target {
         let (group, version, rest) = match parts.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
-            _ => return Err(Failure::no_such_path()),
+            _ => return Err(Failure::no_page()),
         };
         let (namespace, rest) = match rest {
             // The subresources of a namespace itself.
@@ -175,7 +178,10 @@ impl Target {
             [plural, name, subresource] => (*plural, *name, *subresource),
             _ => return Err(Failure::no_such_path()),
         };
-        let resource = kinds.find(group, version, plural).ok_or_else(Failure::no_such_path)?;
+        let Some(resource) = kinds.find(group, version, plural) else {
+            let is_known = kinds.all().any(|one| one.group == group && !one.is_custom);
+            return Err(if is_known { Failure::no_such_path() } else { Failure::no_page() });
+        };
         if resource.is_namespaced && namespace.is_empty() && !name.is_empty() {
             return Err(Failure::no_such_path());
         }
@@ -234,15 +240,84 @@ impl Options {
     ///
     /// # Errors
     /// 400 with what cannot be read.
-    pub(crate) fn read(query: &str, accept: &str, resource: &Resource) -> Result<Self, Failure> {
+    pub(crate) fn read(
+        query: &str,
+        accept: &str,
+        method: &Method,
+        resource: &Resource,
+    ) -> Result<Self, Failure> {
         let mut options = Self { view: view_of(accept), ..Self::default() };
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            options.take(&key, value.into_owned(), resource)?;
+            options.take(&key, value.into_owned(), method, resource)?;
+        }
+        if *method == Method::GET || *method == Method::DELETE {
+            options.check_list()?;
         }
         Ok(options)
     }
 
-    fn take(&mut self, key: &str, value: String, resource: &Resource) -> Result<(), Failure> {
+    /// Checks what lists and watches may ask for together.
+    fn check_list(&self) -> Result<(), Failure> {
+        let wanted = self.resource_version_match.as_str();
+        let field = "resourceVersionMatch";
+        let mut causes = Vec::new();
+        if self.is_watch && self.sends_initial_events.is_some() && wanted != "NotOlderThan" {
+            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            causes.push(Cause::forbidden(field, detail));
+        }
+        if !wanted.is_empty() {
+            let known: &[&str] = if self.is_watch {
+                if self.sends_initial_events.is_none() {
+                    let detail = "resourceVersionMatch is forbidden for watch unless \
+                                  sendInitialEvents is provided";
+                    causes.push(Cause::forbidden(field, detail));
+                }
+                &["NotOlderThan"]
+            } else {
+                if self.resource_version.is_empty() {
+                    let detail =
+                        "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                    causes.push(Cause::forbidden(field, detail));
+                }
+                &["Exact", "NotOlderThan", ""]
+            };
+            if !self.continue_token.is_empty() {
+                let detail = "resourceVersionMatch is forbidden when continue is provided";
+                causes.push(Cause::forbidden(field, detail));
+            }
+            if !known.contains(&wanted) {
+                let known: Vec<String> = known.iter().map(|one| (*one).to_owned()).collect();
+                causes.push(Cause::not_supported(field, &wanted.into(), &known));
+            }
+            if !self.is_watch && wanted == "Exact" && self.resource_version == "0" {
+                let detail =
+                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                causes.push(Cause::forbidden(field, detail));
+            }
+        }
+        if !self.is_watch && self.sends_initial_events.is_some() {
+            let detail = "sendInitialEvents is forbidden for list";
+            causes.push(Cause::forbidden("sendInitialEvents", detail));
+        }
+        if causes.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::invalid_options_all("ListOptions", causes))
+    }
+
+    fn take(
+        &mut self,
+        key: &str,
+        value: String,
+        method: &Method,
+        resource: &Resource,
+    ) -> Result<(), Failure> {
+        let kind = match *method {
+            Method::POST => "CreateOptions",
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            _ => "DeleteOptions",
+        };
         match key {
             "labelSelector" => {
                 self.labels = Labels::parse(&value).map_err(|why| {
@@ -260,9 +335,16 @@ impl Options {
             "timeoutSeconds" => self.timeout_seconds = value.parse().ok(),
             "allowWatchBookmarks" => self.allows_bookmarks = is_true(&value),
             "sendInitialEvents" => self.sends_initial_events = Some(is_true(&value)),
-            "dryRun" => self.is_dry_run = dry_run(&value)?,
+            "dryRun" => self.is_dry_run = dry_run(&value, kind)?,
             "fieldManager" => self.field_manager = value,
-            "fieldValidation" => self.field_validation = value,
+            "fieldValidation" => {
+                if !matches!(value.as_str(), "" | "Ignore" | "Warn" | "Strict") {
+                    let known = ["", "Ignore", "Strict", "Warn"].map(str::to_owned);
+                    let cause = Cause::not_supported("fieldValidation", &value.into(), &known);
+                    return Err(Failure::invalid_options(kind, cause));
+                }
+                self.field_validation = value;
+            }
             "force" => {
                 self.force = is_true(&value);
                 self.is_forced_given = true;
@@ -281,13 +363,15 @@ impl Options {
 ///
 /// # Errors
 /// 422 for anything but `All`.
-pub(crate) fn dry_run(value: &str) -> Result<bool, Failure> {
+pub(crate) fn dry_run(value: &str, options: &str) -> Result<bool, Failure> {
     match value {
         "" => Ok(false),
         "All" => Ok(true),
-        other => Err(Failure::bad_request(format!(
-            "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-        ))),
+        other => {
+            let given = serde_json::json!([other]);
+            let cause = Cause::not_supported("dryRun", &given, &["All".to_owned()]);
+            Err(Failure::invalid_options(options, cause))
+        }
     }
 }
 

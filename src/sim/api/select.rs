@@ -185,10 +185,10 @@ fn values(list: &str) -> Result<Vec<String>, String> {
 
 fn checked_key(key: &str) -> Result<String, String> {
     let key = key.trim();
-    if super::meta::is_qualified_name(key) {
-        return Ok(key.to_owned());
+    match super::meta::wrong_qualified_name(key).first() {
+        None => Ok(key.to_owned()),
+        Some(wrong) => Err(format!("key: Invalid value: {key:?}: {wrong}")),
     }
-    Err(format!("key: Invalid value: {key:?}: {}", super::meta::QUALIFIED_NAME))
 }
 
 fn checked_value(value: &str) -> Result<String, String> {
@@ -215,7 +215,14 @@ impl Fields {
             let (field, value, is_equal) = term
                 .ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{part}'"))?;
             if !is_selectable(resource, &field) {
-                return Err(format!("field label not supported: {field}"));
+                return Err(if resource.has_own_selectors() {
+                    format!("field label not supported: {field}")
+                } else {
+                    format!(
+                        "{field:?} is not a known field selector: only \"metadata.name\", \
+                         \"metadata.namespace\""
+                    )
+                });
             }
             terms.push((field, value, is_equal));
         }
@@ -235,6 +242,24 @@ impl Fields {
         self.0
             .iter()
             .all(|(field, wanted, is_equal)| (value_of(object, field) == *wanted) == *is_equal)
+    }
+}
+
+impl Resource {
+    /// Whether it can be selected by more than name and namespace.
+    fn has_own_selectors(&self) -> bool {
+        self.is_custom
+            || matches!(
+                self.storage.plural.as_ref(),
+                "pods"
+                    | "events"
+                    | "secrets"
+                    | "namespaces"
+                    | "nodes"
+                    | "replicasets"
+                    | "services"
+                    | "jobs"
+            )
     }
 }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use http::Method;
 use serde_json::Value;
 
+use super::access::{AccessLog, Attributes, Policy};
 use super::failure::Failure;
 use super::kinds::{KindName, Kinds, Resource};
 use super::log::{Entry, Writer};
@@ -118,12 +119,14 @@ impl Answer {
     }
 }
 
-/// The API server: see the module.
-#[derive(Debug)]
+/// The API server: see the module. A clone goes its own way, but shares the entropy.
+#[derive(Clone, Debug)]
 pub struct Server {
     pub(crate) store: Store,
     pub(crate) kinds: Kinds,
     entropy: Arc<dyn Entropy>,
+    pub(crate) policy: Policy,
+    pub(crate) access: AccessLog,
     /// Texts of `Warning` headers of the present request.
     pub(crate) warnings: Vec<String>,
 }
@@ -133,7 +136,14 @@ impl Server {
     /// come from `entropy`.
     pub fn new(entropy: Arc<dyn Entropy>, now: DateTime<Utc>) -> Self {
         let kinds = Kinds::builtin();
-        let mut server = Self { store: Store::default(), kinds, entropy, warnings: Vec::new() };
+        let mut server = Self {
+            store: Store::default(),
+            kinds,
+            entropy,
+            policy: Policy::default(),
+            access: AccessLog::default(),
+            warnings: Vec::new(),
+        };
         for name in ["kube-system", "kube-public", "kube-node-lease", "default"] {
             let namespace = serde_json::json!({
                 "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
@@ -142,6 +152,12 @@ impl Server {
             let _ = server.write(&Identity::admin("system:apiserver"), "", now, namespace);
         }
         server
+    }
+
+    /// The same server, with another source of uids and generated names.
+    #[must_use]
+    pub fn with_entropy(self, entropy: Arc<dyn Entropy>) -> Self {
+        Self { entropy, ..self }
     }
 
     /// Answers one request. Everything that it depends on is in `request`, in what was written
@@ -157,15 +173,20 @@ impl Server {
         }
     }
 
-    fn call_of(&self, request: &Request<'_>) -> Result<Call, Failure> {
+    fn call_of(&mut self, request: &Request<'_>) -> Result<Call, Failure> {
+        let wanted = Attributes::of_request(request.method, request.path, request.query);
+        self.authorize(request.identity, &wanted)?;
         let target = Target::of_path(request.path, &self.kinds)?;
-        let options = Options::read(request.query, request.accept, &target.resource)?;
+        let options =
+            Options::read(request.query, request.accept, request.method, &target.resource)?;
         let is_one = !target.name.is_empty();
         let verb = match *request.method {
             Method::GET | Method::HEAD if options.is_watch => Verb::Watch,
             Method::GET | Method::HEAD if is_one => Verb::Get,
             Method::GET | Method::HEAD => Verb::List,
             Method::POST if !is_one || !target.subresource.is_empty() => Verb::Create,
+            // The server of custom kinds does not look at the name in the path.
+            Method::POST if target.resource.is_custom => Verb::Create,
             Method::PUT if is_one => Verb::Update,
             Method::PATCH if is_one => Verb::Patch,
             Method::DELETE if is_one => Verb::Delete,

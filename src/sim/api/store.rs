@@ -25,6 +25,8 @@ pub(crate) struct Store {
     log: VecDeque<Arc<Entry>>,
     /// Changes up to this version are forgotten.
     compacted: u64,
+    /// The version of the latest change in each API group.
+    latest: BTreeMap<String, u64>,
 }
 
 /// What is noted about a change beside the object itself.
@@ -45,7 +47,13 @@ pub(crate) fn key(namespace: &str, name: &str) -> String {
 impl Default for Store {
     fn default() -> Self {
         // The first write of an etcd makes version 2.
-        Self { version: 1, shelves: BTreeMap::new(), log: VecDeque::new(), compacted: 1 }
+        Self {
+            version: 1,
+            shelves: BTreeMap::new(),
+            log: VecDeque::new(),
+            compacted: 1,
+            latest: BTreeMap::new(),
+        }
     }
 }
 
@@ -53,6 +61,11 @@ impl Store {
     /// The version of the latest change.
     pub(crate) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The version of the latest change of an object of an API group.
+    pub(crate) fn version_of_group(&self, group: &str) -> u64 {
+        self.latest.get(group).copied().unwrap_or_default()
     }
 
     /// Changes up to this version can no longer be had.
@@ -129,6 +142,7 @@ impl Store {
     fn note(&mut self, deed: Deed, change: Change, object: Arc<Value>, old: Option<Arc<Value>>) {
         let Deed { resource, writer, verb, subresource, at } = deed;
         let version = self.version;
+        self.latest.insert(resource.storage.group.to_string(), version);
         let entry = Entry { version, at, change, resource, object, old, writer, verb, subresource };
         self.log.push_back(Arc::new(entry));
     }

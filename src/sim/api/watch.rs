@@ -83,17 +83,14 @@ impl Server {
         let asked = match options.resource_version.as_str() {
             "" => None,
             text => Some(text.parse::<u64>().map_err(|_| {
-                Failure::bad_request(format!("Invalid value: {text:?}: must be a number"))
+                Failure::unexplained(format!(
+                    "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing \
+                     {text:?}: invalid syntax"
+                ))
             })?),
         };
         match (options.sends_initial_events, asked) {
             (Some(true), _) => {
-                if options.resource_version_match != "NotOlderThan" || !options.allows_bookmarks {
-                    return Err(Failure::bad_request(
-                        "sendInitialEvents needs resourceVersionMatch=NotOlderThan and \
-                         allowWatchBookmarks=true",
-                    ));
-                }
                 plan.first = self.initial_events(&plan)?;
                 plan.first.push_back(bookmark(&plan, current, true));
             }

@@ -1,188 +1,68 @@
-//! Creating, changing and deleting objects: the way of a write through the server, in the order of
-//! kube-apiserver (decode, admission, preparation, validation, storage).
+//! Creating and changing objects: the ways of POST, PUT and PATCH through the server, in the order
+//! of kube-apiserver. What is common to them is in `commit`.
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::builtin;
-use super::crd::{self, DEFINITIONS};
+use super::access::Attributes;
+use super::apply::{Applied, Fields, Hand, Managers, after_update, apply};
+use super::apply::{conflict_message, type_errors};
+use super::decode::{Source, place};
 use super::failure::{Cause, Failure};
-use super::kinds::KindName;
-use super::meta;
 use super::object;
 use super::patch::{PatchKind, patched};
+use super::read::converted;
 use super::request::Verb;
-use super::schema::{apply_defaults, prune, validate};
+use super::schema::empty;
 use super::server::{Answer, Body, Call, Server};
-
-const NAMESPACES: KindName = KindName::of("", "namespaces");
 
 impl Server {
     pub(crate) fn create(&mut self, call: Call, body: Body<'_>) -> Result<Answer, Failure> {
         if !call.target.subresource.is_empty() {
             return self.create_subresource(call, body);
         }
-        let object = body.object()?;
-        self.insert(&call, object).map(Answer::created)
-    }
-
-    /// Stores an object that is not there yet.
-    pub(crate) fn insert(&mut self, call: &Call, mut new: Value) -> Result<Arc<Value>, Failure> {
-        let resource = call.resource().clone();
-        self.decode(call, &mut new)?;
-        if object::has_meta(&new, "resourceVersion") && !object::version(&new).is_empty() {
-            return Err(Failure::internal(
-                "resourceVersion should not be set on objects to be created",
-            ));
+        let mut new = self.read_body(&call, body)?;
+        if call.resource().is_virtual {
+            return self.review(&call, new);
         }
-        self.admit_into_namespace(call, &new)?;
-        if object::name(&new).is_empty() {
-            let base = object::meta_text(&new, "generateName").to_owned();
-            if !base.is_empty() {
-                let base: String = base.chars().take(58).collect();
-                let name = format!("{base}{}", self.new_suffix());
-                object::set_meta(&mut new, "name", name);
-            }
-        }
-        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
-            object::set_meta(&mut new, field, Value::Null);
-        }
-        object::set_meta(&mut new, "uid", self.new_uid());
-        object::set_meta(&mut new, "creationTimestamp", call.timestamp());
-        if resource.manners.has_generation {
-            object::set_meta(&mut new, "generation", 1);
-        }
-        if resource.manners.has_status {
-            object::remove_at(&mut new, &["status"]);
-        }
-        builtin::prepare_create(&resource, &mut new);
-        let mut causes = meta::check(&resource, &new);
-        if resource.is_custom {
-            validate(&new, None, &resource.schema, "", &mut causes);
-        }
-        causes.extend(builtin::check(&resource, &new, None));
-        refuse_if_any(call, &new, causes)?;
-        let key = super::store::key(object::namespace(&new), object::name(&new));
-        if self.store.get(&resource.storage, &key).is_some() {
-            return Err(Failure::already_exists(&resource, object::name(&new)));
-        }
-        if call.options.is_dry_run {
-            return Ok(Arc::new(new));
-        }
-        let stored = self.store.put(call.deed(), new);
-        self.after_write(call, &stored);
-        Ok(stored)
-    }
-
-    /// Checks what kind of object the body is, drops unknown fields and fills in defaults.
-    fn decode(&mut self, call: &Call, new: &mut Value) -> Result<(), Failure> {
-        let resource = call.resource();
-        check_type(call, new)?;
-        if !new.get("metadata").is_none_or(Value::is_object) {
-            return Err(Failure::bad_request("metadata must be an object"));
-        }
-        let name = object::name(new);
-        if !call.target.name.is_empty() {
-            if name.is_empty() {
-                object::set_meta(new, "name", call.target.name.clone());
-            } else if name != call.target.name {
-                return Err(Failure::bad_request(format!(
-                    "the name of the object ({name}) does not match the name on the URL ({})",
-                    call.target.name
-                )));
-            }
-        }
-        let namespace = object::namespace(new);
-        if namespace.is_empty() && resource.is_namespaced {
-            object::set_meta(new, "namespace", call.target.namespace.clone());
-        } else if namespace != call.target.namespace {
-            return Err(Failure::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the \
-                 request",
-            ));
-        }
-        let mut dropped = Vec::new();
-        prune(new, &resource.schema, "", &mut dropped);
-        self.report_unknown(call, &dropped)?;
-        if resource.is_custom {
-            apply_defaults(new, &resource.schema);
-        } else {
-            builtin::apply_defaults(resource, new);
-        }
-        Ok(())
-    }
-
-    fn report_unknown(&mut self, call: &Call, dropped: &[String]) -> Result<(), Failure> {
-        let texts: Vec<String> =
-            dropped.iter().map(|path| format!("unknown field {path:?}")).collect();
-        match call.options.field_validation.as_str() {
-            "Strict" if !texts.is_empty() => {
-                let resource = call.resource();
-                Err(Failure::bad_request(format!(
-                    "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-                    resource.kind,
-                    resource.version,
-                    resource.kind,
-                    texts.join(", ")
-                )))
-            }
-            "Ignore" | "Strict" => Ok(()),
-            _ => {
-                self.warnings.extend(texts);
-                Ok(())
-            }
-        }
-    }
-
-    fn admit_into_namespace(&self, call: &Call, new: &Value) -> Result<(), Failure> {
-        let resource = call.resource();
-        if !resource.is_namespaced {
-            return Ok(());
-        }
-        let name = &call.target.namespace;
-        let namespace = self.store.get(&NAMESPACES, name);
-        let Some(namespace) = namespace else {
-            return Err(match self.kinds.any_version(&NAMESPACES) {
-                Some(namespaces) => Failure::not_found(namespaces, name),
-                None => Failure::no_such_path(),
-            });
-        };
-        if object::is_terminating(namespace) {
-            let why = format!(
-                "unable to create new content in namespace {name} because it is being terminated"
-            );
-            let mut failure = Failure::forbidden(resource, object::name(new), &why);
-            if let Some(details) = &mut failure.details {
-                details.causes = vec![Cause {
-                    reason: "NamespaceTerminating",
-                    message: format!("namespace {name} is being terminated"),
-                    field: "metadata.namespace".to_owned(),
-                }];
-            }
-            return Err(failure);
-        }
-        Ok(())
+        place(&call, &mut new)?;
+        track(&call, &blank(&call), &mut new);
+        let stored = self.insert(&call, new)?;
+        Ok(Answer::created(converted(call.resource(), &stored)))
     }
 
     pub(crate) fn update(&mut self, call: &Call, body: Body<'_>) -> Result<Answer, Failure> {
         if call.target.subresource == "scale" {
-            let scale = body.object()?;
-            return self.update_scale(call, &scale);
+            return self.put_scale(call, body);
         }
         let resource = call.resource().clone();
-        let mut new = body.object()?;
-        self.decode(call, &mut new)?;
-        let Some(old) = self.store.get(&resource.storage, &call.key()).cloned() else {
+        let mut new = self.read_body(call, body)?;
+        place(call, &mut new)?;
+        let Some(old) = self.live(call) else {
             if resource.manners.creates_on_update && call.target.subresource.is_empty() {
-                return self.insert(call, new).map(Answer::created);
+                self.authorize_create(call)?;
+                object::set_meta(&mut new, "resourceVersion", Value::Null);
+                track(call, &blank(call), &mut new);
+                let stored = self.insert(call, new)?;
+                return Ok(Answer::created(converted(&resource, &stored)));
             }
             return Err(Failure::not_found(&resource, &call.target.name));
         };
         let uid = object::uid(&new);
         if !uid.is_empty() && uid != object::uid(&old) {
+            let storage = &resource.storage;
+            let group = if storage.group.is_empty() || !storage.group.contains('.') {
+                String::new()
+            } else {
+                format!("{}/", storage.group)
+            };
             let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: /registry/{group}{}/{}, \
+                 ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: \
+                 {uid}, UID in object meta: {}",
+                storage.plural,
+                call.key(),
                 object::uid(&old)
             );
             return Err(Failure::conflict_because(&resource, &call.target.name, &why));
@@ -190,147 +70,120 @@ impl Server {
         if object::version(&new).is_empty() && !resource.manners.updates_unconditionally {
             let cause = Cause::invalid(
                 "metadata.resourceVersion",
-                &Value::String("0x0".to_owned()),
+                &json!(0),
                 "must be specified for an update",
             );
-            // The real message prints a number here.
-            let cause = Cause { message: cause.message.replace("\"0x0\"", "0"), ..cause };
-            return Err(Failure::invalid(&resource, &call.target.name, vec![cause]));
+            return Err(Failure::invalid_resource(&resource, &call.target.name, cause));
         }
-        self.replace(call, &old, new).map(Answer::ok)
+        track(call, &old, &mut new);
+        self.replace(call, &old, new)
     }
 
     pub(crate) fn patch(&mut self, call: &Call, body: &Body<'_>) -> Result<Answer, Failure> {
         let resource = call.resource().clone();
         let kind = PatchKind::of(&call.content_type, resource.is_custom)?;
-        let old = self.store.get(&resource.storage, &call.key()).cloned();
-        let Some(old) = old else {
+        if kind == PatchKind::Apply {
+            return self.apply(call, body);
+        }
+        if call.options.is_forced_given {
+            let cause = Cause::forbidden("force", "may not be specified for non-apply patch");
+            return Err(Failure::invalid_options("PatchOptions", cause));
+        }
+        let Some(old) = self.live(call) else {
             return Err(Failure::not_found(&resource, &call.target.name));
         };
         if call.target.subresource == "scale" {
-            let scale = super::read::scale_of(&resource, &old);
-            let new = patched(kind, &scale, &body.bytes())?;
-            return self.update_scale(call, &new);
+            return self.patch_scale(call, &old, kind, body);
         }
-        let mut new = patched(kind, &old, &body.bytes())?;
-        self.decode(call, &mut new)?;
-        self.replace(call, &old, new).map(Answer::ok)
+        let mut new = patched(kind, &old, &body.bytes(), &resource.schema)?;
+        self.shape(call, &mut new, Source::Patch)?;
+        place(call, &mut new)?;
+        track(call, &old, &mut new);
+        self.replace(call, &old, new)
     }
 
-    /// Puts `new` in the place of `old`, through the subresource of the call.
-    pub(crate) fn replace(
-        &mut self,
-        call: &Call,
-        old: &Arc<Value>,
-        mut new: Value,
-    ) -> Result<Arc<Value>, Failure> {
+    fn apply(&mut self, call: &Call, body: &Body<'_>) -> Result<Answer, Failure> {
         let resource = call.resource().clone();
-        let version = object::version(&new);
-        if !version.is_empty() && version != object::version(old) {
-            return Err(Failure::conflict(&resource, &call.target.name));
+        if call.options.field_manager.is_empty() {
+            let cause = Cause::required("fieldManager", "is required for apply patch");
+            return Err(Failure::invalid_options("PatchOptions", cause));
         }
-        isolate(call, &mut new, old);
-        keep_system_fields(&mut new, old);
-        builtin::prepare_update(&resource, &call.target.subresource, &mut new, old);
-        if resource.manners.has_generation && builtin::is_new_generation(&resource, &new, old) {
-            object::set_meta(&mut new, "generation", object::generation(old) + 1);
+        let config = read_configuration(call, body)?;
+        let old = self.live(call);
+        let live = old.clone().unwrap_or_else(|| Arc::new(blank(call)));
+        let errors = type_errors(&config, &resource.schema);
+        if !errors.is_empty() {
+            let place = format!("{}/{}", object::namespace(&config), object::name(&config));
+            let why = match errors.as_slice() {
+                [one] => one.clone(),
+                many => format!("errors:\n  {}", many.join("\n  ")),
+            };
+            return Err(Failure::unexplained(format!(
+                "failed to create typed patch object ({place}; {}/{}, Kind={}): {why}",
+                resource.group, resource.version, resource.kind
+            )));
         }
-        let mut causes = meta::check(&resource, &new);
-        causes.extend(meta::check_update(&new, old));
-        if resource.is_custom {
-            validate(&new, Some(old), &resource.schema, "", &mut causes);
-        }
-        causes.extend(builtin::check(&resource, &new, Some(old)));
-        refuse_if_any(call, &new, causes)?;
-        object::copy_meta(&mut new, old, "resourceVersion");
-        if new == **old {
-            return Ok(old.clone());
-        }
-        if call.options.is_dry_run {
-            return Ok(Arc::new(new));
-        }
-        if object::is_terminating(&new) && is_free(&new) {
-            self.store.remove(call.deed(), &call.key());
-            self.after_removal(call, old);
-            return Ok(Arc::new(new));
-        }
-        let stored = self.store.put(call.deed(), new);
-        self.after_write(call, &stored);
-        Ok(stored)
-    }
-
-    /// What follows from a write inside of the server itself.
-    fn after_write(&mut self, call: &Call, stored: &Arc<Value>) {
-        if call.resource().storage != DEFINITIONS || call.target.subresource == "status" {
-            return;
-        }
-        self.serve_definition(stored);
-        let is_established = object::at(stored, &["status", "conditions"])
-            .and_then(Value::as_array)
-            .is_some_and(|conditions| {
-                conditions.iter().any(|one| object::text(one, "type") == "Established")
+        let managers = Managers::read(&live).unwrap_or_default();
+        let force = call.options.force;
+        let hand = hand(call);
+        let applied = apply(&live, &config, &resource.schema, managers, &hand, force);
+        let Applied { object, managers } = applied.map_err(|conflicts| {
+            let causes = conflicts.iter().map(|conflict| Cause {
+                reason: "FieldManagerConflict",
+                message: format!("conflict with {}", conflict.manager.shown()),
+                field: conflict.path.clone(),
             });
-        if !is_established && !object::is_terminating(stored) {
-            let mut established = Value::clone(stored);
-            object::set_at(
-                &mut established,
-                &["status"],
-                crd::established(stored, &call.timestamp()),
-            );
-            let mut deed = call.deed();
-            "system:apiserver".clone_into(&mut deed.writer.user);
-            deed.verb = Verb::Update;
-            "status".clone_into(&mut deed.subresource);
-            self.store.put(deed, established);
-        }
-    }
-
-    fn serve_definition(&mut self, definition: &Value) {
-        let group = object::at(definition, &["spec", "group"]).and_then(Value::as_str);
-        let plural = object::at(definition, &["spec", "names", "plural"]).and_then(Value::as_str);
-        self.kinds.remove(group.unwrap_or_default(), plural.unwrap_or_default());
-        for resource in crd::resources(definition) {
-            self.kinds.add(resource);
-        }
-    }
-
-    /// What follows when an object is gone.
-    pub(crate) fn after_removal(&mut self, call: &Call, old: &Value) {
-        if call.resource().storage == DEFINITIONS {
-            let group = object::at(old, &["spec", "group"]).and_then(Value::as_str);
-            let plural = object::at(old, &["spec", "names", "plural"]).and_then(Value::as_str);
-            let kind = KindName::new(group.unwrap_or_default(), plural.unwrap_or_default());
-            let keys: Vec<String> =
-                self.store.list(&kind, "").map(|(key, _)| key.clone()).collect();
-            if let Some(resource) = self.kinds.any_version(&kind).cloned() {
-                for key in keys {
-                    let deed = super::store::Deed { resource: resource.clone(), ..call.deed() };
-                    self.store.remove(deed, &key);
-                }
+            Failure::apply_conflict(conflict_message(&conflicts), causes.collect())
+        })?;
+        let mut new = match object {
+            Some(mut object) => {
+                self.shape(call, &mut object, Source::Apply)?;
+                object
             }
-            self.kinds.remove(&kind.group, &kind.plural);
-        }
+            None => Value::clone(&live),
+        };
+        managers.write(&mut new);
+        let Some(old) = old else {
+            let uid = object::uid(&new);
+            if !uid.is_empty() {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object \
+                     was found"
+                );
+                return Err(Failure::conflict_because(&resource, &call.target.name, &why));
+            }
+            if !call.target.subresource.is_empty() {
+                return Err(Failure::not_found(&resource, &call.target.name));
+            }
+            place(call, &mut new)?;
+            self.authorize_create(call)?;
+            object::set_meta(&mut new, "resourceVersion", Value::Null);
+            let stored = self.insert(call, new)?;
+            return Ok(Answer::created(converted(&resource, &stored)));
+        };
+        place(call, &mut new)?;
+        self.replace(call, &old, new)
     }
 
-    fn update_scale(&mut self, call: &Call, scale: &Value) -> Result<Answer, Failure> {
-        let resource = call.resource().clone();
-        let Some(paths) = resource.scale.clone() else { return Err(Failure::no_such_path()) };
-        let old = self.store.get(&resource.storage, &call.key()).cloned();
-        let Some(old) = old else {
-            return Err(Failure::not_found(&resource, &call.target.name));
+    /// A PUT or an apply that creates needs the right to create as well.
+    fn authorize_create(&mut self, call: &Call) -> Result<(), Failure> {
+        let resource = call.resource();
+        let wanted = Attributes {
+            verb: Verb::Create.as_str().to_owned(),
+            group: resource.group.clone(),
+            resource: resource.plural.clone(),
+            namespace: call.target.namespace.clone(),
+            name: call.target.name.clone(),
+            ..Attributes::default()
         };
-        let version = object::version(scale);
-        if !version.is_empty() && version != object::version(&old) {
-            return Err(Failure::conflict(&resource, &call.target.name));
-        }
-        let replicas = object::at(scale, &["spec", "replicas"]).cloned().unwrap_or(json!(0));
-        let mut new = Value::clone(&old);
-        let path: Vec<&str> = paths.spec_replicas.iter().map(String::as_str).collect();
-        object::set_at(&mut new, &path, replicas);
-        let mut on_object = call.clone();
-        on_object.target.subresource = String::new();
-        let stored = self.replace(&on_object, &old, new)?;
-        Ok(Answer::ok(super::read::scale_of(&resource, &stored)))
+        self.authorize(&call.identity, &wanted)
+    }
+
+    /// The object of a call as it is stored, in the version of the call.
+    pub(crate) fn live(&self, call: &Call) -> Option<Arc<Value>> {
+        let resource = call.resource();
+        let stored = self.store.get(&resource.storage, &call.key())?;
+        Some(converted(resource, stored))
     }
 
     fn create_subresource(&mut self, call: Call, body: Body<'_>) -> Result<Answer, Failure> {
@@ -357,91 +210,88 @@ impl Server {
     }
 }
 
-/// Whether nothing holds a terminating object any more.
-pub(crate) fn is_free(object: &Value) -> bool {
-    let grace = object::metadata(object)
-        .and_then(|meta| meta.get("deletionGracePeriodSeconds"))
-        .and_then(Value::as_i64);
-    let is_namespace = object::text(object, "kind") == "Namespace";
-    let of_spec = object::at(object, &["spec", "finalizers"]).and_then(Value::as_array);
-    let is_in_use = is_namespace && of_spec.is_some_and(|list| !list.is_empty());
-    object::finalizers(object).is_empty() && grace.unwrap_or(0) == 0 && !is_in_use
-}
-
-fn refuse_if_any(call: &Call, object: &Value, causes: Vec<Cause>) -> Result<(), Failure> {
-    if causes.is_empty() {
-        return Ok(());
+/// The configuration of an apply: YAML or JSON.
+fn read_configuration(call: &Call, body: &Body<'_>) -> Result<Value, Failure> {
+    let config = match body {
+        Body::Value(value) => value.clone(),
+        Body::Bytes(bytes) => serde_json::from_slice(bytes)
+            .or_else(|_| serde_norway::from_slice(bytes))
+            .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?,
+    };
+    if !config.is_object() {
+        return Err(Failure::bad_request("error decoding YAML: the configuration is no object"));
     }
-    Err(Failure::invalid(call.resource(), object::name(object), causes))
-}
-
-fn check_type(call: &Call, new: &mut Value) -> Result<(), Failure> {
     let resource = call.resource();
-    let wanted = resource.api_version();
-    if resource.is_custom && object::text(new, "kind").is_empty() {
-        return Err(Failure::bad_request(format!("Object 'Kind' is missing in '{new}'")));
+    let (version, kind) = (object::text(&config, "apiVersion"), object::text(&config, "kind"));
+    if version != resource.api_version() || kind != resource.kind {
+        let slash = if version.contains('/') { "" } else { "/" };
+        return Err(Failure::bad_request(format!(
+            "invalid object type: {slash}{version}, Kind={kind}"
+        )));
     }
-    for (field, wanted) in [("apiVersion", wanted.as_str()), ("kind", resource.kind.as_str())] {
-        let given = object::text(new, field);
-        if given.is_empty() {
-            object::set_at(new, &[field], wanted.into());
-        } else if given != wanted {
-            return Err(Failure::bad_request(format!(
-                "the {} in the data ({given}) does not match the expected {} ({wanted})",
-                if field == "kind" { "kind" } else { "API version" },
-                if field == "kind" { "kind" } else { "API version" },
-            )));
-        }
+    if object::has_meta(&config, "managedFields") {
+        return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
-    Ok(())
+    Ok(config)
 }
 
-/// Takes over from `old` what the subresource of the call does not write.
-fn isolate(call: &Call, new: &mut Value, old: &Arc<Value>) {
+/// The object of the kind of a call in which nothing is set.
+fn blank(call: &Call) -> Value {
     let resource = call.resource();
+    if resource.is_custom {
+        json!({"apiVersion": resource.api_version(), "kind": resource.kind})
+    } else {
+        let mut blank = empty(&resource.schema);
+        object::set_at(&mut blank, &["apiVersion"], resource.api_version().into());
+        object::set_at(&mut blank, &["kind"], resource.kind.as_str().into());
+        blank
+    }
+}
+
+/// Who writes, and what it cannot reach through the subresource of the call.
+pub(crate) fn hand(call: &Call) -> Hand {
+    let resource = call.resource();
+    let mut reset = Fields::default();
     match call.target.subresource.as_str() {
-        "" if resource.manners.has_status => match old.get("status") {
-            Some(status) => object::set_at(new, &["status"], status.clone()),
-            None => {
-                object::remove_at(new, &["status"]);
-            }
-        },
+        "" if resource.manners.has_status => reset.insert(&["f:status"]),
         "status" => {
-            let status = new.get_mut("status").map(Value::take);
-            let meta = new.get_mut("metadata").map(Value::take);
-            let mut whole = Value::clone(old);
-            match status {
-                Some(status) => object::set_at(&mut whole, &["status"], status),
-                None => {
-                    object::remove_at(&mut whole, &["status"]);
-                }
+            reset.insert(&["f:spec"]);
+            if resource.plural == "deployments" {
+                reset.insert(&["f:metadata", "f:labels"]);
             }
-            if !resource.is_custom
-                && let Some(meta) = meta
-            {
-                object::set_at(&mut whole, &["metadata"], meta);
+            if resource.plural == "pods" {
+                reset.insert(&["f:metadata", "f:deletionTimestamp"]);
+                reset.insert(&["f:metadata", "f:ownerReferences"]);
             }
-            *new = whole;
         }
         _ => {}
     }
+    Hand {
+        manager: call.manager(),
+        api_version: resource.api_version(),
+        subresource: call.target.subresource.clone(),
+        reset,
+        now: call.timestamp(),
+    }
 }
 
-/// Restores what only the server writes.
-fn keep_system_fields(new: &mut Value, old: &Value) {
-    object::copy_meta(new, old, "generation");
-    object::copy_meta(new, old, "creationTimestamp");
-    object::set_meta(new, "selfLink", Value::Null);
-    if object::uid(new).is_empty() {
-        object::copy_meta(new, old, "uid");
-    }
-    if object::is_terminating(old) {
-        object::copy_meta(new, old, "deletionTimestamp");
-        if !object::has_meta(new, "deletionGracePeriodSeconds") {
-            object::copy_meta(new, old, "deletionGracePeriodSeconds");
+/// Books the difference between `live` and `new` under the field manager of the call.
+pub(crate) fn track(call: &Call, live: &Value, new: &mut Value) {
+    let given = object::metadata(new).and_then(|meta| meta.get("managedFields"));
+    let of_live = || Managers::read(live).unwrap_or_default();
+    let is_blank = |entry: &Value| entry.as_object().is_some_and(Map::is_empty);
+    let managers = match given {
+        _ if !call.target.subresource.is_empty() => of_live(),
+        None | Some(Value::Null) => of_live(),
+        // An empty list asks for an end of the tracking.
+        Some(Value::Array(list)) if list.iter().all(is_blank) && list.len() < 2 => {
+            Managers::default()
         }
-    } else {
-        object::set_meta(new, "deletionTimestamp", Value::Null);
-        object::set_meta(new, "deletionGracePeriodSeconds", Value::Null);
-    }
+        Some(_) => match Managers::read(new) {
+            Some(managers) if !managers.0.is_empty() => managers,
+            _ => of_live(),
+        },
+    };
+    let after = after_update(live, new, &call.resource().schema, managers, &hand(call));
+    after.write(new);
 }

@@ -41,7 +41,9 @@ impl World {
                 }
                 set.fact.desired = *to;
                 set.seen_at = self.now + TimeDelta::seconds(SET_LAG);
-                set.fact.replicas = *to;
+                if !self.slow_to_end {
+                    set.fact.replicas = *to;
+                }
                 set.fact.available = set.fact.available.min(*to);
                 set.fact.ready = set.fact.available;
             }
@@ -60,8 +62,14 @@ impl World {
                 service.managed_by = Some("web".to_owned());
             }
             Action::SetWeight { split, routes } => {
-                for route in routes {
-                    self.routes.insert(route.clone(), (*split, self.now));
+                for id in routes {
+                    let is_accepted = self.is_accepted(&self.routes[id]);
+                    let route = self.routes.get_mut(id).unwrap();
+                    if is_accepted {
+                        route.before = route.split;
+                    }
+                    route.split = *split;
+                    route.written = self.now;
                 }
             }
             Action::CreateRun { name, slot, .. } => {
@@ -82,7 +90,16 @@ impl World {
                 run.terminate = true;
             }
             Action::DeleteRun { name } => self.runs.retain(|run| run.name != *name),
-            Action::EvictPod { name } => self.old_pods.retain(|pod| pod.name != *name),
+            Action::EvictPod { name } => {
+                let idx = self.old_pods.iter().position(|pod| pod.name == *name).unwrap();
+                let pod = self.old_pods.remove(idx);
+                let ready_at = self.now + TimeDelta::seconds(POD_START);
+                let mut sets = self.sets.values_mut();
+                let set = sets.find(|set| set.fact.revision == pod.revision).unwrap();
+                set.fact.available -= 1;
+                set.fact.ready -= 1;
+                set.ready_at = ready_at;
+            }
             Action::LookUpCommit { revision } => {
                 let answer = match &self.ledger_answer {
                     Some(commit) => LedgerAnswer::Declared(commit.clone()),

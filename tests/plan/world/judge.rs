@@ -63,7 +63,11 @@ impl World {
                 == Some(set.fact.revision.as_str())
         };
         let replicas = self.replicas();
-        for (split, _) in self.routes.values() {
+        let splits = self.routes.values().flat_map(|route| {
+            let is_pending = !self.is_accepted(route);
+            [Some(route.split), Some(route.before).filter(|_| is_pending)].into_iter().flatten()
+        });
+        for split in splits {
             if serves("canary") && to < split.canary_need(replicas) {
                 violations.push(format!("S3: {name} to {to} while it has {split}"));
             }

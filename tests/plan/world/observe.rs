@@ -84,22 +84,26 @@ impl World {
         Known::Known(ready.filter(|(_, ready)| *ready > 0).collect())
     }
 
+    /// Whether the data plane does what the route says.
+    pub(super) fn is_accepted(&self, route: &Route) -> bool {
+        self.now >= route.written + TimeDelta::seconds(self.route_lag)
+    }
+
     fn route_facts(&self) -> Vec<RouteFact> {
         self.routes
             .iter()
-            .map(|(id, (split, written))| {
+            .map(|(id, route)| {
                 let state = if self.unknown_routes {
                     Known::Unknown("the API server does not answer".to_owned())
                 } else if self.missing_route {
                     Known::Known(RouteState::Missing { reason: format!("{id} does not exist") })
                 } else {
-                    let is_accepted = self.now >= *written + TimeDelta::seconds(ROUTE_LAG);
-                    let acceptance = if is_accepted {
+                    let acceptance = if self.is_accepted(route) {
                         Acceptance::Confirmed
                     } else {
                         Acceptance::Waiting { what: "parent `gateway` to accept".to_owned() }
                     };
-                    Known::Known(RouteState::Present { split: *split, acceptance })
+                    Known::Known(RouteState::Present { split: route.split, acceptance })
                 };
                 RouteFact { id: id.clone(), state }
             })

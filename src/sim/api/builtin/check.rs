@@ -16,14 +16,34 @@ pub(crate) fn check(resource: &Resource, new: &Value, old: Option<&Value>) -> Ve
             workload(new, &mut causes);
             immutable(new, old, &["spec", "selector"], &mut causes);
         }
+        ("", "pods") => {
+            containers(new.get("spec"), "spec", &mut causes);
+            if let Some(old) = old {
+                pod_update(new, old, &mut causes);
+            }
+        }
         ("", "services") => service(new, old, &mut causes),
-        ("", "secrets") => immutable(new, old, &["type"], &mut causes),
+        ("", "configmaps") => sealed(new, old, &["data", "binaryData"], &mut causes),
+        ("", "secrets") => {
+            immutable(new, old, &["type"], &mut causes);
+            sealed(new, old, &["data"], &mut causes);
+        }
+        ("" | "events.k8s.io", "events") if old.is_none() => event(resource, new, &mut causes),
+        ("apiextensions.k8s.io", _) => definition(new, &mut causes),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
             if let Some(old) = old
                 && old.get("roleRef") != new.get("roleRef")
             {
-                let value = new.get("roleRef").cloned().unwrap_or_default();
-                causes.push(Cause::invalid("roleRef", &value, "cannot change roleRef"));
+                let role = new.get("roleRef").unwrap_or(&Value::Null);
+                let field = |name: &str| Value::from(text(role, name));
+                // The fields as they are called inside of the server.
+                let shown = format!(
+                    "{{\"APIGroup\":{},\"Kind\":{},\"Name\":{}}}",
+                    field("apiGroup"),
+                    field("kind"),
+                    field("name")
+                );
+                causes.push(Cause::shown_invalid("roleRef", &shown, "cannot change roleRef"));
             }
         }
         _ => {}
@@ -39,15 +59,110 @@ fn immutable(new: &Value, old: Option<&Value>, path: &[&str], causes: &mut Vec<C
     }
 }
 
-fn workload(new: &Value, causes: &mut Vec<Cause>) {
-    let selector = at(new, &["spec", "selector"]);
-    let Some(selector) = selector else {
-        causes.push(Cause::required("spec.selector", ""));
+/// What is sealed cannot be changed, nor unsealed.
+fn sealed(new: &Value, old: Option<&Value>, fields: &[&str], causes: &mut Vec<Cause>) {
+    let Some(old) = old.filter(|old| old.get("immutable") == Some(&Value::Bool(true))) else {
         return;
     };
+    let detail = "field is immutable when `immutable` is set";
+    if new.get("immutable") != Some(&Value::Bool(true)) {
+        causes.push(Cause::forbidden("immutable", detail));
+    }
+    for field in fields {
+        if new.get(*field) != old.get(*field) {
+            causes.push(Cause::forbidden(field, detail));
+        }
+    }
+}
+
+/// Of the spec of a pod only images and a few times may change.
+fn pod_update(new: &Value, old: &Value, causes: &mut Vec<Cause>) {
+    let rest = |pod: &Value| {
+        let mut spec = pod.get("spec").cloned().unwrap_or_default();
+        for list in ["containers", "initContainers"] {
+            let entries = spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+            for container in entries {
+                crate::sim::api::object::remove_at(container, &["image"]);
+            }
+        }
+        for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
+            crate::sim::api::object::remove_at(&mut spec, &[field]);
+        }
+        spec
+    };
+    if rest(new) != rest(old) {
+        let detail = "pod updates may not change fields other than `spec.containers[*].image`,\
+                      `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
+                      `spec.tolerations` (only additions to existing tolerations),\
+                      `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
+                      previously negative)";
+        causes.push(Cause::forbidden("spec", detail));
+    }
+}
+
+/// A new event is about something in its namespace; those of `events.k8s.io` are held to more.
+fn event(resource: &Resource, new: &Value, causes: &mut Vec<Cause>) {
+    let is_of_core = resource.group.is_empty();
+    let subject = if is_of_core { "involvedObject" } else { "regarding" };
+    let namespace = at(new, &[subject, "namespace"]).and_then(Value::as_str).unwrap_or_default();
+    let own = crate::sim::api::object::namespace(new);
+    let is_timed = new.get("eventTime").is_some_and(|time| !time.is_null());
+    let is_anywhere = matches!(own, "default") || is_timed && own == "kube-system";
+    let fits = if namespace.is_empty() { is_anywhere } else { is_timed || namespace == own };
+    if !fits {
+        let detail = "does not match event.namespace";
+        causes.push(Cause::invalid("involvedObject.namespace", &namespace.into(), detail));
+    }
+    if is_timed {
+        let reporter = if is_of_core { "reportingComponent" } else { "reportingController" };
+        for field in [reporter, "reportingInstance", "action", "reason"] {
+            if text(new, field).is_empty() {
+                causes.push(Cause::required(field, ""));
+            }
+        }
+    }
+    if is_of_core {
+        return;
+    }
+    if !is_timed {
+        causes.push(Cause::required("eventTime", ""));
+    }
+    let kind = text(new, "type");
+    if !matches!(kind, "Normal" | "Warning") {
+        let detail = format!("has invalid value: {kind}");
+        causes.push(Cause::invalid("type", &"".into(), &detail));
+    }
+}
+
+/// A definition is called after its kind, and stores one version.
+fn definition(new: &Value, causes: &mut Vec<Cause>) {
+    let plural = at(new, &["spec", "names", "plural"]).and_then(Value::as_str).unwrap_or_default();
+    let group = at(new, &["spec", "group"]).and_then(Value::as_str).unwrap_or_default();
+    let name = crate::sim::api::object::name(new);
+    if name != format!("{plural}.{group}") {
+        let detail = "must be spec.names.plural+\".\"+spec.group";
+        causes.push(Cause::invalid("metadata.name", &name.into(), detail));
+    }
+    let versions = at(new, &["spec", "versions"]).and_then(Value::as_array);
+    let stored = versions
+        .into_iter()
+        .flatten()
+        .filter(|version| version.get("storage") == Some(&Value::Bool(true)));
+    if stored.count() != 1 {
+        let value = versions.cloned().unwrap_or_default();
+        let detail = "must have exactly one version marked as storage version";
+        causes.push(Cause::invalid("spec.versions", &Value::Array(value), detail));
+    }
+}
+
+fn workload(new: &Value, causes: &mut Vec<Cause>) {
+    let selector = at(new, &["spec", "selector"]).filter(|selector| !selector.is_null());
+    if selector.is_none() {
+        causes.push(Cause::required("spec.selector", ""));
+    }
     let labels = at(new, &["spec", "template", "metadata", "labels"]);
     let template = at(new, &["spec", "template"]).cloned().unwrap_or_default();
-    if !Labels::of_spec(selector).matches(&template) {
+    if !selector.is_some_and(|selector| Labels::of_spec(selector).matches(&template)) {
         let value = labels.cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         let detail = "`selector` does not match template `labels`";
         causes.push(Cause::invalid("spec.template.metadata.labels", &value, detail));
@@ -96,6 +211,12 @@ fn service(new: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
         if !(1..=65535).contains(&number) {
             let detail = "must be between 1 and 65535, inclusive";
             causes.push(Cause::invalid(&format!("spec.ports[{idx}].port"), &number.into(), detail));
+        }
+        if let Some(target) = port.get("targetPort").filter(|target| target.is_number())
+            && !(1..=65535).contains(&target.as_i64().unwrap_or(0))
+        {
+            let detail = "must be between 1 and 65535, inclusive";
+            causes.push(Cause::invalid(&format!("spec.ports[{idx}].targetPort"), target, detail));
         }
         if ports.len() > 1 && text(port, "name").is_empty() {
             causes.push(Cause::required(&format!("spec.ports[{idx}].name"), ""));

@@ -25,6 +25,7 @@ const fn kind(
         is_namespaced: true,
         in_all: false,
         has_scale: false,
+        is_virtual: false,
         manners: PLAIN,
         type_name: kind,
         stored_as: (group, version),
@@ -80,6 +81,12 @@ impl BuiltinKind {
         self
     }
 
+    /// A question that is answered and not stored.
+    const fn review(mut self) -> Self {
+        self.is_virtual = true;
+        self
+    }
+
     const fn typed(mut self, name: &'static str) -> Self {
         self.type_name = name;
         self
@@ -121,6 +128,20 @@ pub(crate) const BUILTIN: &[BuiltinKind] = &[
         .status()
         .generation(),
     kind("apps", "v1", "DaemonSet", "daemonsets").short(&["ds"]).in_all().status().generation(),
+    kind("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews")
+        .of_cluster()
+        .review(),
+    kind("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews")
+        .of_cluster()
+        .review(),
+    kind("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews")
+        .of_cluster()
+        .review(),
+    kind("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews")
+        .of_cluster()
+        .review(),
+    kind("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews")
+        .review(),
     kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
         .short(&["hpa"])
         .in_all()

@@ -3,9 +3,10 @@
 //! `builtin_types.txt` has one line for each type: its name, then `field:type`. A type is a letter
 //! (`s` text, `i` 32 and `l` 64 bit integer, `n` number, `b` boolean, `y` base64, `t` and `m` time,
 //! `q` quantity, `x` integer or text, `o` anything), the name of another line, `[T]` for a list or
-//! `{T}` for a map. Behind it stand `!` merged as one value, `#` a set, `@a,b` a list that is a map
+//! `{T}` for a map, with `!` inside where entries are merged as one value. Behind it stand `!` merged as one value, `#` a set, `@a,b` a list that is a map
 //! by these fields, `^a` merged by a strategic merge patch (by this field), `~` with
-//! `retainKeys`, `*` required. The facts are those of the API server's own `/openapi/v2`.
+//! `retainKeys`, `*` required, `?` kept when it is zero, `+` written even when it is missing. The
+//! facts are those of the API server's `/openapi/v2` and of the field tags of its Go types.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -38,14 +39,14 @@ fn struct_of(name: &'static str, lines: &Lines, done: &mut Done) -> Arc<Schema> 
     if let Some(schema) = done.get(name) {
         return schema.clone();
     }
-    let mut schema = Schema { form: Form::Object, ..Schema::default() };
+    let mut schema = Schema { form: Form::Object, name, ..Schema::default() };
     for field in lines.get(name).copied().unwrap_or_default().split_whitespace() {
         let Some((field, of)) = field.split_once(':') else { continue };
         let mut rest = of;
         let mut typed = type_of(&mut rest, lines, done);
         let is_required = modifiers(&mut typed, rest);
-        // The only default that is a key of a list.
-        if name == "ContainerPort" && field == "protocol" {
+        // The only defaults that are keys of lists.
+        if matches!(name, "ContainerPort" | "ServicePort") && field == "protocol" {
             typed.default = Some("TCP".into());
         }
         if is_required {
@@ -62,7 +63,11 @@ fn struct_of(name: &'static str, lines: &Lines, done: &mut Done) -> Arc<Schema> 
 fn type_of(rest: &mut &'static str, lines: &Lines, done: &mut Done) -> Schema {
     if let Some(inner) = rest.strip_prefix('[') {
         *rest = inner;
-        let items = type_of(rest, lines, done);
+        let mut items = type_of(rest, lines, done);
+        if let Some(after) = rest.strip_prefix('!') {
+            items.is_atomic = true;
+            *rest = after;
+        }
         *rest = rest.strip_prefix(']').unwrap_or(rest);
         return Schema { form: Form::Array, items: Some(Arc::new(items)), ..Schema::default() };
     }
@@ -85,15 +90,17 @@ fn type_of(rest: &mut &'static str, lines: &Lines, done: &mut Done) -> Schema {
         "o" => return anything(),
         _ => return Schema::clone(&struct_of(name, lines, done)),
     };
-    Schema { form, scalar: name, ..Schema::default() }
+    Schema { form, name, ..Schema::default() }
 }
+
+const MARKS: [char; 8] = ['!', '#', '@', '^', '~', '*', '?', '+'];
 
 /// Applies what stands behind a type; whether the field is required.
 fn modifiers(schema: &mut Schema, mut rest: &str) -> bool {
     let mut is_required = false;
     while let Some(mark) = rest.chars().next() {
         let after = rest.get(mark.len_utf8()..).unwrap_or_default();
-        let end = after.find(['!', '#', '@', '^', '~', '*']).unwrap_or(after.len());
+        let end = after.find(MARKS).unwrap_or(after.len());
         let (word, next) = after.split_at(end);
         match mark {
             '!' => schema.is_atomic = true,
@@ -102,6 +109,8 @@ fn modifiers(schema: &mut Schema, mut rest: &str) -> bool {
             '^' => schema.patch.merge_key = Some(word.to_owned()),
             '~' => schema.patch.retains_keys = true,
             '*' => is_required = true,
+            '?' => schema.is_pointer = true,
+            '+' => schema.is_always = true,
             _ => {}
         }
         rest = next;
@@ -138,8 +147,12 @@ mod tests {
         for (name, fields) in &lines {
             for field in fields.split_whitespace() {
                 let of = field.split_once(':').unwrap().1;
-                let end = of.find(['!', '#', '@', '^', '~', '*']).unwrap_or(of.len());
-                let word = of[..end].trim_matches(['[', ']', '{', '}']);
+                let end = of.find(MARKS).unwrap_or(of.len());
+                let word =
+                    of.split(['[', ']', '{', '}', '!']).find(|word| !word.is_empty()).unwrap();
+                let word = word[..word.find(MARKS).unwrap_or(word.len())].to_owned();
+                let word = word.as_str();
+                assert!(end <= of.len());
                 assert!(word.len() == 1 || lines.contains_key(word), "{name}: {field}");
             }
         }

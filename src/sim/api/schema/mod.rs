@@ -2,17 +2,22 @@
 //! the built-in kinds (from a table) and for custom ones (from their CustomResourceDefinition).
 
 mod builtin;
+mod decode;
 mod openapi;
+mod quantity;
+mod rules;
 mod shape;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
 pub(crate) use builtin::builtin_schema;
+pub(crate) use decode::{decode, empty};
 pub(crate) use openapi::from_openapi;
+pub(crate) use rules::{Rules, check_rules};
 pub(crate) use shape::{apply_defaults, prune};
 pub(crate) use validate::validate;
 
@@ -68,7 +73,6 @@ pub(crate) struct Limits {
     pub(crate) min_properties: Option<u64>,
     pub(crate) max_properties: Option<u64>,
     pub(crate) unique_items: bool,
-    #[expect(dead_code, reason = "formats are validated next")]
     pub(crate) format: String,
     pub(crate) all_of: Vec<Schema>,
     pub(crate) any_of: Vec<Schema>,
@@ -97,11 +101,16 @@ pub(crate) struct Schema {
     pub(crate) is_embedded: bool,
     pub(crate) patch: PatchRule,
     pub(crate) limits: Option<Box<Limits>>,
-    /// `x-kubernetes-validations`, as they are written.
-    pub(crate) rules: Vec<Value>,
-    #[expect(dead_code, reason = "OpenAPI comes with the HTTP front")]
-    /// The type is a quantity, a time or binary: what it is called in the table.
-    pub(crate) scalar: &'static str,
+    /// `x-kubernetes-validations`.
+    pub(crate) rules: Option<Rules>,
+    /// There are rules here or further down.
+    pub(crate) leads_to_rules: bool,
+    /// A field of a built-in type that is a pointer: its zero is kept.
+    pub(crate) is_pointer: bool,
+    /// A field of a built-in type that is always written.
+    pub(crate) is_always: bool,
+    /// Of a built-in type: what it is called in the table.
+    pub(crate) name: &'static str,
     #[expect(dead_code, reason = "OpenAPI comes with the HTTP front")]
     pub(crate) description: String,
 }
@@ -111,4 +120,31 @@ impl Schema {
     pub(crate) fn field(&self, name: &str) -> Option<&Arc<Schema>> {
         self.properties.get(name).or(self.additional.as_ref())
     }
+
+    /// Whether there are CEL rules in it.
+    pub(crate) fn has_rules(&self) -> bool {
+        self.leads_to_rules
+    }
+
+    /// The type of the field `name`; anything where it is not known.
+    pub(crate) fn inside(&self, name: &str) -> &Schema {
+        match self.field(name) {
+            Some(schema) => schema,
+            None => anything(),
+        }
+    }
+
+    /// The type of the entries of a list; anything where it is not known.
+    pub(crate) fn entries(&self) -> &Schema {
+        match &self.items {
+            Some(schema) => schema,
+            None => anything(),
+        }
+    }
+}
+
+/// The type of which nothing is known.
+fn anything() -> &'static Schema {
+    static ANYTHING: OnceLock<Schema> = OnceLock::new();
+    ANYTHING.get_or_init(|| Schema { preserves_unknown: true, ..Schema::default() })
 }

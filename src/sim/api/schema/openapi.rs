@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Form, Limits, ListKind, Schema};
+use super::rules::leads_on;
+use super::{Form, Limits, ListKind, Rules, Schema};
 
 /// The type that an `openAPIV3Schema` describes.
 pub(crate) fn from_openapi(schema: &Value) -> Schema {
@@ -41,9 +42,12 @@ pub(crate) fn from_openapi(schema: &Value) -> Schema {
         "map" => ListKind::Map(texts(schema.get("x-kubernetes-list-map-keys"))),
         _ => ListKind::Atomic,
     };
-    if let Some(Value::Array(rules)) = schema.get("x-kubernetes-validations") {
-        typed.rules.clone_from(rules);
-    }
+    typed.rules = Rules::of(schema);
+    typed.leads_to_rules = typed.rules.is_some()
+        || leads_on(typed.form)
+            && (typed.properties.values().any(|field| field.leads_to_rules)
+                || typed.additional.as_ref().is_some_and(|values| values.leads_to_rules)
+                || typed.items.as_ref().is_some_and(|items| items.leads_to_rules));
     typed.limits = limits_of(schema);
     typed
 }

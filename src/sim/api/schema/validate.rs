@@ -20,13 +20,12 @@ pub(crate) fn validate(
     if old == Some(value) {
         return;
     }
-    if !has_form(value, schema) {
-        if let Some(wanted) = form_name(schema.form) {
-            let actual = type_name(value);
-            let detail = format!("{path} in body must be of type {wanted}: {actual:?}");
-            causes.push(Cause::type_invalid(path, &actual.into(), &detail));
-        }
-        return;
+    if !has_form(value, schema)
+        && let Some(wanted) = form_name(schema.form)
+    {
+        let actual = type_name(value);
+        let detail = format!("{path} in body must be of type {wanted}: {actual:?}");
+        causes.push(Cause::type_invalid(path, &actual.into(), &detail));
     }
     if value.is_null() {
         return;
@@ -38,6 +37,13 @@ pub(crate) fn validate(
     match value {
         Value::Array(list) => entries(list, old, schema, path, causes),
         Value::Object(map) => {
+            if schema.is_embedded {
+                for name in ["apiVersion", "kind"] {
+                    if !map.contains_key(name) {
+                        causes.push(Cause::required(&join(path, name), ""));
+                    }
+                }
+            }
             for name in &schema.required {
                 if !map.contains_key(name) {
                     causes.push(Cause::required(&join(path, name), ""));
@@ -88,7 +94,7 @@ fn form_name(form: Form) -> Option<&'static str> {
     })
 }
 
-fn type_name(value: &Value) -> &'static str {
+pub(super) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -150,6 +156,12 @@ fn scalar(value: &Value, limits: &Limits, path: &str, causes: &mut Vec<Cause>) {
             {
                 refuse(format!("should match '{pattern}'"));
             }
+            if !has_format(text, &limits.format) {
+                let format = &limits.format;
+                let detail = format!("{path} in body must be of type {format}: {text:?}");
+                causes.push(Cause::type_invalid(path, value, &detail));
+                return;
+            }
             if let Some(most) = limits.max_length.filter(|most| length > *most) {
                 causes.push(Cause::too_long(path, most));
             }
@@ -191,6 +203,19 @@ fn scalar(value: &Value, limits: &Limits, path: &str, causes: &mut Vec<Cause>) {
             .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
             .collect();
         causes.push(Cause::not_supported(path, value, &supported));
+    }
+}
+
+/// Whether a text has a format; formats that are not known here are not checked.
+fn has_format(text: &str, format: &str) -> bool {
+    match format {
+        "date-time" | "datetime" => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
+        "date" => chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok(),
+        "byte" => {
+            use base64::Engine as _;
+            base64::engine::general_purpose::STANDARD.decode(text).is_ok()
+        }
+        _ => true,
     }
 }
 
@@ -243,14 +268,22 @@ fn entries(
     let Some(items) = &schema.items else { return };
     for (idx, entry) in list.iter().enumerate() {
         let old = match &schema.list {
-            ListKind::Map(keys) => old.and_then(Value::as_array).and_then(|old| {
-                let key = key_of(entry, keys, schema);
-                old.iter().find(|other| key_of(other, keys, schema) == key)
-            }),
+            ListKind::Map(keys) => correlated(entry, old, keys, schema),
             ListKind::Atomic | ListKind::Set => None,
         };
         validate(entry, old, items, &format!("{path}[{idx}]"), causes);
     }
+}
+
+/// The entry of the list before that has the same key.
+pub(super) fn correlated<'a>(
+    entry: &Value,
+    old: Option<&'a Value>,
+    keys: &[String],
+    schema: &Schema,
+) -> Option<&'a Value> {
+    let key = key_of(entry, keys, schema);
+    old?.as_array()?.iter().find(|other| key_of(other, keys, schema) == key)
 }
 
 /// The key of an entry of a list that is a map.

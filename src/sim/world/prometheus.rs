@@ -1,0 +1,367 @@
+//! Prometheus: scrapes the pods that ask for it into series, and answers queries over them.
+//!
+//! Pods are found by `prometheus.io/scrape: "true"`, and their series carry the labels that the
+//! end-to-end cluster gives them. Every pod exports what the end-to-end application does.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::agenda::Time;
+use super::behaviour::{PrometheusBehaviour, QueryAnswer};
+use super::companion::{Context, Key, PODS, key_of, text_at};
+use super::nodes::Nodes;
+use super::random::{Random, to_f64};
+use super::traffic::{Counters, Traffic};
+use super::versions::{BOUNDS, BUCKETS};
+use crate::metrics::exchange::Answer;
+use crate::metrics::spec::prometheus::ResolvedRange;
+use crate::sim::api::object;
+use crate::sim::promql::{
+    Element, Labels, NAME, Outcome, Query, QueryError, Range, STALE, SeriesId, Store,
+};
+
+/// How long samples are kept.
+const RETENTION: TimeDelta = TimeDelta::hours(2);
+/// Time between two looks for samples that are too old.
+const PRUNE_EVERY: TimeDelta = TimeDelta::minutes(10);
+/// Parsed queries that are kept.
+const MOST_QUERIES: usize = 256;
+
+/// Prometheus.
+#[derive(Debug)]
+pub(crate) struct Prometheus {
+    random: Random,
+    store: Store,
+    targets: BTreeMap<Key, ScrapeTarget>,
+    queries: BTreeMap<String, Query>,
+    next_scrape: Time,
+    next_prune: Time,
+}
+
+/// One pod that is scraped, with its series.
+#[derive(Clone, Debug)]
+struct ScrapeTarget {
+    uid: String,
+    up: SeriesId,
+    succeeded: SeriesId,
+    failed: SeriesId,
+    buckets: [SeriesId; BUCKETS],
+    sum: SeriesId,
+    count: SeriesId,
+    /// Whether the series of the application had a sample at the last scrape.
+    is_live: bool,
+}
+
+impl Prometheus {
+    pub(crate) fn new(seed: u64, now: Time) -> Self {
+        Self {
+            random: Random::stream(seed, "prometheus"),
+            store: Store::default(),
+            targets: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            next_scrape: now,
+            next_prune: now + PRUNE_EVERY,
+        }
+    }
+
+    /// When the next scrape is due.
+    pub(crate) fn next(&self) -> Time {
+        self.next_scrape
+    }
+
+    /// Scrapes if it is time.
+    pub(crate) fn act(&mut self, traffic: &Traffic, nodes: &Nodes, ctx: Context<'_>) {
+        if self.next_scrape > ctx.now {
+            return;
+        }
+        let behaviour = &ctx.behaviour.prometheus;
+        let interval = self.random.within(behaviour.scrape_interval);
+        self.next_scrape = ctx.now + interval.max(TimeDelta::milliseconds(100));
+        if !behaviour.scrapes {
+            return;
+        }
+        let at = stamp(ctx.now, behaviour);
+        let mut gone: Vec<Key> = self.targets.keys().cloned().collect();
+        for pod in ctx.cluster.list(&PODS, "") {
+            if !asks_for_it(&pod) {
+                continue;
+            }
+            let key = key_of(&pod);
+            gone.retain(|one| *one != key);
+            self.scrape(&key, &pod, at, traffic, nodes);
+        }
+        for key in gone {
+            if let Some(target) = self.targets.remove(&key) {
+                self.end(&target, at);
+            }
+        }
+        if ctx.now >= self.next_prune {
+            self.next_prune = ctx.now + PRUNE_EVERY;
+            let oldest = stamp(ctx.now - RETENTION, behaviour);
+            self.store.prune(oldest);
+            // Their series may be gone; they are found again, or made.
+            self.targets.retain(|_, target| target.is_live);
+        }
+    }
+
+    fn scrape(&mut self, key: &Key, pod: &Value, at: i64, traffic: &Traffic, nodes: &Nodes) {
+        let uid = object::uid(pod);
+        if self.targets.get(key).is_none_or(|target| target.uid != uid) {
+            if let Some(old) = self.targets.remove(key) {
+                self.end(&old, at);
+            }
+            let target = ScrapeTarget::new(pod, &mut self.store);
+            self.targets.insert(key.clone(), target);
+        }
+        let running = nodes.running(key).filter(|(running, _)| running.uid == uid);
+        let Some(target) = self.targets.get_mut(key) else { return };
+        let Some((running, _)) = running else {
+            self.store.append(target.up, at, 0.0);
+            if std::mem::take(&mut target.is_live) {
+                for id in target.of_application() {
+                    self.store.append(id, at, STALE);
+                }
+            }
+            return;
+        };
+        target.is_live = true;
+        let none = Counters::default();
+        let counters = traffic.counters(key, uid, running.restarts).unwrap_or(&none);
+        self.store.append(target.up, at, 1.0);
+        self.store.append(target.succeeded, at, to_f64(counters.succeeded));
+        self.store.append(target.failed, at, to_f64(counters.failed));
+        let mut cumulated = 0;
+        for (id, count) in target.buckets.iter().zip(counters.buckets) {
+            cumulated += count;
+            self.store.append(*id, at, to_f64(cumulated));
+        }
+        self.store.append(target.sum, at, counters.sum_seconds);
+        self.store.append(target.count, at, to_f64(cumulated));
+    }
+
+    /// A target is gone, and with it its series.
+    fn end(&mut self, target: &ScrapeTarget, at: i64) {
+        for id in target.of_application().into_iter().chain([target.up]) {
+            self.store.append(id, at, STALE);
+        }
+    }
+
+    /// The answer to a query of the HTTP API at `now`, without any fault of the connection.
+    pub(crate) fn answer(
+        &mut self,
+        query: &str,
+        range: Option<ResolvedRange>,
+        behaviour: &PrometheusBehaviour,
+        now: Time,
+    ) -> Answer {
+        let at = stamp(now, behaviour);
+        match self.value(query, range, at) {
+            Ok(outcome) => respond(outcome, at, &behaviour.answer),
+            Err(error) => {
+                let (status, kind) = match &error {
+                    QueryError::Malformed(_) => (400, "bad_data"),
+                    QueryError::Impossible(_) | QueryError::NotEvaluated(_) => (422, "execution"),
+                };
+                let body = json!({
+                    "status": "error", "errorType": kind, "error": error.to_string(),
+                });
+                json_answer(status, &body)
+            }
+        }
+    }
+
+    /// The value of a query.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    fn value(
+        &mut self,
+        text: &str,
+        range: Option<ResolvedRange>,
+        at: i64,
+    ) -> Result<Outcome, QueryError> {
+        if self.queries.len() >= MOST_QUERIES {
+            self.queries.clear();
+        }
+        let query = if let Some(query) = self.queries.get(text) {
+            query.clone()
+        } else {
+            let query = Query::parse(text)?;
+            self.queries.insert(text.to_owned(), query.clone());
+            query
+        };
+        match range {
+            None => query.at(&self.store, at),
+            Some(ResolvedRange { start, end, step }) => {
+                let step = super::random::from_f64(step * 1000.0);
+                let step = i64::try_from(step).unwrap_or(i64::MAX);
+                query.over(&self.store, (start * 1000, end * 1000), step).map(Outcome::Matrix)
+            }
+        }
+    }
+}
+
+impl ScrapeTarget {
+    fn new(pod: &Value, store: &mut Store) -> Self {
+        let label = |key: &str| object::label(pod, key).unwrap_or_default().to_owned();
+        let port = text_at(pod, &["metadata", "annotations", "prometheus.io/port"]);
+        let address = text_at(pod, &["status", "podIP"]);
+        let base = [
+            ("job", "pods".to_owned()),
+            ("instance", format!("{address}:{port}")),
+            ("namespace", object::namespace(pod).to_owned()),
+            ("pod", object::name(pod).to_owned()),
+            ("app", label("app")),
+            ("revision", label("sluice.dev/revision")),
+            ("rollouts_pod_template_hash", label("rollouts-pod-template-hash")),
+        ];
+        let mut series = |name: &str, extra: Option<(&str, String)>| {
+            let all = base.iter().map(|(key, value)| (*key, value.clone()));
+            let mut labels: Labels = all
+                .chain(extra)
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect();
+            labels.insert(NAME.to_owned(), name.to_owned());
+            store.series(labels)
+        };
+        let histogram = "http_request_duration_seconds";
+        let bucket = |idx: usize| BOUNDS.get(idx).map_or("+Inf".to_owned(), ToString::to_string);
+        Self {
+            uid: object::uid(pod).to_owned(),
+            up: series("up", None),
+            succeeded: series("http_requests_total", Some(("code", "200".to_owned()))),
+            failed: series("http_requests_total", Some(("code", "500".to_owned()))),
+            buckets: std::array::from_fn(|idx| {
+                series(&format!("{histogram}_bucket"), Some(("le", bucket(idx))))
+            }),
+            sum: series(&format!("{histogram}_sum"), None),
+            count: series(&format!("{histogram}_count"), None),
+            is_live: false,
+        }
+    }
+
+    fn of_application(&self) -> Vec<SeriesId> {
+        let counters = [self.succeeded, self.failed, self.sum, self.count];
+        counters.into_iter().chain(self.buckets).collect()
+    }
+}
+
+/// A pod that runs, has an address and wants to be scraped.
+fn asks_for_it(pod: &Value) -> bool {
+    text_at(pod, &["metadata", "annotations", "prometheus.io/scrape"]) == "true"
+        && text_at(pod, &["status", "phase"]) == "Running"
+        && !text_at(pod, &["status", "podIP"]).is_empty()
+}
+
+/// A moment by Prometheus' own clock, in milliseconds.
+fn stamp(now: Time, behaviour: &PrometheusBehaviour) -> i64 {
+    now.timestamp_millis() + behaviour.clock_ahead * 1000
+}
+
+fn json_answer(status: u16, body: &Value) -> Answer {
+    let content_type = "application/json".to_owned();
+    Answer { status, content_type, body: body.to_string().into_bytes() }
+}
+
+/// An outcome as the HTTP API writes it, after what a fault makes of it.
+fn respond(outcome: Outcome, at: i64, fault: &QueryAnswer) -> Answer {
+    let outcome = match fault {
+        QueryAnswer::Number(number) => with_values(outcome, parsed(number)),
+        QueryAnswer::Empty => match outcome {
+            Outcome::Matrix(_) => Outcome::Matrix(Vec::new()),
+            Outcome::Scalar(_) | Outcome::Vector(_) | Outcome::Text(_) => {
+                Outcome::Vector(Vec::new())
+            }
+        },
+        QueryAnswer::Many(times) => repeated(outcome, *times),
+        QueryAnswer::Text(text) => Outcome::Text(text.clone()),
+        _ => outcome,
+    };
+    let (kind, result) = match &outcome {
+        Outcome::Scalar(number) => ("scalar", point(at, *number)),
+        Outcome::Text(text) => ("string", json!([seconds(at), text])),
+        Outcome::Vector(vector) => {
+            let one = |element: &Element| json!({"metric": *element.labels, "value": point(at, element.value)});
+            ("vector", vector.iter().map(one).collect())
+        }
+        Outcome::Matrix(ranges) => {
+            let one = |range: &Range| {
+                let values: Vec<Value> =
+                    range.points.iter().map(|(at, value)| point(*at, *value)).collect();
+                json!({"metric": *range.labels, "values": values})
+            };
+            ("matrix", ranges.iter().map(one).collect())
+        }
+    };
+    let mut body = json!({"status": "success", "data": {"resultType": kind, "result": result}});
+    if let QueryAnswer::Warns(warnings) = fault {
+        object::set_at(&mut body, &["warnings"], json!(warnings));
+    }
+    let mut answer = json_answer(200, &body);
+    if *fault == QueryAnswer::Truncated {
+        answer.body.truncate(answer.body.len() / 2);
+    }
+    answer
+}
+
+fn with_values(outcome: Outcome, number: f64) -> Outcome {
+    match outcome {
+        Outcome::Vector(mut vector) => {
+            if vector.is_empty() {
+                vector.push(Element { labels: std::sync::Arc::default(), value: number });
+            }
+            for element in &mut vector {
+                element.value = number;
+            }
+            Outcome::Vector(vector)
+        }
+        Outcome::Matrix(mut ranges) => {
+            for point in ranges.iter_mut().flat_map(|range| &mut range.points) {
+                point.1 = number;
+            }
+            Outcome::Matrix(ranges)
+        }
+        Outcome::Scalar(_) | Outcome::Text(_) => Outcome::Scalar(number),
+    }
+}
+
+/// Each element so many times, told apart by a label.
+fn repeated(outcome: Outcome, times: usize) -> Outcome {
+    let Outcome::Vector(vector) = outcome else { return outcome };
+    let copy = |element: &Element, number: usize| {
+        let mut labels = Labels::clone(&element.labels);
+        labels.insert("copy".to_owned(), number.to_string());
+        Element { labels: std::sync::Arc::new(labels), value: element.value }
+    };
+    let copies =
+        vector.iter().flat_map(|element| (0..times).map(move |number| copy(element, number)));
+    Outcome::Vector(copies.collect())
+}
+
+fn parsed(number: &str) -> f64 {
+    match number {
+        "+Inf" => f64::INFINITY,
+        "-Inf" => f64::NEG_INFINITY,
+        other => other.parse().unwrap_or(f64::NAN),
+    }
+}
+
+fn point(at: i64, value: f64) -> Value {
+    let text = if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        (if value > 0.0 { "+Inf" } else { "-Inf" }).to_owned()
+    } else {
+        value.to_string()
+    };
+    json!([seconds(at), text])
+}
+
+/// Milliseconds as JSON's seconds.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are below 2^53")]
+fn seconds(milliseconds: i64) -> f64 {
+    milliseconds as f64 / 1000.0
+}

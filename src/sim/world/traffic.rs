@@ -1,0 +1,236 @@
+//! Simulated users: a steady number of requests a second to a target, spread over the pods that the
+//! data plane knows, answered as the pods' versions behave.
+//!
+//! Between two moments at which anything changes, everything is constant, so the requests of such a
+//! stretch are drawn at once: how many go where, fail or are slow are binomial numbers. A request
+//! that meets no pod, or one that does not run, is lost.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::agenda::Time;
+use super::companion::Key;
+use super::nodes::Nodes;
+use super::plane::{Plane, Target};
+use super::random::{Random, from_f64, to_f64};
+use super::versions::{BUCKETS, Manners};
+
+/// Stretches that are remembered.
+const MOST_STRETCHES: usize = 100_000;
+
+/// A crowd of users.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Users {
+    /// What they ask.
+    pub target: Target,
+    /// Requests per second, all of them together.
+    pub per_second: f64,
+}
+
+/// How requests ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub sent: u64,
+    /// Met no running pod.
+    pub lost: u64,
+    /// Answered with 500 by the application.
+    pub errors: u64,
+    /// Answered, by the tag of the image that answered.
+    pub by_version: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.lost += other.lost;
+        self.errors += other.errors;
+        for (version, count) in &other.by_version {
+            *self.by_version.entry(version.clone()).or_default() += count;
+        }
+    }
+
+    /// Requests that this version answered.
+    pub fn of(&self, version: &str) -> u64 {
+        self.by_version.get(version).copied().unwrap_or(0)
+    }
+}
+
+/// What one pod has counted since its containers started.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Counters {
+    uid: String,
+    restarts: u32,
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    /// Requests in each latency bucket, not cumulative.
+    pub(crate) buckets: [u64; BUCKETS],
+    pub(crate) sum_seconds: f64,
+}
+
+#[derive(Clone, Debug)]
+struct Crowd {
+    users: Users,
+    /// The part of a request that is not sent yet.
+    carry: f64,
+}
+
+/// A stretch of time in which nothing changed.
+#[derive(Clone, Debug)]
+struct Stretch {
+    from: Time,
+    to: Time,
+    crowd: String,
+    tally: Tally,
+}
+
+/// All users.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    random: Random,
+    crowds: BTreeMap<String, Crowd>,
+    counters: BTreeMap<Key, Counters>,
+    totals: BTreeMap<String, Tally>,
+    stretches: VecDeque<Stretch>,
+    until: Time,
+}
+
+impl Traffic {
+    pub(crate) fn new(seed: u64, now: Time) -> Self {
+        Self {
+            random: Random::stream(seed, "traffic"),
+            crowds: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            totals: BTreeMap::new(),
+            stretches: VecDeque::new(),
+            until: now,
+        }
+    }
+
+    /// Begins, changes or (with none) ends a crowd.
+    pub(crate) fn set(&mut self, name: &str, users: Option<Users>) {
+        match users {
+            Some(users) => {
+                let carry = self.crowds.get(name).map_or(0.0, |crowd| crowd.carry);
+                self.crowds.insert(name.to_owned(), Crowd { users, carry });
+            }
+            None => {
+                self.crowds.remove(name);
+            }
+        }
+    }
+
+    /// Requests per second to targets of a namespace.
+    pub(crate) fn load(&self, namespace: &str) -> f64 {
+        let crowds = self.crowds.values().filter(|crowd| crowd.users.target.namespace == namespace);
+        crowds.map(|crowd| crowd.users.per_second).sum()
+    }
+
+    /// What a pod has counted.
+    pub(crate) fn counters(&self, pod: &Key, uid: &str, restarts: u32) -> Option<&Counters> {
+        let counters = self.counters.get(pod)?;
+        (counters.uid == uid && counters.restarts == restarts).then_some(counters)
+    }
+
+    /// Forgets a pod that is gone.
+    pub(crate) fn forget(&mut self, pod: &Key) {
+        self.counters.remove(pod);
+    }
+
+    /// How the requests of a crowd ended since its beginning.
+    pub(crate) fn total(&self, crowd: &str) -> Tally {
+        self.totals.get(crowd).cloned().unwrap_or_default()
+    }
+
+    /// How the requests of a crowd ended that were sent in stretches within `from..to`.
+    pub(crate) fn between(&self, crowd: &str, from: Time, to: Time) -> Tally {
+        let mut tally = Tally::default();
+        for stretch in &self.stretches {
+            if stretch.crowd == crowd && stretch.from >= from && stretch.to <= to {
+                tally.add(&stretch.tally);
+            }
+        }
+        tally
+    }
+
+    /// Sends what was due between the last moment and `now`. To be called before anything changes.
+    pub(crate) fn advance(&mut self, now: Time, plane: &Plane, nodes: &Nodes) {
+        let from = self.until;
+        self.until = from.max(now);
+        let seconds = (now - from).as_seconds_f64();
+        if seconds <= 0.0 {
+            return;
+        }
+        let mut due = Vec::new();
+        for (name, crowd) in &mut self.crowds {
+            crowd.carry += crowd.users.per_second.max(0.0) * seconds;
+            let sent = from_f64(crowd.carry);
+            crowd.carry -= to_f64(sent);
+            if sent > 0 {
+                due.push((name.clone(), crowd.users.target.clone(), sent));
+            }
+        }
+        for (name, target, sent) in due {
+            let tally = self.send(sent, &target, now, plane, nodes);
+            self.totals.entry(name.clone()).or_default().add(&tally);
+            if self.stretches.len() >= MOST_STRETCHES {
+                self.stretches.pop_front();
+            }
+            self.stretches.push_back(Stretch { from, to: now, crowd: name, tally });
+        }
+    }
+
+    fn send(
+        &mut self,
+        sent: u64,
+        target: &Target,
+        now: Time,
+        plane: &Plane,
+        nodes: &Nodes,
+    ) -> Tally {
+        let branches = plane.branches(target);
+        let shares: Vec<f64> = branches.iter().map(|branch| branch.share).collect();
+        let counts = self.random.multinomial(sent, &shares);
+        let mut tally = Tally { sent, ..Tally::default() };
+        tally.lost = sent - counts.iter().sum::<u64>();
+        for (branch, count) in branches.iter().zip(counts) {
+            if branch.pods.is_empty() {
+                tally.lost += count;
+                continue;
+            }
+            let each = self.random.multinomial(count, &vec![1.0; branch.pods.len()]);
+            for (pod, count) in branch.pods.iter().zip(each) {
+                self.answer(pod, count, now, nodes, &mut tally);
+            }
+        }
+        tally
+    }
+
+    fn answer(&mut self, pod: &Key, count: u64, now: Time, nodes: &Nodes, tally: &mut Tally) {
+        let Some((running, up)) = nodes.running(pod) else {
+            tally.lost += count;
+            return;
+        };
+        if count == 0 {
+            return;
+        }
+        let manners = Manners::of(&running.version, up.since, now);
+        let failed = self.random.binomial(count, manners.error_rate);
+        let latencies = self.random.multinomial(count, &manners.buckets);
+        let counters = self.counters.entry(pod.clone()).or_default();
+        if counters.uid != running.uid || counters.restarts != running.restarts {
+            let (uid, restarts) = (running.uid.clone(), running.restarts);
+            *counters = Counters { uid, restarts, ..Counters::default() };
+        }
+        counters.succeeded += count - failed;
+        counters.failed += failed;
+        counters.sum_seconds += to_f64(count) * manners.mean_seconds;
+        for (bucket, latency) in counters.buckets.iter_mut().zip(latencies) {
+            *bucket += latency;
+        }
+        tally.errors += failed;
+        *tally.by_version.entry(running.version_name.clone()).or_default() += count;
+    }
+}

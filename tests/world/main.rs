@@ -1,0 +1,7 @@
+//! The real controller in a whole world in memory: workloads, a gateway with users behind it,
+//! Prometheus, Git and a GitOps agent, in paused time.
+
+#[cfg(test)]
+mod releases;
+#[cfg(test)]
+mod scene;
