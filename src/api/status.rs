@@ -1,7 +1,7 @@
 //! `Rollout.status`: the wire form of everything that Sluice remembers and reports. It keeps the
 //! shape of Argo Rollouts, so that its clients can read it; our additions are `attempt`,
-//! `unmeasuredSince`, `waitingOn`, `lastRequest`, `revisions`, `failedRevisions`, `gitRevert`, `canary.desiredWeights`
-//! and `blueGreen.stage`.
+//! `unmeasuredSince`, `waitingOn`, `lastRequest`, `revisions`, `failedRevisions`, `scaleDowns`,
+//! `gitRevert`, `canary.desiredWeights` and `blueGreen.stage`.
 //!
 //! Only `plan::status::project` builds a [`RolloutStatus`], and only `plan::memory` reads one.
 
@@ -105,6 +105,9 @@ pub struct RolloutStatus {
     /// Revisions that failed and are refused until released, newest first, at most 10.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_revisions: Vec<FailedRevision>,
+    /// Revisions that nobody needs any more but whose pods still run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scale_downs: Vec<PendingScaleDown>,
     /// Inconclusive AnalysisRuns that a person let pass in this attempt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub acknowledged_runs: Vec<String>,
@@ -397,6 +400,15 @@ pub struct FailedRevision {
     /// Why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+}
+
+/// A revision that nobody needs any more but whose pods still run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PendingScaleDown {
+    /// The revision.
+    pub revision: String,
+    /// From when its pods may be removed.
+    pub at: Time,
 }
 
 /// State of a Git revert.
