@@ -26,3 +26,5 @@ pub mod controller;
 pub mod sim;
 
 pub mod cli;
+
+pub mod demo;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::guard::{Dependents, WriteOutcome, Writer};
 use super::wire::{Read, Target, Wire};
-use crate::api::{ApiNames, Kind, Time};
+use crate::api::{ApiNames, Kind};
 use crate::observe::cache::Cache;
 use crate::observe::caches::{Caches, pods};
 use crate::observe::{Snapshot, backends};
@@ -102,13 +102,8 @@ impl Hands {
             Action::CreateReplicaSet { name, object, .. } => {
                 self.create(snapshot, sets, name, object, &[names.digest_annotation()]).await
             }
-            Action::ScaleReplicaSet { name, from, to } => {
-                self.edit(snapshot, sets, name, |set| scale(set, names, snapshot, *from, *to)).await
-            }
-            Action::SetScaleDownTime { name, at } => {
-                let key = names.scale_down_deadline_annotation();
-                let text = at.map(|at| json!(Time(at).to_rfc3339()));
-                self.edit(snapshot, sets, name, |set| annotate(set, key, text)).await
+            Action::ScaleReplicaSet { name, to, .. } => {
+                self.edit(snapshot, sets, name, |set| scale(set, names, snapshot, *to)).await
             }
             Action::SetRevisionNumber { name, number } => {
                 let key = names.revision_number_annotation();
@@ -388,14 +383,11 @@ fn annotate(object: &mut Value, key: &str, value: Option<Value>) {
     }
 }
 
-fn scale(set_: &mut Value, names: ApiNames, snapshot: &Snapshot, from: u32, to: u32) {
+fn scale(set_: &mut Value, names: ApiNames, snapshot: &Snapshot, to: u32) {
     set(set_, &["spec", "replicas"], json!(to));
     if let Some(spec) = &snapshot.observed.rollout.spec.usable {
         let replicas = json!(spec.replicas.to_string());
         annotate(set_, names.desired_replicas_annotation(), Some(replicas));
-    }
-    if to > from || to == 0 {
-        annotate(set_, names.scale_down_deadline_annotation(), None);
     }
 }
 

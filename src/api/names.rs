@@ -188,11 +188,6 @@ impl ApiNames {
         "sluice.dev/epoch"
     }
 
-    /// Annotation on ReplicaSets: RFC 3339 time from which it may be scaled to zero.
-    pub const fn scale_down_deadline_annotation(self) -> &'static str {
-        self.pick("sluice.dev/scale-down-deadline", "scale-down-deadline")
-    }
-
     /// Annotation on ReplicaSets: the ephemeral metadata put on its pods, as JSON.
     pub const fn ephemeral_metadata_annotation(self) -> &'static str {
         self.pick("sluice.dev/ephemeral-metadata", "rollout.argoproj.io/ephemeral-metadata")

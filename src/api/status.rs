@@ -1,13 +1,19 @@
 //! `Rollout.status`: the wire form of everything that Sluice remembers and reports. It keeps the
 //! shape of Argo Rollouts, so that its clients can read it; our additions are `attempt`,
-//! `unmeasuredSince`, `waitingOn`, `lastRequest`, `revisions`, `failedRevisions`, `gitRevert`, `canary.desiredWeights`
-//! and `blueGreen.stage`.
+//! `unmeasuredSince`, `waitingOn`, `lastRequest`, `revisions`, `failedRevisions`, `scaleDowns`,
+//! `gitRevert`, `canary.desiredWeights` and `blueGreen.stage`.
 //!
 //! Only `plan::status::project` builds a [`RolloutStatus`], and only `plan::memory` reads one.
+
+mod revisions;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::revisions::{
+    FailedRevision, GitRevertState, GitRevertStatus, PendingScaleDown, RevisionOutcome,
+    RevisionRecord,
+};
 use super::analysis::AnalysisPhase;
 use super::values::{Time, is_false, is_zero};
 
@@ -105,6 +111,9 @@ pub struct RolloutStatus {
     /// Revisions that failed and are refused until released, newest first, at most 10.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_revisions: Vec<FailedRevision>,
+    /// Revisions that nobody needs any more but whose pods still run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scale_downs: Vec<PendingScaleDown>,
     /// Inconclusive AnalysisRuns that a person let pass in this attempt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub acknowledged_runs: Vec<String>,
@@ -345,118 +354,6 @@ pub struct LastRequest {
     /// Who, as the kubeconfig says.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub by: String,
-}
-
-/// A revision that was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RevisionRecord {
-    /// The revision.
-    pub revision: String,
-    /// Digest of its template.
-    pub digest: String,
-    /// The commit that declared it, once known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// When it was first seen.
-    pub observed_at: Time,
-    /// What became of it.
-    #[serde(default)]
-    pub outcome: RevisionOutcome,
-    /// Why the commit is not known.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-}
-
-/// What became of a revision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RevisionOutcome {
-    /// It is being released.
-    #[default]
-    Pending,
-    /// It was promoted.
-    Stable,
-    /// It was aborted because its analysis failed.
-    Failed,
-    /// It was aborted for another reason.
-    Aborted,
-    /// A newer one came before it was done.
-    Superseded,
-}
-
-/// A revision that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FailedRevision {
-    /// The revision.
-    pub revision: String,
-    /// Digest of its template.
-    pub digest: String,
-    /// When it failed.
-    pub at: Time,
-    /// Why.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
-}
-
-/// State of a Git revert.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GitRevertStatus {
-    /// How far it is.
-    pub state: GitRevertState,
-    /// One word why, where it did not go through.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// One sentence.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
-    /// The commit that was pushed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// The repository.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub url: String,
-    /// Identity of this revert; it stands in the commit's trailer too.
-    pub id: String,
-    /// The revision that failed.
-    pub failed_revision: String,
-    /// When the state was last changed.
-    pub at: Time,
-    /// The suggested change, as a unified diff, at most 8 KiB.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub patch: String,
-    /// How many times it was tried.
-    #[serde(default)]
-    pub tries: u32,
-    /// Whether a person approved it.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub approved: bool,
-}
-
-/// How far a Git revert is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum GitRevertState {
-    /// It is due; nothing has been written.
-    Planned,
-    /// It waits for a person.
-    AwaitingApproval,
-    /// It is being written.
-    Pushing,
-    /// The commit is on the branch; the cluster does not show it yet.
-    AwaitingSync,
-    /// The cluster shows the stable template again.
-    Reverted,
-    /// Git declared the stable template already.
-    AlreadyReverted,
-    /// Git declares something newer.
-    Superseded,
-    /// The change was suggested, not written.
-    Suggested,
-    /// It cannot be done; `reason` says why.
-    Blocked,
-    /// The commit is applied but the template did not change.
-    Ineffective,
 }
 
 /// How long an update took.

@@ -1,7 +1,8 @@
 //! The controller and its tools. Only parses the command line and calls the library.
 
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -19,6 +20,9 @@ struct Arguments {
 enum Command {
     /// Runs the controller.
     Controller(Box<sluice::controller::settings::Settings>),
+    /// Shows a good and a bad release on a cluster in memory; nothing but git is needed. Exit code 0
+    /// says that all of it was seen, 1 that something was not.
+    Demo(sluice::demo::Options),
     /// Writes the files that are made from the types: CRDs and roles.
     Generate {
         /// Root of the repository.
@@ -33,7 +37,7 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     // One TLS provider for the whole process; it is installed once, here.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Arguments::parse().command {
@@ -41,6 +45,7 @@ fn main() -> anyhow::Result<()> {
             let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
             runtime.block_on(sluice::controller::run::run(*settings))?;
         }
+        Command::Demo(options) => return demo(&options),
         Command::Generate { root } => {
             for file in sluice::generate::files()? {
                 let path = root.join(&file.path);
@@ -54,8 +59,19 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Crds { api_group } => {
             let crds = sluice::generate::crds(ApiNames::for_group(&api_group)?)?;
-            std::io::stdout().write_all(crds.as_bytes()).context("failed to write the CRDs")?;
+            io::stdout().write_all(crds.as_bytes()).context("failed to write the CRDs")?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+fn demo(options: &sluice::demo::Options) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout();
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    let forbids_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_live = out.is_terminal() && !is_dumb;
+    let mut screen = sluice::demo::Screen::new(&mut out, is_live, is_live && !forbids_color);
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
+    let is_all_seen = runtime.block_on(sluice::demo::run(options, &mut screen))?;
+    Ok(if is_all_seen { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -281,7 +281,7 @@ fn revisions(names: ApiNames, objects: &Objects, status: &RolloutStatus) -> Vec<
         let view = RevisionView {
             number: revision_number(names, &set.metadata),
             revision: revision.clone(),
-            replica_set: Some(replica_set(names, set, &revision, objects, status)),
+            replica_set: Some(replica_set(set, &revision, objects, status)),
             analysis_runs: Vec::new(),
         };
         by_revision.insert(revision, view);
@@ -307,7 +307,6 @@ fn revisions(names: ApiNames, objects: &Objects, status: &RolloutStatus) -> Vec<
 }
 
 fn replica_set(
-    names: ApiNames,
     set: &ReplicaSet,
     revision: &str,
     objects: &Objects,
@@ -340,9 +339,11 @@ fn replica_set(
         phase,
         roles: roles(revision, status, &objects.rollout),
         created_at: created_at(&set.metadata),
-        scale_down_at: annotation(&set.metadata, names.scale_down_deadline_annotation())
-            .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
-            .map(|time| Time(time.with_timezone(&Utc))),
+        scale_down_at: status
+            .scale_downs
+            .iter()
+            .find(|pending| pending.revision == revision)
+            .map(|pending| pending.at),
         desired,
         available,
         pods,

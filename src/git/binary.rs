@@ -10,6 +10,7 @@
 
 mod answer;
 mod command;
+mod local;
 mod parse;
 mod session;
 mod settings;
@@ -24,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+pub use local::{LocalCommit, LocalRepository};
 use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -42,7 +44,7 @@ use self::{
 use super::{
     backend::{GitBackend, GitError, GitResult, GitSession, Remote},
     credentials::{CredentialRefusal, Login},
-    source::{AddressRule, AllowedHosts, Transport},
+    source::{AddressRule, AllowedHosts, GitUrl, Transport},
 };
 use crate::revision::hex;
 
@@ -72,6 +74,8 @@ pub struct BinaryConfig {
     pub network_limit: Duration,
     /// Limit of any other invocation.
     pub local_limit: Duration,
+    /// Repositories on this machine in the place of servers, by their addresses.
+    local: BTreeMap<String, PathBuf>,
 }
 
 impl BinaryConfig {
@@ -85,7 +89,17 @@ impl BinaryConfig {
             addresses: AddressRule::default(),
             network_limit: Duration::from_secs(90),
             local_limit: Duration::from_secs(30),
+            local: BTreeMap::new(),
         }
+    }
+
+    /// Has what is declared under the address `url` be read from and pushed to a repository on this
+    /// machine, without any network. For demonstrations; there is no setting of the controller that
+    /// leads here.
+    #[must_use]
+    pub fn with_local(mut self, url: &GitUrl, repository: &LocalRepository) -> Self {
+        self.local.insert(url.as_str().to_owned(), repository.path().to_owned());
+        self
     }
 }
 
@@ -207,8 +221,11 @@ impl GitBackend for BinaryGit {
             hasher.update(remote.credentials.id());
             let key: String = hex(&hasher.finalize()).chars().take(32).collect();
             let turn = self.turn(&key).await?;
-            let addresses = self.resolve(remote).await?;
-            let settings = Settings::write(remote, &addresses, self.0.config.scratch.as_deref())?;
+            let scratch = self.0.config.scratch.as_deref();
+            let settings = match self.0.config.local.get(remote.url.as_str()) {
+                Some(path) => Settings::write_local(remote, path, scratch)?,
+                None => Settings::write(remote, &self.resolve(remote).await?, scratch)?,
+            };
             let repository = self.0.config.cache.join(&key);
             if !repository.join("HEAD").exists() {
                 make_repository(&repository, PARTIAL_CLONE).map_err(|error| {

@@ -132,6 +132,24 @@ impl MemoryGit {
         commit
     }
 
+    /// Takes over a commit of another repository under its own id, with all of its files, as the
+    /// new tip of a branch.
+    pub fn mirror(
+        &self,
+        url: &GitUrl,
+        branch: &BranchName,
+        commit: &Commit,
+        files: BTreeMap<RepoPath, Vec<u8>>,
+        message: &str,
+    ) {
+        let mut state = self.state();
+        let repository = state.repositories.entry(url.as_str().to_owned()).or_default();
+        let parent = repository.branches.get(branch).cloned();
+        let recorded = Recorded { parent, files, message: message.to_owned() };
+        repository.commits.insert(commit.clone(), recorded);
+        repository.branches.insert(branch.clone(), commit.clone());
+    }
+
     /// The commits of a branch, newest first.
     pub fn commits(&self, url: &GitUrl, branch: &BranchName) -> Vec<Commit> {
         let state = self.state();

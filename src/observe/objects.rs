@@ -76,8 +76,6 @@ pub(super) fn replica_set(object: &Value, names: ApiNames) -> Option<ReplicaSetF
         available,
         is_behind: !is_current,
         created_at: time(object, "/metadata/creationTimestamp").unwrap_or(DateTime::UNIX_EPOCH),
-        scale_down_at: annotation(object, names.scale_down_deadline_annotation())
-            .and_then(parse_time),
     })
 }
 

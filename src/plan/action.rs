@@ -1,7 +1,6 @@
 //! What a pass may do: complete, idempotent actions with names and numbers, no policy.
 //! [`EffectClass`] orders them by safety; one pass carries out actions of one class only.
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::facts::RunSlot;
@@ -23,7 +22,7 @@ pub enum EffectClass {
     RaiseWeight,
     /// Starting and stopping analyses.
     Analyse,
-    /// Removing pods, and setting or clearing the time from which they may be removed.
+    /// Removing pods.
     ScaleDown,
     /// Evicting pods for a restart.
     Restart,
@@ -73,7 +72,7 @@ pub enum Action {
         /// The whole object, without owner and epoch.
         object: Value,
     },
-    /// Set `spec.replicas` of a ReplicaSet; clears its scale-down time when scaling up.
+    /// Set `spec.replicas` of a ReplicaSet.
     ScaleReplicaSet {
         /// Its name.
         name: String,
@@ -81,13 +80,6 @@ pub enum Action {
         from: u32,
         /// The size it gets.
         to: u32,
-    },
-    /// Set or clear the time from which a ReplicaSet may be scaled to zero.
-    SetScaleDownTime {
-        /// Its name.
-        name: String,
-        /// The time; `None` clears it.
-        at: Option<DateTime<Utc>>,
     },
     /// Give a ReplicaSet a new ordinal number (its template became current again).
     SetRevisionNumber {
@@ -197,7 +189,6 @@ impl Action {
             Self::RemoveFinalizer => ("remove the finalizer from", String::new()),
             Self::CreateReplicaSet { name, .. } => ("create ReplicaSet", name.clone()),
             Self::ScaleReplicaSet { name, .. } => ("scale ReplicaSet", name.clone()),
-            Self::SetScaleDownTime { name, .. } => ("set the scale-down time of", name.clone()),
             Self::SetRevisionNumber { name, .. } => ("set the revision number of", name.clone()),
             Self::OrphanReplicaSet { name } => ("let go of ReplicaSet", name.clone()),
             Self::DeleteReplicaSet { name } => ("delete ReplicaSet", name.clone()),

@@ -11,6 +11,8 @@ use super::validate::{ScaleDown, ValidRouting, ValidStrategy};
 use super::view::View;
 use super::wait::Wait;
 use super::{git, runs, targets};
+use crate::api::Time;
+use crate::api::status::PendingScaleDown;
 use crate::revision::Revision;
 use crate::weight::Split;
 
@@ -23,6 +25,9 @@ pub(super) struct Effects {
     pub(super) actions: Vec<Action>,
     /// What must happen before more can be done.
     pub(super) waits: Vec<Wait>,
+    /// From when the pods of revisions that nobody needs may go; absent where that was not looked
+    /// at.
+    pub(super) scale_downs: Option<Vec<PendingScaleDown>>,
     /// When to look again at the latest, where a time is known.
     pub(super) wake_at: Option<DateTime<Utc>>,
 }
@@ -57,6 +62,13 @@ impl Effects {
     pub(super) fn wait_until(&mut self, what: impl Into<String>, at: DateTime<Utc>) {
         self.waits.push(Wait::until(what, at));
         self.wake(at);
+    }
+
+    /// Notes from when the pods of a revision that nobody needs may go.
+    fn linger(&mut self, revision: &Revision, at: Option<DateTime<Utc>>) {
+        let Some(at) = at.map(Time) else { return };
+        let scale_down = PendingScaleDown { revision: revision.to_string(), at };
+        self.scale_downs.get_or_insert_default().push(scale_down);
     }
 
     /// Asks for another look at `at`.
@@ -163,7 +175,7 @@ fn wait_for_routes(view: &View<'_>, routing: &ValidRouting, desired: Split, effe
     }
 }
 
-/// ReplicaSets to create and to grow, and scale-down times to clear on the way.
+/// ReplicaSets to create and to grow.
 fn growth(view: &View<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     let is_wanted = !matches!(view.memory.phase, Phase::Aborted(_));
@@ -182,17 +194,12 @@ fn growth(view: &View<'_>) -> Vec<Action> {
     }
     let sizes = targets::sizes(view);
     for set in view.replica_sets {
-        let is_kept = set.revision == view.revision && is_wanted || view.is_stable(&set.revision);
-        match sizes.get(&set.name) {
-            Some(size) if *size > set.desired => actions.push(Action::ScaleReplicaSet {
+        if let Some(size) = sizes.get(&set.name).filter(|size| **size > set.desired) {
+            actions.push(Action::ScaleReplicaSet {
                 name: set.name.clone(),
                 from: set.desired,
                 to: *size,
-            }),
-            Some(_) | None if is_kept && set.scale_down_at.is_some() => {
-                actions.push(Action::SetScaleDownTime { name: set.name.clone(), at: None });
-            }
-            Some(_) | None => {}
+            });
         }
     }
     actions
@@ -249,6 +256,7 @@ fn analyse(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
 /// Pods to remove: those that a size says, and whole sets that nobody needs any more.
 fn shrink(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     let mut actions = Vec::new();
+    effects.scale_downs = Some(Vec::new());
     let sizes = targets::sizes(view);
     for set in view.replica_sets {
         if let Some(size) = sizes.get(&set.name).filter(|size| **size < set.desired) {
@@ -270,6 +278,8 @@ fn shrink(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
             continue;
         }
         if targets::may_receive_traffic(view, &set.revision) {
+            // What is not known for a while does not begin the time anew.
+            effects.linger(&set.revision, view.memory.scale_down_at(&set.revision));
             effects.wait(format!("traffic to leave revision {} before its pods go", set.revision));
             continue;
         }
@@ -296,7 +306,7 @@ fn delay_of(view: &View<'_>, revision: &Revision) -> ScaleDown {
     }
 }
 
-/// One step in the life of a set that nobody needs: first a time is set, and when it has come the
+/// One step in the life of a set that nobody needs: first a time is noted, and when it has come the
 /// pods go.
 fn linger(
     view: &View<'_>,
@@ -309,19 +319,18 @@ fn linger(
     if is_beyond_limit {
         return Some(to_zero);
     }
-    match (delay, set.scale_down_at) {
-        (ScaleDown::Never, _) => None,
-        (ScaleDown::After(delay), _) if delay <= TimeDelta::zero() => Some(to_zero),
-        (ScaleDown::After(delay), None) => {
-            let at = view.now() + delay;
-            Some(Action::SetScaleDownTime { name: set.name.clone(), at: Some(at) })
-        }
-        (ScaleDown::After(_), Some(at)) if view.now() >= at => Some(to_zero),
-        (ScaleDown::After(_), Some(at)) => {
-            effects.wait_until(format!("the pods of revision {} to be removed", set.revision), at);
-            None
-        }
+    let delay = match delay {
+        ScaleDown::Never => return None,
+        ScaleDown::After(delay) if delay <= TimeDelta::zero() => return Some(to_zero),
+        ScaleDown::After(delay) => delay,
+    };
+    let at = view.memory.scale_down_at(&set.revision).unwrap_or(view.now() + delay);
+    effects.linger(&set.revision, Some(at));
+    if view.now() >= at {
+        return Some(to_zero);
     }
+    effects.wait_until(format!("the pods of revision {} to be removed", set.revision), at);
+    None
 }
 
 /// Evicts pods that are older than `spec.restartAt`, stable ones first, a few at a time.

@@ -128,8 +128,6 @@ pub struct ReplicaSetFact {
     pub is_behind: bool,
     /// `metadata.creationTimestamp`.
     pub created_at: DateTime<Utc>,
-    /// From when it may be scaled to zero; unreadable text counts as absent.
-    pub scale_down_at: Option<DateTime<Utc>>,
 }
 
 /// A Service that the strategy names.

@@ -2,11 +2,13 @@
 //! wire. [`Memory::parse`] is the only reader of a `RolloutStatus`; `status::project` is its only
 //! writer. What a person asked for by editing status comes out apart, as [`Requests`].
 
+use chrono::{DateTime, Utc};
+
 use crate::api::Time;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::status::{
     BlueGreenStage, CompletionStatus, FailedRevision, GitRevertStatus, LastRequest, PauseReason,
-    RevisionRecord, RolloutPhase, RolloutStatus,
+    PendingScaleDown, RevisionRecord, RolloutPhase, RolloutStatus,
 };
 use crate::revision::Revision;
 
@@ -44,6 +46,8 @@ pub struct Memory {
     pub revisions: Vec<RevisionRecord>,
     /// Revisions that failed, newest first.
     pub failed: Vec<FailedRevision>,
+    /// Revisions that nobody needs any more, and from when their pods may go.
+    pub scale_downs: Vec<PendingScaleDown>,
     /// Inconclusive AnalysisRuns that a person let pass in this attempt.
     pub acknowledged: Vec<String>,
     /// The last Git revert.
@@ -180,6 +184,7 @@ impl Memory {
             restarted_at: None,
             revisions: Vec::new(),
             failed: Vec::new(),
+            scale_downs: Vec::new(),
             acknowledged: Vec::new(),
             git_revert: None,
             last_request: None,
@@ -212,6 +217,7 @@ impl Memory {
             restarted_at: status.restarted_at,
             revisions: status.revisions.clone(),
             failed: status.failed_revisions.clone(),
+            scale_downs: status.scale_downs.clone(),
             acknowledged: status.acknowledged_runs.clone(),
             git_revert: status.git_revert.clone(),
             last_request: status.last_request.clone(),
@@ -227,6 +233,12 @@ impl Memory {
     /// Whether the time up to this pass does not count towards the progress deadline.
     pub fn stood_still(&self) -> bool {
         self.was_invalid || self.was_paused
+    }
+
+    /// From when the pods of `revision` may go.
+    pub fn scale_down_at(&self, revision: &Revision) -> Option<DateTime<Utc>> {
+        let pending = self.scale_downs.iter().find(|pending| pending.revision == revision.as_str());
+        pending.map(|pending| pending.at.0)
     }
 
     /// The record of `revision` in the ledger.

@@ -133,6 +133,7 @@ fn decide_known(view: &View<'_>, is_valid: bool) -> Decision {
     }
     let effects = effects::plan(view, !is_valid);
     let mut memory = view.memory.clone();
+    note_scale_downs(&mut memory, &effects);
     note_time(view, &mut memory, is_valid);
     note_progress(view, &mut memory);
     note_names(view, &mut memory);
@@ -148,6 +149,8 @@ fn changed(view: &View<'_>, mut memory: Memory, change: Option<Change>) -> Decis
     let requests = Requests::default();
     let next = View { memory: &memory, requests: &requests, ..view.clone() };
     let effects = effects::plan(&next, !is_valid);
+    let mut memory = memory.clone();
+    note_scale_downs(&mut memory, &effects);
     let git_changed = change.is_none();
     Decision {
         change,
@@ -156,7 +159,7 @@ fn changed(view: &View<'_>, mut memory: Memory, change: Option<Change>) -> Decis
         class: None,
         actions: vec![],
         wake_at: view.now(),
-        ..decision(&next, memory.clone(), effects)
+        ..decision(&next, memory, effects)
     }
 }
 
@@ -277,6 +280,14 @@ fn note_time(view: &View<'_>, memory: &mut Memory, is_valid: bool) {
         let now = crate::api::Time(view.now());
         memory.last_progress_at = Some(now);
         memory.unmeasured_since = memory.unmeasured_since.map(|_| now);
+    }
+}
+
+/// The time is in status before any pod goes, and needs no write of its own where the change that
+/// makes the pods superfluous is written.
+fn note_scale_downs(memory: &mut Memory, effects: &Effects) {
+    if let Some(scale_downs) = &effects.scale_downs {
+        memory.scale_downs.clone_from(scale_downs);
     }
 }
 

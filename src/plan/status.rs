@@ -77,6 +77,7 @@ fn remember(memory: &Memory, old: &RolloutStatus) -> RolloutStatus {
         last_request: memory.last_request.clone(),
         revisions: memory.revisions.clone(),
         failed_revisions: memory.failed.clone(),
+        scale_downs: memory.scale_downs.clone(),
         acknowledged_runs: memory.acknowledged.clone(),
         git_revert: memory.git_revert.clone(),
         last_progress_at: memory.last_progress_at,

@@ -34,6 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["sim"],
     &["dashboard"],
     &["cli"],
+    &["demo"],
     &["bin"],
 ];
 
@@ -133,6 +134,16 @@ fn executions(files: &[Source]) -> Vec<String> {
     files.iter().filter(allowed).flat_map(|file| matches(file, &pattern)).collect()
 }
 
+/// Only demonstrations have Git repositories on this machine in the place of servers.
+fn local_repositories(files: &[Source]) -> Vec<String> {
+    let pattern = Regex::new(r"\bwith_local\b|\bLocalRepository\b").unwrap();
+    let allowed = |file: &&Source| {
+        let module = file.module.join("::");
+        !module.starts_with("git::binary") && !module.starts_with("demo")
+    };
+    files.iter().filter(allowed).flat_map(|file| matches(file, &pattern)).collect()
+}
+
 /// Only the projection makes a status. (Nothing is made where an absent one is read as empty.)
 fn made_statuses(files: &[Source]) -> Vec<String> {
     let pattern = Regex::new(r"(\w+|->)?\s*\bRolloutStatus\s*\{").unwrap();
@@ -189,6 +200,11 @@ fn the_simulation_is_the_same_for_the_same_inputs() {
 #[test]
 fn only_the_git_backend_runs_a_program() {
     assert_none(&executions(&production()), "runs a program");
+}
+
+#[test]
+fn only_the_demonstration_uses_git_repositories_on_this_machine() {
+    assert_none(&local_repositories(&production()), "reaches a local repository");
 }
 
 #[test]
@@ -261,6 +277,13 @@ mod rules {
         assert_eq!(wrong_imports(&values), Vec::<String>::new());
         let reexport = broken("src/metrics/spec/web.rs", "use crate::api::RawObject;");
         assert_eq!(wrong_imports(&reexport).len(), 1);
+    }
+
+    #[test]
+    fn the_demonstrations_way_to_git_is_found_in_the_controller() {
+        let text = "let config = config.with_local(&url, &repository);";
+        assert_eq!(local_repositories(&broken("src/controller/run.rs", text)).len(), 1);
+        assert_eq!(local_repositories(&broken("src/demo/story.rs", text)), Vec::<String>::new());
     }
 
     #[test]

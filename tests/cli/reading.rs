@@ -288,15 +288,15 @@ async fn a_blue_green_update_shows_which_set_is_active_and_which_is_a_preview() 
             json!([{"reason": "BlueGreenPause", "startTime": "2026-08-17T11:58:00Z"}]),
         );
         status.insert(
+            "scaleDowns".to_owned(),
+            json!([{"revision": "aaa", "at": "2026-08-17T12:00:25Z"}]),
+        );
+        status.insert(
             "blueGreen".to_owned(),
             json!({"activeSelector": "aaa", "previewSelector": "bbb", "stage": "Preview"}),
         );
     });
     fake.with(|state| {
-        state.change(crate::fake::SETS, "shop-aaa", |set| {
-            let deadline = "2026-08-17T12:00:25Z";
-            set["metadata"]["annotations"]["sluice.dev/scale-down-deadline"] = json!(deadline);
-        });
         // One that cannot be understood hides nothing else.
         let mut broken = crate::fixtures::run();
         broken["metadata"]["name"] = json!("broken");

@@ -567,10 +567,6 @@ impl World {
                 format!("create {revision} x{replicas}")
             }
             Action::ScaleReplicaSet { name, from, to } => format!("scale {name} {from}->{to}"),
-            Action::SetScaleDownTime { name, at } => match at {
-                Some(at) => format!("scale-down of {name} at {}s", at.timestamp() - 1_800_000_000),
-                None => format!("no scale-down of {name}"),
-            },
             Action::PointService { name, revision } => format!("point {name} to {revision}"),
             Action::SetWeight { split, .. } => format!("weight {split}"),
             Action::CreateRun { name, .. } => format!("analyse {name}"),

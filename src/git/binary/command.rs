@@ -61,6 +61,14 @@ pub(super) enum GitCommand<'a> {
     Parents(&'a Commit),
     /// Adds a commit to a branch.
     Push { new: &'a Commit, branch: &'a BranchName },
+    /// Makes the commit on stdin, in a repository on this machine.
+    ImportCommit,
+    /// The commit at the tip of a branch of a repository on this machine; nothing without one.
+    Tip(&'a BranchName),
+    /// The newest commits of a branch, a line each.
+    ShowLog { branch: &'a BranchName, count: u32 },
+    /// A commit with its difference.
+    Show(&'a Commit),
 }
 
 impl GitCommand<'_> {
@@ -72,13 +80,16 @@ impl GitCommand<'_> {
             Self::KeepRef { .. } => "update-ref",
             Self::HasCommit(_) | Self::Sizes | Self::Contents => "cat-file",
             Self::ListTree(_) | Self::ListDirectory(_) => "ls-tree",
-            Self::FindRevert { .. } | Self::History { .. } => "log",
+            Self::FindRevert { .. } | Self::History { .. } | Self::ShowLog { .. } => "log",
             Self::StoreBlob => "hash-object",
             Self::StoreTree => "mktree",
             Self::StoreCommit { .. } => "commit-tree",
             Self::ChangedPaths { .. } => "diff-tree",
             Self::Parents(_) => "rev-list",
             Self::Push { .. } => "push",
+            Self::ImportCommit => "fast-import",
+            Self::Tip(_) => "for-each-ref",
+            Self::Show(_) => "show",
         }
     }
 
@@ -102,7 +113,11 @@ impl GitCommand<'_> {
             | Self::StoreTree
             | Self::StoreCommit { .. }
             | Self::ChangedPaths { .. }
-            | Self::Parents(_) => Reach::Local,
+            | Self::Parents(_)
+            | Self::ImportCommit
+            | Self::Tip(_)
+            | Self::ShowLog { .. }
+            | Self::Show(_) => Reach::Local,
         }
     }
 
@@ -171,8 +186,37 @@ impl GitCommand<'_> {
                 push_all(&mut args, &["--porcelain", "--no-verify", "--no-follow-tags", "origin"]);
                 args.push(push_refspec(new, branch));
             }
+            Self::ImportCommit | Self::Tip(_) | Self::ShowLog { .. } | Self::Show(_) => {
+                self.add_local_arguments(&mut args);
+            }
         }
         args.into_iter().map(OsString::from).collect()
+    }
+
+    /// The arguments of what is asked of a repository on this machine.
+    fn add_local_arguments(&self, args: &mut Vec<String>) {
+        match self {
+            Self::ImportCommit => push_all(args, &["--quiet", "--done", "--date-format=raw"]),
+            Self::Tip(branch) => {
+                args.extend(["--format=%(objectname)".to_owned(), branch.full_ref()]);
+            }
+            Self::ShowLog { branch, count } => {
+                push_all(args, &["--no-show-signature", "--no-decorate"]);
+                args.extend([
+                    format!("--max-count={count}"),
+                    "--format=%h  %<(16,trunc)%an  %s".to_owned(),
+                ]);
+                args.push(branch.full_ref());
+            }
+            Self::Show(commit) => {
+                push_all(
+                    args,
+                    &["--no-show-signature", "--no-ext-diff", "--no-textconv", "--unified=0"],
+                );
+                args.push(commit.to_string());
+            }
+            _ => {}
+        }
     }
 }
 

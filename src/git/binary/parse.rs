@@ -84,9 +84,9 @@ pub(super) fn tree_lines(output: &[u8]) -> impl Iterator<Item = TreeLine> {
     })
 }
 
-/// The files of `ls-tree -r -z` that can matter below `path`. Names that are not paths to us (not
-/// UTF-8, `.git`) are left out: nothing there is ever read or written.
-pub(super) fn entries(output: &[u8], path: &RepoPath) -> BTreeMap<RepoPath, Entry> {
+/// The files of `ls-tree -r -z`. Names that are not paths to us (not UTF-8, `.git`) are left out:
+/// nothing there is ever read or written.
+pub(super) fn files(output: &[u8]) -> BTreeMap<RepoPath, Entry> {
     tree_lines(output)
         .filter_map(|line| {
             let kind = match line.mode.as_str() {
@@ -98,9 +98,16 @@ pub(super) fn entries(output: &[u8], path: &RepoPath) -> BTreeMap<RepoPath, Entr
             };
             let name = RepoPath::parse(std::str::from_utf8(&line.name).ok()?).ok()?;
             let blob = BlobId::parse(&line.id).ok()?;
-            Tree::is_relevant(path, &name, kind).then_some((name, Entry { kind, blob }))
+            Some((name, Entry { kind, blob }))
         })
         .collect()
+}
+
+/// Those of them that can matter below `path`.
+pub(super) fn entries(output: &[u8], path: &RepoPath) -> BTreeMap<RepoPath, Entry> {
+    let mut entries = files(output);
+    entries.retain(|name, entry| Tree::is_relevant(path, name, entry.kind));
+    entries
 }
 
 /// `cat-file --batch-check`: `<id> <type> <size>` or `<id> missing`.

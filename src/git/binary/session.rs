@@ -57,6 +57,10 @@ impl BinarySession {
                 environment.push(("GIT_OBJECT_DIRECTORY", objects.into()));
             }
         }
+        if self.settings.is_local {
+            // In the place of the protocols that are always allowed.
+            environment.push(("GIT_ALLOW_PROTOCOL", "file".into()));
+        }
         if let Some(ssh) = &self.settings.ssh_command {
             environment.push(("GIT_SSH_COMMAND", ssh.into()));
             environment.push(("GIT_SSH_VARIANT", "ssh".into()));

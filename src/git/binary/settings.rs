@@ -27,6 +27,8 @@ pub(super) struct Settings {
     directory: tempfile::TempDir,
     /// The command by which Git calls ssh, for SSH only.
     pub(super) ssh_command: Option<String>,
+    /// The repository is on this machine.
+    pub(super) is_local: bool,
 }
 
 impl Settings {
@@ -36,26 +38,15 @@ impl Settings {
         addresses: &[IpAddr],
         scratch: Option<&Path>,
     ) -> Result<Self, GitError> {
-        let builder = {
-            let mut builder = tempfile::Builder::new();
-            builder.prefix("sluice-git-");
-            builder.permissions(fs::Permissions::from_mode(0o700));
-            builder
-        };
-        let directory = match scratch {
-            Some(scratch) => builder.tempdir_in(scratch),
-            None => builder.tempdir(),
-        }
-        .map_err(|error| local("make a private directory", &error))?;
-        let place = directory.path().to_owned();
-        check_plain(&place)?;
+        let directory = private_directory(scratch)?;
+        let place = directory.path();
         let write = || -> io::Result<Option<String>> {
             let mut config = base_config(&remote.url);
             let ssh_command = match &remote.credentials.login {
                 Login::Ssh { identity, known_hosts } => {
                     private_file(&place.join("identity"), &with_line_end(identity.bytes()))?;
                     private_file(&place.join("known_hosts"), known_hosts.bytes())?;
-                    Some(ssh_command(&place, &remote.url, addresses))
+                    Some(ssh_command(place, &remote.url, addresses))
                 }
                 Login::Anonymous => None,
                 Login::Basic { username, password } => {
@@ -69,14 +60,30 @@ impl Settings {
                 }
             };
             if remote.url.transport() == Transport::Https {
-                config.push_str(&https_config(&place, remote, addresses)?);
+                config.push_str(&https_config(place, remote, addresses)?);
             }
-            private_file(&place.join("gitconfig"), config.as_bytes())?;
-            make_repository(&place.join("local.git"), "")?;
+            write_job(place, &config)?;
             Ok(ssh_command)
         };
         let ssh_command = write().map_err(|error| local("write the job's files", &error))?;
-        Ok(Self { directory, ssh_command })
+        Ok(Self { directory, ssh_command, is_local: false })
+    }
+
+    /// Writes the files for a repository at `path` on this machine, in the place of `remote`.
+    pub(super) fn write_local(
+        remote: &Remote,
+        path: &Path,
+        scratch: Option<&Path>,
+    ) -> Result<Self, GitError> {
+        let directory = private_directory(scratch)?;
+        let instead = format!(
+            "[url {}]\n\tinsteadOf = {}\n",
+            quoted(&path.to_string_lossy()),
+            quoted(remote.url.as_str())
+        );
+        write_job(directory.path(), &(base_config(&remote.url) + &instead))
+            .map_err(|error| local("write the job's files", &error))?;
+        Ok(Self { directory, ssh_command: None, is_local: true })
     }
 
     /// The directory.
@@ -93,6 +100,24 @@ impl Settings {
     pub(super) fn local_repository(&self) -> PathBuf {
         self.path().join("local.git")
     }
+}
+
+fn private_directory(scratch: Option<&Path>) -> Result<tempfile::TempDir, GitError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("sluice-git-");
+    builder.permissions(fs::Permissions::from_mode(0o700));
+    let made = match scratch {
+        Some(scratch) => builder.tempdir_in(scratch),
+        None => builder.tempdir(),
+    };
+    let directory = made.map_err(|error| local("make a private directory", &error))?;
+    check_plain(directory.path())?;
+    Ok(directory)
+}
+
+fn write_job(place: &Path, config: &str) -> io::Result<()> {
+    private_file(&place.join("gitconfig"), config.as_bytes())?;
+    make_repository(&place.join("local.git"), "")
 }
 
 fn local(what: &str, error: &io::Error) -> GitError {

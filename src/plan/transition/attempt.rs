@@ -133,10 +133,8 @@ fn still_runs_and_was_good(view: &View<'_>) -> bool {
         .record(&view.revision)
         .is_some_and(|record| record.outcome == RevisionOutcome::Stable);
     was_good
-        && view.current().is_some_and(|replica_set| {
-            replica_set.scale_down_at.is_some_and(|at| at > view.now())
-                && replica_set.available >= view.replicas()
-        })
+        && view.memory.scale_down_at(&view.revision).is_some_and(|at| at > view.now())
+        && view.current().is_some_and(|replica_set| replica_set.available >= view.replicas())
 }
 
 pub(super) fn retry_requested(view: &View<'_>) -> Option<(Memory, Change)> {

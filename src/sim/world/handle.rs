@@ -23,6 +23,7 @@ use super::traffic::{Tally, Users};
 use crate::api::{ApiNames, Kind, crd};
 use crate::clock::{Clock, TokioClock};
 use crate::controller::settings::Settings;
+use crate::git::backend::GitBackend;
 use crate::git::memory::MemoryGit;
 use crate::revision::Commit;
 use crate::sim::api::{Cluster, Identity, Interference, Untouched, object};
@@ -263,6 +264,12 @@ impl World {
     /// Settings of processes of the controller that start from now on; without them the defaults.
     pub fn configure(&self, settings: Settings) {
         self.inner.processes().configure(settings);
+    }
+
+    /// Git as processes of the controller reach it that start from now on, in the place of the
+    /// world's own server. Whoever does this keeps [`World::git`], which the agents read, in step.
+    pub fn reach_git_through(&self, git: Arc<dyn GitBackend>) {
+        self.inner.processes().reach_git_through(git);
     }
 
     /// The settings of a controller that is started without arguments.

@@ -2,6 +2,7 @@
 //! no connection left, so whatever of it still lingers in the runtime has no effect.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -15,6 +16,7 @@ use super::random::entropy;
 use super::rbac::{NAMESPACE, SERVICE_ACCOUNT};
 use crate::controller::run::{Controller, Ports, RunError, address_policy};
 use crate::controller::settings::Settings;
+use crate::git::backend::GitBackend;
 use crate::metrics::Transport;
 use crate::sim::api::Identity;
 use crate::telemetry::metrics::{Metrics, SeriesLimits};
@@ -23,9 +25,19 @@ use crate::telemetry::metrics::{Metrics, SeriesLimits};
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
     settings: Option<Settings>,
+    git: Option<OtherGit>,
     running: BTreeMap<String, Process>,
     /// Starts so far, so that no two have the same randomness.
     starts: u64,
+}
+
+/// Git in the place of the world's own server.
+struct OtherGit(Arc<dyn GitBackend>);
+
+impl fmt::Debug for OtherGit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OtherGit").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -53,6 +65,11 @@ impl Processes {
     /// Settings of processes that start from now on.
     pub(crate) fn configure(&mut self, settings: Settings) {
         self.settings = Some(settings);
+    }
+
+    /// Git as processes reach it that start from now on.
+    pub(crate) fn reach_git_through(&mut self, git: Arc<dyn GitBackend>) {
+        self.git = Some(OtherGit(git));
     }
 
     /// How a process is.
@@ -119,11 +136,15 @@ impl Processes {
         }));
         let stream = format!("controller {name} {}", processes.starts);
         let network = Arc::new(Network(inner.clone()));
+        let git: Arc<dyn GitBackend> = match &processes.git {
+            Some(OtherGit(git)) => git.clone(),
+            None => Arc::new(inner.git.until(ended.clone())),
+        };
         let ports = Ports {
             client: inner.cluster.client_until(identity, ended.clone()),
             clock: inner.controller_clock.clone(),
             entropy: Arc::new(entropy(inner.seed, &stream)),
-            git: Some(Arc::new(inner.git.until(ended.clone()))),
+            git: Some(git),
             transport: Transport::new(address_policy(&settings, Vec::new())).through(network),
             metrics: metrics.clone(),
         };

@@ -24,7 +24,6 @@ impl World {
                     available: 0,
                     is_behind: false,
                     created_at: self.now,
-                    scale_down_at: None,
                 };
                 let ready_at = self.now + TimeDelta::seconds(POD_START);
                 let old = self.sets.insert(
@@ -39,7 +38,6 @@ impl World {
                 assert_eq!(set.fact.desired, *from);
                 if to > from {
                     set.ready_at = ready_at;
-                    set.fact.scale_down_at = None;
                 }
                 set.fact.desired = *to;
                 set.seen_at = self.now + TimeDelta::seconds(SET_LAG);
@@ -48,12 +46,6 @@ impl World {
                 }
                 set.fact.available = set.fact.available.min(*to);
                 set.fact.ready = set.fact.available;
-                if *to == 0 {
-                    set.fact.scale_down_at = None;
-                }
-            }
-            Action::SetScaleDownTime { name, at } => {
-                self.sets.get_mut(name).unwrap().fact.scale_down_at = *at;
             }
             Action::SetRevisionNumber { name, number } => {
                 self.sets.get_mut(name).unwrap().fact.number = *number;

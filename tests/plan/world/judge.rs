@@ -63,7 +63,9 @@ impl World {
                 == Some(set.fact.revision.as_str())
         };
         let replicas = self.replicas();
-        let splits = self.routes.values().flat_map(|route| {
+        // A route that does not exist sends nobody anywhere.
+        let routes = self.routes.values().filter(|_| !self.missing_route);
+        let splits = routes.flat_map(|route| {
             let is_pending = !self.is_accepted(route);
             [Some(route.split), Some(route.before).filter(|_| is_pending)].into_iter().flatten()
         });
