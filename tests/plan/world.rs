@@ -409,7 +409,9 @@ impl World {
                 }
             }
         }
-        self.failing.retain(|failing| failing.retry_at > now);
+        // By the wall clock, as the controller notes and compares it.
+        let wall = now + self.skew;
+        self.failing.retain(|failing| failing.retry_at > wall);
     }
 
     /// One pass; whether it changed anything.
@@ -521,7 +523,7 @@ impl World {
             self.failing.push(FailingAction {
                 key: action.key(),
                 error: failure.to_string(),
-                retry_at: self.now + TimeDelta::seconds(2),
+                retry_at: self.now + self.skew + TimeDelta::seconds(2),
                 name_is_taken: false,
             });
             return Err(failure);

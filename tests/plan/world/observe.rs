@@ -50,7 +50,12 @@ impl World {
             templates: Known::Known(self.templates.clone()),
             git: self.git.clone(),
             pods_to_restart: Known::Known(self.old_pods.clone()),
-            failing: self.failing.clone(),
+            failing: self
+                .failing
+                .iter()
+                .filter(|failing| failing.retry_at > self.now + self.skew)
+                .cloned()
+                .collect(),
             pause_watch: self.watch.map(|(since, first_seen, seen)| PauseWatch {
                 since,
                 first_seen,

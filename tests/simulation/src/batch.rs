@@ -11,7 +11,7 @@ use crate::oracle::{Violation, differs_from_twin, is_excused};
 use crate::run::{Report, run};
 
 /// Longest real time of one run.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// What many runs found.
 #[derive(Debug, Default)]

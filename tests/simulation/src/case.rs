@@ -231,11 +231,11 @@ impl Case {
 
     /// The newest tag that people released.
     pub(crate) fn newest(&self) -> &str {
-        let releases = self.steps.iter().filter_map(|step| match &step.act {
+        let mut releases = self.steps.iter().rev().filter_map(|step| match &step.act {
             Act::Release(tag) => Some(tag.as_str()),
             _ => None,
         });
-        releases.last().unwrap_or("v1")
+        releases.next().unwrap_or("v1")
     }
 }
 

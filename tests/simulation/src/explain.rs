@@ -55,7 +55,8 @@ fn differences(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
             }
         }
         _ => {
-            found.push(format!("{} {} -> {}", path.trim_start_matches('.'), short(old), short(new)))
+            let path = path.trim_start_matches('.');
+            found.push(format!("{path} {} -> {}", short(old), short(new)));
         }
     }
 }

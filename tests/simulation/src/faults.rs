@@ -37,6 +37,8 @@ struct State {
     counts: Counts,
     /// Until when requests of a process are held.
     stalled: BTreeMap<String, Instant>,
+    /// Until when a process that was told to stop stays so.
+    stopped: BTreeMap<String, Instant>,
     /// Every request, for the trace.
     log: String,
     fired: Vec<(When, What)>,
@@ -113,7 +115,11 @@ impl Faults {
             }
             What::Stopped { process, restart_ms } => {
                 world.stop(name(*process));
-                self.state().deaths += 1;
+                let until = Instant::now() + Duration::from_millis(*restart_ms);
+                let mut state = self.state();
+                state.deaths += 1;
+                state.stopped.insert(name(*process).to_owned(), until);
+                drop(state);
                 restart(&world, name(*process), *restart_ms);
             }
             What::Standing { patch, .. } => {
@@ -135,6 +141,11 @@ impl Faults {
     /// How much there was.
     pub(crate) fn counts(&self) -> Counts {
         self.state().counts
+    }
+
+    /// Whether a process was told to stop, and its next start is still to come.
+    pub(crate) fn is_stopped(&self, process: &str) -> bool {
+        self.state().stopped.get(process).is_some_and(|until| Instant::now() < *until)
     }
 
     /// How many processes died.

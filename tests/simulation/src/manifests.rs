@@ -21,7 +21,7 @@ pub(crate) fn versions() -> Value {
         ":bad": {"errorRate": 0.3},
         ":slow": {"latencyMs": 900.0},
         ":stuck": {"isNeverReady": true},
-        ":crash": {"crashesAfter": "4s"},
+        ":crash": {"crashesAfter": "400ms"},
     })
 }
 
@@ -206,10 +206,10 @@ spec:
 }
 
 fn route(backends: &[(&str, u32)]) -> String {
-    let backends: String = backends
-        .iter()
-        .map(|(name, weight)| format!("        - {{name: {name}, port: 80, weight: {weight}}}\n"))
-        .collect();
+    let line = |(name, weight): &(&str, u32)| {
+        format!("        - {{name: {name}, port: 80, weight: {weight}}}\n")
+    };
+    let backends = backends.iter().map(line).collect::<Vec<_>>().concat();
     format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute

@@ -13,8 +13,8 @@ use sluice::git::memory::Files;
 use sluice::git::source::{BranchName, GitUrl, RepoPath};
 use sluice::sim::api::{Entry, Follower};
 use sluice::sim::world::{
-    Application, Named, Order, Patch, Push, PushChange, Target, TargetKind, Users, World,
-    WorldPlan, Write,
+    Application, Named, Order, Patch, ProcessState, Push, PushChange, Target, TargetKind, Users,
+    World, WorldPlan, Write,
 };
 use tokio::time::Instant;
 
@@ -22,19 +22,21 @@ use crate::case::{Act, Case, What, When};
 use crate::faults::{Counts, Faults, name};
 use crate::generate::healthy;
 use crate::manifests::{
-    BRANCH, FOLDER, NAME, NAMESPACE, ROLLOUT_FILE, URL, files, platform, rollout, versions,
+    self, BRANCH, FOLDER, NAME, NAMESPACE, ROLLOUT_FILE, URL, files, platform, versions,
 };
 use crate::oracle::{Beside, End, Ending, Oracle, Violation};
 use crate::shim;
 
 /// From the healing to rest at the latest.
-const REST: Duration = Duration::from_secs(20 * 60);
+const REST: Duration = Duration::from_mins(20);
 /// What must stay so long for the world to be at rest.
 const SETTLES: Duration = Duration::from_secs(90);
 /// How long nothing may be written after that.
-const QUIET: Duration = Duration::from_secs(180);
+const QUIET: Duration = Duration::from_mins(3);
+/// How often it is looked whether a process has ended.
+const CONTAINER_RESTART: Duration = Duration::from_secs(1);
 /// Until the first version is Healthy.
-const SETUP: Duration = Duration::from_secs(120);
+const SETUP: Duration = Duration::from_mins(2);
 
 /// What a run found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -113,7 +115,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     async fn play(case: &'a Case, is_told: bool, panics: &Panics) -> anyhow::Result<Report> {
-        let mut run = Self::set_up(case, is_told).await?;
+        let mut run = Self::set_up(case, is_told)?;
         run.begin().await?;
         run.faults.arm();
         run.began = Instant::now();
@@ -127,7 +129,7 @@ impl<'a> Run<'a> {
         Ok(run.finish(panics, quiet_from))
     }
 
-    async fn set_up(case: &'a Case, is_told: bool) -> anyhow::Result<Self> {
+    fn set_up(case: &'a Case, is_told: bool) -> anyhow::Result<Self> {
         let faults = Faults::new(&case.faults);
         let mut plan = WorldPlan::new(case.seed);
         plan.interference = Arc::new(faults.clone());
@@ -258,7 +260,7 @@ impl<'a> Run<'a> {
         let is_updating = self.oracle.view.current() != self.oracle.view.stable();
         let order = match act {
             Act::Release(tag) => {
-                let text = rollout_file(self.case, tag);
+                let text = manifests::rollout(&self.case.setup, tag);
                 Order::Push(Push {
                     url: URL.to_owned(),
                     branch: BRANCH.to_owned(),
@@ -315,9 +317,26 @@ impl<'a> Run<'a> {
     async fn advance(&mut self, by: Duration) {
         let until = Instant::now() + by;
         loop {
-            let next = tokio::time::timeout_at(until, self.follower.next()).await;
-            let Ok(entries) = next else { break };
-            self.read(&entries);
+            let look = until.min(Instant::now() + CONTAINER_RESTART);
+            match tokio::time::timeout_at(look, self.follower.next()).await {
+                Ok(entries) => self.read(&entries),
+                Err(_) if Instant::now() >= until => break,
+                Err(_) => {}
+            }
+            self.restart_ended();
+        }
+    }
+
+    /// A process that came to its end by itself (it does when it loses its leadership) is started
+    /// again, as a kubelet does with a container.
+    fn restart_ended(&mut self) {
+        for process in 0..self.case.setup.processes {
+            let name = name(process);
+            if self.world.process(name) == ProcessState::Ended && !self.faults.is_stopped(name) {
+                self.oracle.reached.insert("a process that lost its leadership starts again");
+                // Its settings were right the first time.
+                let _ = self.world.start(name);
+            }
         }
     }
 
@@ -447,10 +466,6 @@ enum Due<'a> {
     Fault(When, &'a What),
     End(&'a serde_json::Value),
     TrueClock,
-}
-
-fn rollout_file(case: &Case, tag: &str) -> String {
-    rollout(&case.setup, tag)
 }
 
 /// The name of a kind of fault.

@@ -17,6 +17,7 @@ pub(crate) const ALL: &[&str] = &[
     "a person promotes in full",
     "a person resumes",
     "a person retries",
+    "a process that lost its leadership starts again",
     "a revert beside an autoscaler",
     "a revert is reported as done",
     "a revert is under way",
