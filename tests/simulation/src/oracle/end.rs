@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::view::{count, shares, text};
 use super::{Oracle, Time};
-use crate::case::{Act, Case, Shape};
+use crate::case::{Act, Case, Shape, What};
 use crate::manifests::{is_bad, is_broken};
 
 /// Where a run came to.
@@ -130,16 +130,15 @@ impl Oracle {
         if self.shape != Shape::PlainCanary && end.share != 100 {
             self.violate("L1", 0, now, format!("{} % to stable in the end", end.share));
         }
+        // A clock that was ahead has put delays off that only tidy up: they follow the wall clock.
+        let was_ahead = case
+            .faults
+            .iter()
+            .any(|fault| matches!(fault.what, What::Clock { ahead_ms, .. } if ahead_ms > 0));
         for (name, set) in self.view.sets.clone() {
             let is_stable = super::view::revision_of(&set) == stable;
             let left = count(&set, "/spec/replicas");
-            // A clock that was ahead has put the delay off; it follows the wall clock.
-            let annotations = set.pointer("/metadata/annotations");
-            let is_due_later = annotations
-                .and_then(|all| all.get("sluice.dev/scale-down-deadline")?.as_str())
-                .and_then(|at| at.parse::<Time>().ok())
-                .is_some_and(|at| at > now);
-            if !is_stable && left > 0 && !is_due_later {
+            if !is_stable && left > 0 && !was_ahead {
                 self.violate("L1", 0, now, format!("{name} keeps {left} pods in the end"));
             }
         }
