@@ -1,14 +1,15 @@
 //! Objects as the API server sends them, read into JSON without what nothing decides on and what
-//! makes up half of most objects: `metadata.managedFields`, and the copy of itself that
-//! `kubectl apply` keeps in an annotation. They are skipped while reading, so that they cost
-//! neither memory nor the making of it.
+//! makes up half of most objects: `metadata.managedFields`, the copy of itself that `kubectl apply`
+//! keeps in an annotation, and of the endpoints of an EndpointSlice (those of the whole cluster are
+//! watched) addresses and places. They are skipped while reading, so that they cost neither memory
+//! nor the making of it.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use kube::Resource;
 use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::{Map, Value};
 
@@ -93,6 +94,24 @@ enum Part {
     Object,
     Metadata,
     Annotations,
+    Endpoints,
+}
+
+impl Part {
+    /// What stands under `key`: `Err` for what is left out, `Ok(None)` for what is kept whole.
+    fn under(self, key: &str) -> Result<Option<Self>, ()> {
+        match (self, key) {
+            (Self::Metadata, "managedFields")
+            | (Self::Annotations, LAST_APPLIED)
+            | (Self::Endpoints, "addresses" | "nodeName" | "zone" | "hints" | "hostname") => {
+                Err(())
+            }
+            (Self::Object, "metadata") => Ok(Some(Self::Metadata)),
+            (Self::Object, "endpoints") => Ok(Some(Self::Endpoints)),
+            (Self::Metadata, "annotations") => Ok(Some(Self::Annotations)),
+            (Self::Object | Self::Metadata | Self::Annotations | Self::Endpoints, _) => Ok(None),
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Part {
@@ -111,6 +130,7 @@ impl<'de> Visitor<'de> for Part {
             Self::Object => "an object",
             Self::Metadata => "metadata",
             Self::Annotations => "annotations",
+            Self::Endpoints => "endpoints",
         })
     }
 
@@ -118,21 +138,27 @@ impl<'de> Visitor<'de> for Part {
         Ok(Value::Null)
     }
 
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        if !matches!(self, Self::Endpoints) {
+            return Err(de::Error::invalid_type(de::Unexpected::Seq, &self));
+        }
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let inner = match (self, key.as_str()) {
-                (Self::Metadata, "managedFields") | (Self::Annotations, LAST_APPLIED) => {
+            let value = match self.under(&key) {
+                Err(()) => {
                     entries.next_value::<IgnoredAny>()?;
                     continue;
                 }
-                (Self::Object, "metadata") => Some(Self::Metadata),
-                (Self::Metadata, "annotations") => Some(Self::Annotations),
-                (Self::Object | Self::Metadata | Self::Annotations, _) => None,
-            };
-            let value = match inner {
-                Some(part) => entries.next_value_seed(part)?,
-                None => entries.next_value()?,
+                Ok(Some(part)) => entries.next_value_seed(part)?,
+                Ok(None) => entries.next_value()?,
             };
             map.insert(key, value);
         }
@@ -166,6 +192,28 @@ mod tests {
         let watched: Watched<false> = serde_json::from_str(&object.to_string()).unwrap();
         assert_eq!(watched.json, expected);
         assert_eq!(watched.meta().resource_version.as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn of_endpoints_only_what_is_decided_on_is_kept() {
+        let slice = json!({
+            "kind": "EndpointSlice", "addressType": "IPv4", "ports": [{"port": 80}],
+            "endpoints": [
+                {
+                    "addresses": ["10.1.2.3"], "nodeName": "n", "zone": "z",
+                    "conditions": {"ready": true}, "targetRef": {"kind": "Pod", "name": "web-1"},
+                },
+                {"addresses": ["10.1.2.4"]},
+            ],
+        });
+        let kept = read_object(slice.to_string().as_bytes()).unwrap();
+        let expected = json!([
+            {"conditions": {"ready": true}, "targetRef": {"kind": "Pod", "name": "web-1"}},
+            {},
+        ]);
+        assert_eq!((&kept["endpoints"], &kept["ports"]), (&expected, &slice["ports"]));
+        let none = json!({"endpoints": null});
+        assert_eq!(read_object(none.to_string().as_bytes()).unwrap(), none);
     }
 
     #[test]

@@ -35,9 +35,18 @@ pub(crate) struct BenchArguments {
     /// The name under which the controller signs in.
     #[arg(long)]
     user: String,
+    /// Another process of the cluster whose CPU time is told, as NAME=PID; may be repeated.
+    #[arg(long = "process", value_name = "NAME=PID", value_parser = named_process)]
+    processes: Vec<(String, u32)>,
     /// Seconds after which a Rollout counts as lost.
     #[arg(long, default_value_t = 300)]
     deadline: u64,
+}
+
+fn named_process(text: &str) -> Result<(String, u32), String> {
+    let pid =
+        text.split_once('=').and_then(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?)));
+    pid.ok_or_else(|| format!("`{text}` is not NAME=PID"))
 }
 
 /// One measurement.
@@ -67,6 +76,8 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<()> {
         .with_context(|| format!("failed to read {}", arguments.audit_log.display()))?
         .len();
     let before = process(arguments.controller_pid)?;
+    let others = cpu_of(&arguments.processes)?;
+    let began = Instant::now();
     say("bench", "updating all at once");
     let update = futures::stream::iter(&names)
         .map(|name| update(&cluster, name))
@@ -76,10 +87,16 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<()> {
     let (updated, healthy) = tokio::join!(update, watch);
     updated?;
     let healthy = healthy?;
+    let machine = Machine {
+        wall_seconds: began.elapsed().as_secs_f64(),
+        controller: process(arguments.controller_pid)?.cpu_seconds - before.cpu_seconds,
+        others: difference(&others, &cpu_of(&arguments.processes)?),
+    };
     tokio::time::sleep(Duration::from_secs(5)).await;
     let after = process(arguments.controller_pid)?;
     let requests = count_requests(arguments, offset)?;
     print_figures(arguments, &healthy, (&before, &after), &requests);
+    machine.print();
     cluster.remove_namespace(NAMESPACE, deadline).await
 }
 
@@ -211,6 +228,37 @@ fn process(pid: u32) -> Result<Process> {
         rss_mib: mib("VmRSS:"),
         peak_mib: mib("VmHWM:"),
     })
+}
+
+/// Where the machine's time went until the last Rollout was Healthy: it tells whether the controller is what is measured.
+struct Machine {
+    wall_seconds: f64,
+    controller: f64,
+    others: Vec<(String, f64)>,
+}
+
+impl Machine {
+    fn print(&self) {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let had = self.wall_seconds * real(u64::try_from(cores).unwrap_or(1));
+        print(format!(
+            "  CPU of the machine  {had:.1} s until the last was Healthy ({cores} cores), of it"
+        ));
+        for (name, seconds) in &self.others {
+            print(format!("    {seconds:7.2} s  {name}"));
+        }
+        print(format!("    {:7.2} s  controller", self.controller));
+    }
+}
+
+fn cpu_of(processes: &[(String, u32)]) -> Result<Vec<(String, f64)>> {
+    let read = |(name, pid): &(String, u32)| Ok((name.clone(), process(*pid)?.cpu_seconds));
+    processes.iter().map(read).collect()
+}
+
+fn difference(before: &[(String, f64)], after: &[(String, f64)]) -> Vec<(String, f64)> {
+    let pairs = before.iter().zip(after);
+    pairs.map(|((name, before), (_, after))| (name.clone(), after - before)).collect()
 }
 
 /// Requests of the controller after `offset` in the audit log, by verb and resource.
