@@ -3,6 +3,7 @@
 
 pub mod analysis_runs;
 mod concerns;
+mod details;
 pub mod elector;
 pub mod git;
 pub mod http;

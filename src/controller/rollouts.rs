@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::concerns::Concerns;
+use super::details::{self, Details};
 use super::report;
 use super::work::{self, Ask, Next, Work};
 use crate::act::actions::Hands;
@@ -34,8 +35,6 @@ use crate::telemetry::metrics::Metrics;
 const FRESH: Duration = Duration::from_secs(1);
 /// How old it may be when a Rollout is looked at for whatever reason.
 const RESYNC: Duration = Duration::from_secs(50);
-/// Shortest time between two status writes that only change counts and texts.
-const DETAIL_PAUSE: Duration = Duration::from_secs(5);
 /// How long news of other objects wait for more: pods, their ReplicaSet and their endpoints change
 /// together, and one pass sees it all.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -51,7 +50,7 @@ struct Local {
     /// Failing actions, with how often each failed.
     failing: Vec<(FailingAction, u32)>,
     fresh_at: Option<Instant>,
-    detail_at: Option<Instant>,
+    details: details::Turn,
     is_taken_over: bool,
     interests: BTreeSet<Interest>,
     report: report::Memory,
@@ -68,6 +67,7 @@ pub struct Rollouts {
     metrics: Arc<Metrics>,
     locals: Mutex<HashMap<Key, Local>>,
     concerns: Concerns,
+    details: Details,
     herald: Herald,
 }
 
@@ -136,6 +136,7 @@ impl Rollouts {
             metrics,
             locals: Mutex::default(),
             concerns: Concerns::default(),
+            details: Details::default(),
         }
     }
 
@@ -350,18 +351,15 @@ impl Rollouts {
     }
 
     fn detail_not_before(&self, key: &Key) -> Option<Instant> {
-        let locals = self.locals();
-        let at = locals.get(key)?.detail_at? + DETAIL_PAUSE;
-        (at > Instant::now()).then_some(at)
+        self.locals().get_mut(key)?.details.not_before(&self.details)
     }
 
     fn note_status_written(&self, key: &Key) {
-        let now = Instant::now();
         let mut locals = self.locals();
         let local = locals.entry(key.clone()).or_default();
         // The write was guarded by the version that was read: it proves that nothing was newer.
-        local.fresh_at = Some(now);
-        local.detail_at = Some(now);
+        local.fresh_at = Some(Instant::now());
+        local.details.note_written();
     }
 
     fn instant_of(&self, at: DateTime<Utc>) -> Instant {

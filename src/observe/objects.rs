@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::analysis::Verdict;
@@ -114,7 +115,7 @@ pub(super) fn run(object: &Value, names: ApiNames) -> Option<RunFact> {
     };
     let verdict = match object.get("status") {
         None | Some(Value::Null) => Verdict::Running { waiting_on: None },
-        Some(status) => match serde_json::from_value::<AnalysisRunStatus>(status.clone()) {
+        Some(status) => match AnalysisRunStatus::deserialize(status) {
             Ok(status) => Verdict::of(&status),
             // Not readable is not a verdict: neither good nor bad.
             Err(error) => Verdict::Running {

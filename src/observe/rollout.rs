@@ -127,7 +127,7 @@ pub fn observe(
 fn rollout_fact(rollout: &Arc<Value>, names: ApiNames) -> RolloutFact {
     let text = |pointer: &str| objects::text(rollout, pointer).unwrap_or_default().to_owned();
     let name = text("/metadata/name");
-    let spec = rollout.get("spec").cloned().unwrap_or(Value::Null);
+    let spec = rollout.get("spec").unwrap_or(&Value::Null);
     let spec = match serde_path_to_error::deserialize::<_, RolloutSpec>(spec) {
         Ok(spec) => validate(&name, &spec),
         Err(error) => {
@@ -138,7 +138,7 @@ fn rollout_fact(rollout: &Arc<Value>, names: ApiNames) -> RolloutFact {
     };
     let status = match rollout.get("status") {
         None | Some(Value::Null) => Known::Known(RolloutStatus::default()),
-        Some(status) => match serde_path_to_error::deserialize(status.clone()) {
+        Some(status) => match serde_path_to_error::deserialize(status) {
             Ok(status) => Known::Known(status),
             Err(error) => Known::Unknown(format!(
                 "status.{} to be put right: {}",
@@ -160,7 +160,7 @@ fn rollout_fact(rollout: &Arc<Value>, names: ApiNames) -> RolloutFact {
         deleted_at: objects::time(rollout, "/metadata/deletionTimestamp"),
         spec,
         status,
-        raw: Value::clone(rollout),
+        raw: rollout.clone(),
     }
 }
 

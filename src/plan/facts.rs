@@ -2,6 +2,7 @@
 //! `decide` has looked at it. Nothing here is computed; `observe` fills it in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -99,7 +100,7 @@ pub struct RolloutFact {
     /// The status as last written, or unknown when it cannot be understood.
     pub status: Known<RolloutStatus>,
     /// The object as read, for `fieldRef` arguments of analyses.
-    pub raw: Value,
+    pub raw: Arc<Value>,
 }
 
 /// A ReplicaSet that the Rollout owns.

@@ -40,6 +40,7 @@ fn the_server_in_memory_answers_what_the_real_one_answered() {
         }
     }
     println!("{count} scenarios");
+    assert!(count >= 300, "only {count} scenarios");
     assert!(
         differences.is_empty(),
         "{} of {count} differ:\n{}",

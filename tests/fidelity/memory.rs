@@ -52,8 +52,7 @@ pub(crate) fn run(scenario: &Scenario) -> Vec<Value> {
             }
             Step::Gone { path } => {
                 memory.collector.step(&mut memory.server, memory.now);
-                let get = Ask { method: "GET", content_type: "", path: path.clone(), body: vec![] };
-                let answer = memory.ask("admin", &get, &names);
+                let answer = memory.ask("admin", &Ask::get(path), &names);
                 assert_eq!(answer.code, 404, "{}: {path} is still there", scenario.name);
             }
         }
@@ -73,7 +72,7 @@ fn prepared(now: DateTime<Utc>) -> &'static Server {
             let definition: Value = serde_norway::from_str(&text).unwrap();
             let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
             let body = definition.to_string();
-            let created = memory.send("admin", "POST", "application/json", path, &body);
+            let created = memory.send("admin", &post(path), path, &body);
             assert!(matches!(created, Response::Json { code: 201, .. }), "{created:?}");
         }
         memory.server
@@ -83,19 +82,12 @@ fn prepared(now: DateTime<Utc>) -> &'static Server {
 impl Memory {
     fn setup(&mut self, namespace: &str) {
         let namespace = json!({"metadata": {"name": namespace}}).to_string();
-        let created =
-            self.send("admin", "POST", "application/json", "/api/v1/namespaces", &namespace);
+        let path = "/api/v1/namespaces";
+        let created = self.send("admin", &post(path), path, &namespace);
         assert!(matches!(created, Response::Json { code: 201, .. }), "{created:?}");
     }
 
-    fn send(
-        &mut self,
-        user: &str,
-        method: &str,
-        content: &str,
-        target: &str,
-        body: &str,
-    ) -> Response {
+    fn send(&mut self, user: &str, ask: &Ask, target: &str, body: &str) -> Response {
         let identity = match user {
             "admin" => Identity::admin("admin"),
             other => Identity {
@@ -105,13 +97,13 @@ impl Memory {
             },
         };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let method = Method::from_bytes(ask.method.as_bytes()).unwrap();
         self.server.handle(&Request {
             method: &method,
             path,
             query,
-            content_type: content,
-            accept: "application/json",
+            content_type: ask.content_type,
+            accept: ask.accept,
             user_agent: "fidelity/1",
             body: body.as_bytes(),
             identity: &identity,
@@ -121,7 +113,7 @@ impl Memory {
 
     fn ask(&mut self, user: &str, ask: &Ask, names: &Names) -> Answer {
         let (path, body) = (names.fill(&ask.path), names.body(&ask.body));
-        match self.send(user, ask.method, ask.content_type, &path, &body) {
+        match self.send(user, ask, &path, &body) {
             Response::Json { code, body, warnings } => {
                 Answer { code, body: Value::clone(&body), warnings, ..Answer::default() }
             }
@@ -140,8 +132,12 @@ impl Memory {
     }
 
     fn watch(&mut self, name: &str, path: &str) {
-        let response = self.send("admin", "GET", "", path, "");
+        let response = self.send("admin", &Ask::get(path), path, "");
         let Response::Watch(plan) = response else { panic!("{path} is no watch: {response:?}") };
         self.watches.insert(name.to_owned(), plan);
     }
+}
+
+fn post(path: &str) -> Ask {
+    Ask { method: "POST", content_type: "application/json", ..Ask::get(path) }
 }

@@ -72,7 +72,7 @@ struct Normalizer<'a> {
 fn collect_versions(value: &Value, versions: &mut Vec<u64>) {
     match value {
         Value::Object(map) => {
-            let is_list = map.contains_key("items");
+            let is_list = is_list(map);
             let is_bookmark = map.get("type") == Some(&json!("BOOKMARK"));
             if is_bookmark {
                 return;
@@ -90,6 +90,28 @@ fn collect_versions(value: &Value, versions: &mut Vec<u64>) {
     }
 }
 
+/// Lists and tables: their version is that of the whole server.
+fn is_list(map: &Map<String, Value>) -> bool {
+    map.contains_key("items") || map.contains_key("rows")
+}
+
+/// The columns of a table, without their descriptions.
+fn columns(table: &Map<String, Value>) -> Value {
+    let columns = table["columnDefinitions"].as_array().into_iter().flatten();
+    let shown = columns.map(|column| {
+        json!([column["name"], column["type"], column["format"], column["priority"]])
+    });
+    shown.collect()
+}
+
+/// Whether a text is an age, such as `3s` or `2m5s`.
+fn is_age(text: &str) -> bool {
+    let is_unit = |c: char| matches!(c, 's' | 'm' | 'h' | 'd' | 'y');
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.ends_with(is_unit)
+        && text.chars().all(|c| c.is_ascii_digit() || is_unit(c))
+}
+
 impl Normalizer<'_> {
     fn value(&mut self, value: &Value, key: &str) -> Value {
         match value {
@@ -101,6 +123,19 @@ impl Normalizer<'_> {
                 // The real server checks the metadata of an update two to four times.
                 causes.dedup();
                 Value::Array(causes)
+            }
+            // The kinds of a group: custom ones come in the order in which they were defined.
+            Value::Array(list) if key == "resources" => {
+                let mut shown: Vec<Value> = list.iter().map(|one| self.value(one, "")).collect();
+                shown.sort_by_key(|one| one["name"].to_string());
+                Value::Array(shown)
+            }
+            Value::Array(list) if key == "cells" => {
+                let mut cell = |cell: &Value| match cell.as_str() {
+                    Some(text) if is_age(text) => json!("AGE"),
+                    _ => self.value(cell, ""),
+                };
+                list.iter().map(&mut cell).collect()
             }
             Value::Array(list) => {
                 // Bookmarks come when they like; only the one that ends a list has its place.
@@ -131,7 +166,14 @@ impl Normalizer<'_> {
             sorted.retain(|key, _| key.as_str() != "managedFields");
         }
         let mut normal = Map::new();
-        let is_list = map.contains_key("items");
+        let is_list = is_list(map);
+        if map.contains_key("columnDefinitions") {
+            // What our columns mean is known from the real ones.
+            sorted.remove(&"columnDefinitions".to_owned());
+            normal.insert("columnDefinitions".to_owned(), columns(map));
+        }
+        // A digest of where etcd has the objects.
+        sorted.remove(&"storageVersionHash".to_owned());
         let is_bookmark = map.get("type") == Some(&json!("BOOKMARK"));
         for (key, value) in sorted {
             let mut shown = self.value(value, key);

@@ -60,6 +60,7 @@ impl Real {
             let apply = Ask {
                 method: "PATCH",
                 content_type: "application/apply-patch+yaml",
+                accept: "application/json",
                 path: format!("{target}?fieldManager=fidelity&force=true"),
                 body: vec![format!("RAW {definition}")],
             };
@@ -81,8 +82,7 @@ impl Real {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        let get = Ask { method: "GET", content_type: "", path: path.to_owned(), body: Vec::new() };
-        self.ask("admin", &get, &Names::new("")).await
+        self.ask("admin", &Ask::get(path), &Names::new("")).await
     }
 
     /// The normalised answers.
@@ -91,6 +91,7 @@ impl Real {
         let create = Ask {
             method: "POST",
             content_type: "application/json",
+            accept: "application/json",
             path: "/api/v1/namespaces".to_owned(),
             body: vec![json!({"metadata": {"name": namespace}}).to_string()],
         };
@@ -118,7 +119,7 @@ impl Real {
                 }
                 Step::Set { name, path } => names.set(name, path, &last),
                 Step::Watch { name, path } => {
-                    let response = self.send("admin", "GET", "", &names.fill(path), "").await;
+                    let response = self.send("admin", &Ask::get(path), &names.fill(path), "").await;
                     assert_eq!(response.status(), 200, "{path}");
                     watches.insert(name.clone(), Watch { response, rest: vec![] });
                 }
@@ -141,30 +142,23 @@ impl Real {
         normal(scenario, &namespace, &answers)
     }
 
-    async fn send(
-        &self,
-        user: &str,
-        method: &str,
-        content_type: &str,
-        path: &str,
-        body: &str,
-    ) -> reqwest::Response {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+    async fn send(&self, user: &str, ask: &Ask, path: &str, body: &str) -> reqwest::Response {
+        let method = reqwest::Method::from_bytes(ask.method.as_bytes()).unwrap();
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.server))
             .bearer_auth(&self.tokens[user])
-            .header("Accept", "application/json")
+            .header("Accept", ask.accept)
             .header("User-Agent", "fidelity/1");
-        if !content_type.is_empty() && !body.is_empty() {
-            request = request.header("Content-Type", content_type).body(body.to_owned());
+        if !ask.content_type.is_empty() && !body.is_empty() {
+            request = request.header("Content-Type", ask.content_type).body(body.to_owned());
         }
         request.send().await.unwrap()
     }
 
     async fn ask(&self, user: &str, ask: &Ask, names: &Names) -> Answer {
         let (path, body) = (names.fill(&ask.path), names.body(&ask.body));
-        let mut response = self.send(user, ask.method, ask.content_type, &path, &body).await;
+        let mut response = self.send(user, ask, &path, &body).await;
         let code = response.status().as_u16();
         let warnings = response.headers().get_all("warning").iter();
         let warnings = warnings.map(|text| warning(text.to_str().unwrap())).collect();

@@ -7,6 +7,7 @@
 //! SET rv = metadata.resourceVersion          from the last answer; `${rv}` from now on
 //! MERGE, JSON, STRATEGIC, APPLY /path body   the kinds of PATCH
 //! AS team GET /path                          as somebody else than the administrator
+//! TABLE, META, METAS /path                   GET of a table, of metadata, of a list of metadata
 //! QUIET POST /path body                      only the status is compared, when it is a success
 //! CODE POST /path body                       only status and reason are compared
 //! WAIT 200 AS team GET /path                 asks until that is the status; nothing is compared
@@ -67,6 +68,7 @@ pub(crate) enum Shown {
 pub(crate) struct Ask {
     pub(crate) method: &'static str,
     pub(crate) content_type: &'static str,
+    pub(crate) accept: &'static str,
     pub(crate) path: String,
     /// The terms of the body; empty for none.
     pub(crate) body: Vec<String>,
@@ -158,8 +160,16 @@ fn step(line: &str, definitions: &BTreeMap<String, String>) -> Step {
 }
 
 fn ask(verb: &str, rest: &str, definitions: &BTreeMap<String, String>) -> Ask {
+    let accept = match verb {
+        "TABLE" => "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+        "META" => "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json",
+        "METAS" => {
+            "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
+        }
+        _ => "application/json",
+    };
     let (method, content_type) = match verb {
-        "GET" => ("GET", ""),
+        "GET" | "TABLE" | "META" | "METAS" => ("GET", ""),
         "POST" => ("POST", "application/json"),
         "PUT" => ("PUT", "application/json"),
         "DELETE" => ("DELETE", "application/json"),
@@ -184,7 +194,7 @@ fn ask(verb: &str, rest: &str, definitions: &BTreeMap<String, String>) -> Ask {
             }
         })
         .collect();
-    Ask { method, content_type, path: path.to_owned(), body }
+    Ask { method, content_type, accept, path: path.to_owned(), body }
 }
 
 fn expand(text: &str, definitions: &BTreeMap<String, String>) -> Vec<String> {
@@ -196,6 +206,14 @@ fn expand(text: &str, definitions: &BTreeMap<String, String>) -> Vec<String> {
             }
         })
         .collect()
+}
+
+impl Ask {
+    /// A GET of a path.
+    pub(crate) fn get(path: &str) -> Self {
+        let path = path.to_owned();
+        Self { method: "GET", content_type: "", accept: "application/json", path, body: vec![] }
+    }
 }
 
 /// What a scenario has set, and its namespace.

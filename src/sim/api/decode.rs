@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::builtin;
+use super::duplicates::duplicates;
 use super::failure::{Cause, Failure};
 use super::kinds::{Resource, split_api_version};
 use super::object;
 use super::patch::go_json_error;
 use super::request::Verb;
-use super::schema::{apply_defaults, builtin_schema, decode, prune};
+use super::schema::{Schema, apply_defaults, builtin_schema, decode, prune};
 use super::server::{Body, Call, Server};
 
 /// How a body came: it decides how a wrong one is refused.
@@ -32,6 +33,10 @@ impl Server {
     /// 400.
     pub(crate) fn read_body(&mut self, call: &Call, body: Body<'_>) -> Result<Value, Failure> {
         let resource = call.resource();
+        let repeated = match &body {
+            Body::Value(_) => Vec::new(),
+            Body::Bytes(bytes) => duplicates(bytes),
+        };
         let mut object = match body {
             Body::Value(value) => value,
             Body::Bytes(bytes) => serde_json::from_slice(bytes).map_err(|error| {
@@ -54,7 +59,12 @@ impl Server {
             return Err(unrecognized(resource, &why, &text));
         }
         check_type(resource, &mut object)?;
-        self.shape(call, &mut object, Source::Whole)?;
+        if !repeated.is_empty() && !resource.is_custom && call.options.field_validation != "Strict"
+        {
+            // The real server puts the maps and objects of one key together.
+            return Err(Failure::not_implemented("keys that stand twice in one object"));
+        }
+        self.shape_and_report(call, &mut object, Source::Whole, &repeated)?;
         Ok(object)
     }
 
@@ -68,6 +78,25 @@ impl Server {
         object: &mut Value,
         source: Source,
     ) -> Result<(), Failure> {
+        self.shape_and_report(call, object, source, &[])
+    }
+
+    /// What the version that is kept does not know is not kept.
+    fn prune_as_kept(&self, resource: &Resource, object: &mut Value) {
+        let (_, version) = split_api_version(&resource.stored_as);
+        let kept = self.kinds.find(&resource.group, version, &resource.plural);
+        if let Some(kept) = kept.filter(|kept| kept.version != resource.version) {
+            prune(object, &kept.schema, "", &mut Vec::new());
+        }
+    }
+
+    fn shape_and_report(
+        &mut self,
+        call: &Call,
+        object: &mut Value,
+        source: Source,
+        repeated: &[String],
+    ) -> Result<(), Failure> {
         let resource = call.resource().clone();
         let mut unknown = Vec::new();
         let decoded = if resource.is_custom {
@@ -77,26 +106,30 @@ impl Server {
         };
         decoded.map_err(|why| wrong_body(&resource, source, &why))?;
         if source != Source::Apply {
-            self.report_unknown(call, source, unknown)?;
+            self.report(call, source, repeated, unknown)?;
         }
         if resource.is_custom {
             apply_defaults(object, &resource.schema);
-            drop_nulls(object, &resource);
+            drop_nulls(object, &resource.schema);
+            self.prune_as_kept(&resource, object);
         } else {
             builtin::apply_defaults(&resource, object);
         }
         Ok(())
     }
 
-    fn report_unknown(
+    /// Says which keys stand twice and which are unknown, as much as is wanted.
+    fn report(
         &mut self,
         call: &Call,
         source: Source,
+        repeated: &[String],
         mut unknown: Vec<String>,
     ) -> Result<(), Failure> {
         unknown.sort();
-        let texts: Vec<String> =
-            unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+        let repeated = repeated.iter().map(|path| format!("duplicate field {path:?}"));
+        let unknown = unknown.iter().map(|path| format!("unknown field {path:?}"));
+        let texts: Vec<String> = repeated.chain(unknown).collect();
         match call.options.field_validation.as_str() {
             "Strict" if !texts.is_empty() => {
                 let why = format!("strict decoding error: {}", texts.join(", "));
@@ -155,12 +188,26 @@ fn shape_custom(
 }
 
 /// Removes nulls where they are not allowed, as if they had not been written.
-fn drop_nulls(object: &mut Value, resource: &Resource) {
-    if let Some(map) = object.as_object_mut() {
-        let schema = &resource.schema;
-        map.retain(|name, value| {
-            !value.is_null() || schema.field(name).is_some_and(|field| field.is_nullable)
-        });
+fn drop_nulls(value: &mut Value, schema: &Schema) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|name, value| {
+                !value.is_null() || schema.field(name).is_none_or(|field| field.is_nullable)
+            });
+            for (name, value) in map {
+                if let Some(field) = schema.field(name) {
+                    drop_nulls(value, field);
+                }
+            }
+        }
+        Value::Array(list) => {
+            if let Some(items) = &schema.items {
+                for entry in list {
+                    drop_nulls(entry, items);
+                }
+            }
+        }
+        _ => {}
     }
 }
 

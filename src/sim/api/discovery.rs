@@ -136,7 +136,8 @@ fn subresources(resource: &Resource) -> Vec<(&'static str, [String; 3], Vec<&'st
 fn resource_list(server: &Server, group: &str, version: &str) -> Response {
     let resources = of_version(server, group, version);
     if resources.is_empty() {
-        return Failure::no_page().into();
+        let is_builtin = server.kinds.all().any(|one| one.group == group && !one.is_custom);
+        return if is_builtin { Failure::no_such_path() } else { Failure::no_page() }.into();
     }
     let mut list = Vec::new();
     for resource in resources {

@@ -230,6 +230,12 @@ impl Failure {
         Self::new(409, "Conflict", message).of(resource, name)
     }
 
+    /// 409 about a subresource of the core group, such as `pods/binding`.
+    pub(crate) fn conflict_of(what: &str, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {what} {name:?}: {why}");
+        Self::new(409, "Conflict", message).about("", what, name)
+    }
+
     /// 409 in which the object is called by its kind.
     pub(crate) fn conflict_of_kind(resource: &Resource, name: &str, why: &str) -> Self {
         let group =
@@ -396,6 +402,11 @@ impl Failure {
         let message = format!("Internal error occurred: {why}");
         let cause = Cause { reason: "", message: why.to_owned(), field: String::new() };
         Self::new(500, "InternalError", message).about("", "", "").because(cause)
+    }
+
+    /// An error of Go's that no kind of Status was made of.
+    pub(crate) fn plain(code: u16, why: &str) -> Self {
+        Self::new(code, "", why)
     }
 
     /// 501: this server does not do that, and says what.

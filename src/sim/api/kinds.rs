@@ -226,7 +226,11 @@ impl BuiltinKind {
             singular: self.kind.to_lowercase(),
             list_kind: format!("{}List", self.kind),
             short_names: owned(self.short_names),
-            categories: if self.in_all { owned(&["all"]) } else { Vec::new() },
+            categories: match self.group {
+                "apiextensions.k8s.io" => owned(&["api-extensions"]),
+                _ if self.in_all => owned(&["all"]),
+                _ => Vec::new(),
+            },
             is_namespaced: self.is_namespaced,
             is_custom: false,
             is_virtual: self.is_virtual,

@@ -21,6 +21,7 @@ mod crd;
 mod decode;
 mod delete;
 mod discovery;
+mod duplicates;
 mod events;
 mod failure;
 mod gc;

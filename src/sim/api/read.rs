@@ -84,7 +84,7 @@ impl Server {
         }
         let remaining = chosen.count();
         let mut meta = json!({"resourceVersion": version.to_string()});
-        if resource.is_custom {
+        if resource.is_custom && options.view == View::Whole {
             object::set_at(&mut meta, &["continue"], "".into());
         }
         if remaining > 0 {
@@ -102,7 +102,11 @@ impl Server {
                 return Ok(Answer::ok(table(resource, rows, &meta, include, call.now)));
             }
         };
-        let items: Vec<Value> = items.iter().map(|object| as_item(resource, object)).collect();
+        let mut items: Value = items.iter().map(|object| as_item(resource, object)).collect();
+        // Go's empty slice, as it stands there.
+        if options.view == View::Metadata && items.as_array().is_some_and(Vec::is_empty) {
+            items = Value::Null;
+        }
         Ok(Answer::ok(json!({
             "kind": kind, "apiVersion": api_version, "metadata": meta, "items": items,
         })))
@@ -200,7 +204,21 @@ pub(crate) fn shown(resource: &Resource, object: &Arc<Value>, view: View) -> Arc
 
 /// An object as its table is made of: in the version that is asked for, but Events as they are kept.
 pub(crate) fn for_table(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
-    if resource.is_custom { converted(resource, object) } else { object.clone() }
+    if resource.is_custom {
+        return converted(resource, object);
+    }
+    if resource.plural == "daemonsets" {
+        // Where it is kept this is a field of its own.
+        let mut other = Value::clone(object);
+        let path = ["metadata", "annotations", "deprecated.daemonset.template.generation"];
+        object::remove_at(&mut other, &path);
+        let annotations = object::at(&other, &["metadata", "annotations"]);
+        if annotations.and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
+            object::remove_at(&mut other, &["metadata", "annotations"]);
+        }
+        return Arc::new(other);
+    }
+    object.clone()
 }
 
 /// An object in the version in which `resource` serves it.

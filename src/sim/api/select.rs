@@ -152,6 +152,9 @@ fn requirement(part: &str) -> Result<Requirement, String> {
     }
     for (sign, is_equal) in [("!=", false), ("==", true), ("=", true)] {
         if let Some((key, value)) = part.split_once(sign) {
+            if value.trim_start().starts_with('=') {
+                return Err("found '=', expected: identifier".to_owned());
+            }
             let (key, value) = (checked_key(key)?, checked_value(value)?);
             let values = vec![value];
             return Ok(if is_equal {
@@ -187,7 +190,7 @@ fn checked_key(key: &str) -> Result<String, String> {
     let key = key.trim();
     match super::meta::wrong_qualified_name(key).first() {
         None => Ok(key.to_owned()),
-        Some(wrong) => Err(format!("key: Invalid value: {key:?}: {wrong}")),
+        Some(wrong) => Err(format!("<nil>: Invalid value: {key:?}: {wrong}")),
     }
 }
 
@@ -251,14 +254,7 @@ impl Resource {
         self.is_custom
             || matches!(
                 self.storage.plural.as_ref(),
-                "pods"
-                    | "events"
-                    | "secrets"
-                    | "namespaces"
-                    | "nodes"
-                    | "replicasets"
-                    | "services"
-                    | "jobs"
+                "pods" | "events" | "secrets" | "namespaces" | "nodes" | "services" | "jobs"
             )
     }
 }
@@ -298,7 +294,6 @@ fn is_selectable(resource: &Resource, field: &str) -> bool {
         "secrets" => &["type"],
         "namespaces" => &["status.phase"],
         "nodes" => &["spec.unschedulable"],
-        "replicasets" => &["status.replicas"],
         "services" => &["spec.clusterIP", "spec.type"],
         "jobs" => &["status.successful"],
         _ => &[],
@@ -316,7 +311,7 @@ fn value_of(object: &Value, field: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => match field {
             "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
-            "status.replicas" | "status.successful" => "0".to_owned(),
+            "status.successful" => "0".to_owned(),
             _ => String::new(),
         },
         Some(other) => other.to_string(),

@@ -201,12 +201,12 @@ impl Server {
         };
         if object::is_terminating(&pod) {
             let why = format!("pod {name} is being deleted, cannot be assigned to a host");
-            return Err(Failure::conflict_because(&resource, name, &why));
+            return Err(Failure::conflict_of("pods/binding", name, &why));
         }
         let before = object::at(&pod, &["spec", "nodeName"]).and_then(Value::as_str);
         if let Some(before) = before.filter(|before| !before.is_empty()) {
             let why = format!("pod {name} is already assigned to node {before:?}");
-            return Err(Failure::conflict_because(&resource, name, &why));
+            return Err(Failure::conflict_of("pods/binding", name, &why));
         }
         let mut placed = Value::clone(&pod);
         object::set_at(&mut placed, &["spec", "nodeName"], node.into());

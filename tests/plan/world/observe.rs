@@ -21,7 +21,7 @@ impl World {
                 deleted_at: self.deleted_at,
                 spec: checked,
                 status: Known::Known(self.status.clone().unwrap_or_default()),
-                raw: json!({"metadata": {"name": "web"}, "spec": self.spec}),
+                raw: json!({"metadata": {"name": "web"}, "spec": self.spec}).into(),
             },
             replica_sets: if self.unknown_sets {
                 Known::Unknown("the ReplicaSets to be read".to_owned())

@@ -16,7 +16,7 @@ use super::schema::Schema;
 pub(crate) use fields::Fields;
 pub(crate) use managers::{Manager, Managers};
 pub(crate) use merge::merged;
-pub(crate) use typed::type_errors;
+pub(crate) use typed::{as_go_prints, type_errors};
 use walk::{Comparison, compare, fields_of, without};
 
 /// Who writes, through what.

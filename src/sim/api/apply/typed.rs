@@ -94,7 +94,8 @@ fn shown(value: &Value) -> String {
     format!("&{{{}}}", as_go_prints(value))
 }
 
-fn as_go_prints(value: &Value) -> String {
+/// A value as Go's `%v` prints it.
+pub(crate) fn as_go_prints(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),

@@ -22,11 +22,19 @@ impl Server {
             return;
         }
         let given = at(new, &["spec", "clusterIP"]).and_then(Value::as_str).unwrap_or_default();
+        let is_headless = given == "None";
         let address = if given.is_empty() { self.free_address() } else { given.to_owned() };
         default_at(new, &["spec", "clusterIPs"], json!([address]));
         object::set_at(new, &["spec", "clusterIP"], address.into());
-        default_at(new, &["spec", "ipFamilies"], json!(["IPv4"]));
-        default_at(new, &["spec", "ipFamilyPolicy"], "SingleStack");
+        let selector = at(new, &["spec", "selector"]).and_then(Value::as_object);
+        let (families, policy) = if is_headless && selector.is_none_or(serde_json::Map::is_empty) {
+            // Whoever fills in its endpoints may have addresses of both families.
+            (json!(["IPv4", "IPv6"]), "RequireDualStack")
+        } else {
+            (json!(["IPv4"]), "SingleStack")
+        };
+        default_at(new, &["spec", "ipFamilies"], families);
+        default_at(new, &["spec", "ipFamilyPolicy"], policy);
         if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
             default_at(new, &["spec", "externalTrafficPolicy"], "Cluster");
             self.give_node_ports(new);

@@ -23,8 +23,16 @@ pub(crate) fn check(resource: &Resource, new: &Value, old: Option<&Value>) -> Ve
             }
         }
         ("", "services") => service(new, old, &mut causes),
-        ("", "configmaps") => sealed(new, old, &["data", "binaryData"], &mut causes),
+        ("", "configmaps") => {
+            keys(new, &["data", "binaryData"], &mut causes);
+            sealed(new, old, &["data", "binaryData"], &mut causes);
+        }
+        ("discovery.k8s.io", "endpointslices") if text(new, "addressType").is_empty() => {
+            causes.push(Cause::required("addressType", ""));
+        }
+        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => rules(new, &mut causes),
         ("", "secrets") => {
+            keys(new, &["data"], &mut causes);
             immutable(new, old, &["type"], &mut causes);
             sealed(new, old, &["data"], &mut causes);
         }
@@ -49,6 +57,43 @@ pub(crate) fn check(resource: &Resource, new: &Value, old: Option<&Value>) -> Ve
         _ => {}
     }
     causes
+}
+
+/// The names of files in maps and Secrets.
+fn keys(new: &Value, fields: &[&str], causes: &mut Vec<Cause>) {
+    let is_plain = |key: &str| {
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    };
+    for field in fields {
+        let map = new.get(field).and_then(Value::as_object);
+        for key in map.into_iter().flat_map(|map| map.keys()) {
+            let why = match key.as_str() {
+                "." => "must not be '.'",
+                ".." => "must not be '..'",
+                key if key.starts_with("..") => "must not start with '..'",
+                key if is_plain(key) => continue,
+                _ => {
+                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' \
+                     (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation \
+                     is '[-._a-zA-Z0-9]+')"
+                }
+            };
+            let value = Value::from(key.as_str());
+            causes.push(Cause::invalid(&format!("{field}[{key}]"), &value, why));
+        }
+    }
+}
+
+/// The rules of a role: each says what may be done.
+fn rules(new: &Value, causes: &mut Vec<Cause>) {
+    let rules = new.get("rules").and_then(Value::as_array);
+    for (idx, rule) in rules.into_iter().flatten().enumerate() {
+        let verbs = rule.get("verbs").and_then(Value::as_array);
+        if verbs.is_none_or(Vec::is_empty) {
+            let field = format!("rules[{idx}].verbs");
+            causes.push(Cause::required(&field, "verbs must contain at least one value"));
+        }
+    }
 }
 
 fn immutable(new: &Value, old: Option<&Value>, path: &[&str], causes: &mut Vec<Cause>) {

@@ -222,6 +222,12 @@ fn service(object: &mut Value) {
     }
     default_at(object, &["spec", "type"], "ClusterIP");
     default_at(object, &["spec", "sessionAffinity"], "None");
+    if at(object, &["spec", "sessionAffinity"]) == Some(&json!("ClientIP")) {
+        let path = ["spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"];
+        if at(object, &path).is_none() {
+            set_at(object, &path, 10_800.into());
+        }
+    }
     for port in entries(object, &["spec", "ports"]) {
         default_at(port, &["protocol"], "TCP");
         let is_unset = matches!(port.get("targetPort"), None | Some(Value::Null))

@@ -89,6 +89,9 @@ pub(crate) fn patched(
             let patch: Value = serde_json::from_slice(body)
                 .map_err(|error| undecodable(&go_json_error(body, &error)))?;
             strategic::merge(object, patch, schema).map_err(|why| {
+                if why.contains("does not contain declared merge key") {
+                    return Failure::plain(500, &why);
+                }
                 let cause = Cause::invalid("patch", &Value::Null, &why);
                 Failure::unprocessable(format!(" \"\" is invalid: patch: {}", cause.message))
             })

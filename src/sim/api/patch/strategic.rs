@@ -2,6 +2,7 @@
 //! directives (`$patch`, `$retainKeys`, `$setElementOrder/...`, `$deleteFromPrimitiveList/...`).
 //! See "Strategic Merge Patch" in the API conventions of Kubernetes.
 
+use super::super::apply::as_go_prints;
 use serde_json::{Map, Value};
 
 use crate::sim::api::schema::{Form, Schema};
@@ -174,7 +175,8 @@ fn merge_lists(old: Vec<Value>, new: Vec<Value>, schema: &Schema) -> Result<Vec<
         }
         let Value::Object(patch) = entry else { return Err("an entry is no object".to_owned()) };
         let key = patch.get(merge_key).cloned().ok_or_else(|| {
-            format!("map: {patch:?} does not contain declared merge key: {merge_key}")
+            let shown = as_go_prints(&Value::Object(patch.clone()));
+            format!("map: {shown} does not contain declared merge key: {merge_key}")
         })?;
         let is_it = |one: &Value| one.get(merge_key) == Some(&key);
         if patch.get(PATCH).and_then(Value::as_str) == Some("delete") {

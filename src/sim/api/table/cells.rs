@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::pod::pod;
 use super::{age, created};
 use crate::sim::api::kinds::Resource;
 use crate::sim::api::object::{self, at, text};
 use crate::sim::api::select::Labels;
 
-const NONE: &str = "<none>";
+pub(super) const NONE: &str = "<none>";
 
 /// The cells of an object of a built-in kind.
 pub(super) fn cells(resource: &Resource, object: &Value, now: DateTime<Utc>) -> Vec<Value> {
@@ -46,7 +47,7 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: DateTime<Utc>) -> 
     }
 }
 
-fn string(object: &Value, path: &[&str]) -> String {
+pub(super) fn string(object: &Value, path: &[&str]) -> String {
     match at(object, path) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
@@ -54,15 +55,15 @@ fn string(object: &Value, path: &[&str]) -> String {
     }
 }
 
-fn or_none(text: String) -> Value {
+pub(super) fn or_none(text: String) -> Value {
     if text.is_empty() { NONE.into() } else { text.into() }
 }
 
-fn number(object: &Value, path: &[&str]) -> i64 {
+pub(super) fn number(object: &Value, path: &[&str]) -> i64 {
     at(object, path).and_then(Value::as_i64).unwrap_or(0)
 }
 
-fn list<'a>(object: &'a Value, path: &[&str]) -> &'a [Value] {
+pub(super) fn list<'a>(object: &'a Value, path: &[&str]) -> &'a [Value] {
     at(object, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -94,76 +95,6 @@ fn labels(map: Option<&Value>) -> String {
 
 fn joined(list: &[Value], field: &str) -> String {
     list.iter().map(|entry| text(entry, field)).collect::<Vec<_>>().join(",")
-}
-
-fn pod(object: &Value, now: DateTime<Utc>) -> Vec<Value> {
-    let statuses = list(object, &["status", "containerStatuses"]);
-    let total = list(object, &["spec", "containers"]).len();
-    let mut status = string(object, &["status", "reason"]);
-    let phase = string(object, &["status", "phase"]);
-    if status.is_empty() {
-        status.clone_from(&phase);
-    }
-    let (mut ready, mut restarts, mut last_restart) = (0, 0, String::new());
-    let mut is_running = false;
-    for container in statuses.iter().rev() {
-        restarts += number(container, &["restartCount"]);
-        let ended = string(container, &["lastState", "terminated", "finishedAt"]);
-        last_restart = last_restart.max(ended);
-        let waiting = string(container, &["state", "waiting", "reason"]);
-        let terminated = at(container, &["state", "terminated"]);
-        if !waiting.is_empty() {
-            status = waiting;
-        } else if let Some(terminated) = terminated {
-            let reason = text(terminated, "reason");
-            status = if reason.is_empty() {
-                format!("ExitCode:{}", number(terminated, &["exitCode"]))
-            } else {
-                reason.to_owned()
-            };
-        } else if container.get("ready") == Some(&Value::Bool(true))
-            && at(container, &["state", "running"]).is_some()
-        {
-            is_running = true;
-            ready += 1;
-        }
-    }
-    if status == "Completed" && is_running {
-        "Running".clone_into(&mut status);
-    }
-    if object::is_terminating(object) && !matches!(phase.as_str(), "Succeeded" | "Failed") {
-        "Terminating".clone_into(&mut status);
-    }
-    let restarts = if restarts != 0 && !last_restart.is_empty() {
-        format!("{restarts} ({} ago)", age::since(&last_restart, now))
-    } else {
-        restarts.to_string()
-    };
-    let address = list(object, &["status", "podIPs"]).first().map(|one| text(one, "ip").to_owned());
-    vec![
-        object::name(object).into(),
-        format!("{ready}/{total}").into(),
-        status.into(),
-        restarts.into(),
-        created(object, now),
-        or_none(address.unwrap_or_default()),
-        or_none(string(object, &["spec", "nodeName"])),
-        or_none(string(object, &["status", "nominatedNodeName"])),
-        readiness_gates(object).into(),
-    ]
-}
-
-fn readiness_gates(pod: &Value) -> String {
-    let gates = list(pod, &["spec", "readinessGates"]);
-    if gates.is_empty() {
-        return NONE.to_owned();
-    }
-    let conditions = list(pod, &["status", "conditions"]);
-    let is_true = |gate: &&Value| {
-        let wanted = text(gate, "conditionType");
-        conditions.iter().any(|one| text(one, "type") == wanted && text(one, "status") == "True")
-    };
-    format!("{}/{}", gates.iter().filter(is_true).count(), gates.len())
 }
 
 fn service(object: &Value, name: &Value, age: &Value) -> Vec<Value> {

@@ -5,6 +5,7 @@ mod age;
 mod builtin;
 mod cells;
 mod path;
+mod pod;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -90,15 +91,33 @@ fn row(resource: &Resource, object: &Value, include: &str, now: DateTime<Utc>) -
     };
     let mut row = json!({"cells": cells});
     let shown = match include {
-        "None" => return row,
+        "None" => Value::Null,
         "Object" => object.clone(),
         _ => json!({
             "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
             "metadata": object.get("metadata").cloned().unwrap_or(Value::Object(Map::new())),
         }),
     };
-    object::set_at(&mut row, &["object"], shown);
+    if let Some(row) = row.as_object_mut() {
+        row.insert("object".to_owned(), shown);
+        if let Some(condition) = ended(resource, object) {
+            row.insert("conditions".to_owned(), json!([condition]));
+        }
+    }
     row
+}
+
+/// The condition of the row of a pod that has come to its end.
+fn ended(resource: &Resource, object: &Value) -> Option<Value> {
+    let is_pod = resource.plural == "pods" && resource.group.is_empty();
+    let phase =
+        object::at(object, &["status", "phase"]).and_then(Value::as_str).filter(|_| is_pod)?;
+    let message = match phase {
+        "Succeeded" => "The pod has completed successfully.",
+        "Failed" => "The pod failed.",
+        _ => return None,
+    };
+    Some(json!({"type": "Completed", "status": "True", "reason": phase, "message": message}))
 }
 
 /// The age of an object.
