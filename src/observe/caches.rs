@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cache::{Cache, Change, Scope, run};
+use super::limit::limited;
 use crate::api::{ApiNames, Kind};
 use crate::traffic::RouteRef;
 
@@ -77,7 +78,7 @@ impl Caches {
     ) -> (Self, mpsc::UnboundedReceiver<Change>) {
         let (changes, receiver) = mpsc::unbounded_channel();
         let starter =
-            Starter { client: client.clone(), scope, changes, stop, tasks: TaskTracker::new() };
+            Starter { client: limited(client), scope, changes, stop, tasks: TaskTracker::new() };
         let revisions = Config::default().labels(names.revision_label());
         let all = Config::default;
         let own = |kind: Kind| starter.start::<false>(names.resource(kind), all());

@@ -4,6 +4,7 @@
 pub mod analysis;
 pub mod cache;
 pub mod caches;
+mod limit;
 pub mod objects;
 mod rollout;
 mod watched;
