@@ -324,7 +324,9 @@ fn linger(
         ScaleDown::After(delay) if delay <= TimeDelta::zero() => return Some(to_zero),
         ScaleDown::After(delay) => delay,
     };
-    let at = view.memory.scale_down_at(&set.revision).unwrap_or(view.now() + delay);
+    // A time that a clock wrote when it was ahead holds the pods no longer than the delay.
+    let latest = view.now() + delay;
+    let at = view.memory.scale_down_at(&set.revision).map_or(latest, |at| at.min(latest));
     effects.linger(&set.revision, Some(at));
     if view.now() >= at {
         return Some(to_zero);

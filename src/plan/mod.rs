@@ -276,8 +276,12 @@ fn serves_ready_pods(view: &View<'_>) -> bool {
 /// The time in which the spec was invalid, or held by a person, does not count against what goes on
 /// now.
 fn note_time(view: &View<'_>, memory: &mut Memory, is_valid: bool) {
+    let now = crate::api::Time(view.now());
+    // What a clock that was ahead wrote would keep the deadline away for as long as it was ahead.
+    for at in [&mut memory.last_progress_at, &mut memory.unmeasured_since] {
+        *at = at.map(|at| if at.0 > now.0 { now } else { at });
+    }
     if memory.stood_still() && is_valid && !view.spec.paused {
-        let now = crate::api::Time(view.now());
         memory.last_progress_at = Some(now);
         memory.unmeasured_since = memory.unmeasured_since.map(|_| now);
     }

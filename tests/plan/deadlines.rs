@@ -1,5 +1,6 @@
 //! The progress deadline: what counts towards it, and what it never does.
 
+use chrono::TimeDelta;
 use serde_json::json;
 use sluice::api::status::RolloutPhase;
 
@@ -16,6 +17,29 @@ fn ar4626_a_router_that_cannot_be_read_does_not_stop_deadline_and_abort() {
     world.unknown_routes = false;
     world.run(5);
     assert_eq!(world.actual(), 0);
+    world.assert_safe();
+}
+
+#[test]
+fn a_clock_that_was_ahead_keeps_neither_the_deadline_nor_old_pods() {
+    let deadline = "progressDeadlineSeconds: 60\nprogressDeadlineAbort: true\n";
+    let mut world = routed(5, "[{setWeight: 60}]", deadline);
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.skew = TimeDelta::hours(1);
+    world.push("web:2");
+    world.run_until(RolloutPhase::Healthy, 60);
+    world.skew = TimeDelta::zero();
+    world.run(60);
+    let sizes: Vec<u32> = world.sets.values().map(|set| set.fact.desired).collect();
+    assert_eq!(sizes.iter().sum::<u32>(), 5, "{}", world.timeline);
+
+    world.skew = TimeDelta::hours(1);
+    world.broken_images = vec!["web:3".to_owned()];
+    world.push("web:3");
+    world.run(8);
+    world.skew = TimeDelta::zero();
+    world.run(90);
+    assert!(world.status().abort, "{}", world.timeline);
     world.assert_safe();
 }
 
