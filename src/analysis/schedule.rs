@@ -29,6 +29,9 @@ pub(super) fn fill(
     for (metric_index, metric) in run.metrics.iter().enumerate() {
         let result = result_of(&step.status, &metric.name);
         let (at, action) = match next(metric, result, started_at, is_ended) {
+            Next::At(_, DueAction::Start) if is_of_a_clock_ahead(metric, result, now) => {
+                (now, DueAction::Start)
+            }
             Next::At(at, action) => (at, action),
             Next::Never => continue,
         };
@@ -85,6 +88,19 @@ fn next(
         (_, None) => last_end.checked_add_signed(RETRY_AFTER_ERROR),
     };
     Next::At(at.unwrap_or(last_end), DueAction::Start)
+}
+
+/// Whether the last measurement began further in the future than the next one may be away: a clock
+/// that was ahead wrote it, and must not put the next one off for as long as it was ahead.
+fn is_of_a_clock_ahead(
+    metric: &ResolvedMetric,
+    result: Option<&MetricResult>,
+    now: DateTime<Utc>,
+) -> bool {
+    let last = result.and_then(|result| result.measurements.last());
+    let began = last.and_then(|last| last.started_at);
+    let pause = metric.schedule.interval.unwrap_or(RETRY_AFTER_ERROR);
+    began.is_some_and(|began| began.0.signed_duration_since(now) > pause)
 }
 
 fn resume_time(running: &Measurement) -> DateTime<Utc> {

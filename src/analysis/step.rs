@@ -91,7 +91,9 @@ pub fn advance(
     let now = now.trunc_subsecs(3);
     let mut status = status.clone();
     let was_completed = status.phase.is_completed();
-    let started_at = status.started_at.get_or_insert(Time(now)).0;
+    // A clock that was ahead must not put the first measurement off for as long as it was ahead.
+    let started_at = status.started_at.map_or(now, |at| at.0.min(now));
+    status.started_at = Some(Time(started_at));
     for outcome in finished {
         take(run, &mut status, outcome, was_completed);
     }

@@ -375,6 +375,27 @@ fn measurements_stand_on_a_grid_that_does_not_drift() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_puts_no_measurement_off() {
+    let fields = json!({"successCondition": GOOD_BELOW, "interval": "1m", "initialDelay": "10s"});
+    let ahead = chrono::TimeDelta::hours(1);
+    let mut play = Play::of(vec![metric("m", fields)]);
+    play.now -= ahead;
+    play.look(&[]);
+    let start = play.now;
+    play.wait();
+    assert_eq!((play.now - start).num_seconds(), 10, "the initial delay, by the clock put right");
+    play.now += ahead;
+    play.measure("m", good());
+    play.now -= ahead;
+    play.look(&[]);
+    assert_eq!(play.step.due.len(), 1, "not after an hour");
+    play.measure("m", good());
+    assert!(play.step.due.is_empty());
+    let wait = (play.step.wake_at.unwrap() - play.now).num_seconds();
+    assert!((30..=90).contains(&wait), "back on the grid: {wait}");
+}
+
+#[test]
 fn missed_points_of_the_grid_are_not_made_up_for() {
     let mut play =
         Play::of(vec![metric("m", json!({"successCondition": GOOD_BELOW, "interval": "1m"}))]);
