@@ -10,9 +10,9 @@ use crate::normal::{Answer, normal};
 use crate::script::{Ask, Names, Scenario, Step};
 
 /// How long a watch is listened to after its last event.
-const QUIET: Duration = Duration::from_millis(400);
+const QUIET: Duration = Duration::from_secs(1);
 /// How long the controllers get.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 pub(crate) struct Real {
     client: reqwest::Client,
