@@ -38,7 +38,7 @@ impl Scene {
         let services: String =
             services.into_iter().filter(|name| strategy.contains(name)).map(service).collect();
         let files = [
-            ("analysis.yaml", ANALYSIS.to_owned()),
+            ("analysis.yaml", ANALYSIS.replace("COUNT", "5").replace("MOST_ERRORS", "0.01")),
             ("rollout.yaml", rollout(strategy)),
             ("services.yaml", services),
             ("route.yaml", route(backends)),
@@ -156,52 +156,8 @@ metadata: {name: prometheus}
 spec: {type: Prometheus, address: 'http://prometheus.monitoring:9090'}
 ";
 
-const ANALYSIS: &str = r#"
-apiVersion: sluice.dev/v1alpha1
-kind: AnalysisTemplate
-metadata: {name: quality}
-spec:
-  args: [{name: revision}]
-  metrics:
-    - name: error-rate
-      initialDelay: 5s
-      interval: 3s
-      count: 5
-      failureLimit: 1
-      successCondition: result[0] < 0.01
-      provider:
-        prometheus:
-          source: {name: prometheus}
-          query: >-
-            sum(rate(http_requests_total{namespace="shop",revision="{{args.revision}}",code=~"5.."}[10s]))
-            / sum(rate(http_requests_total{namespace="shop",revision="{{args.revision}}"}[10s]))
-    - name: latency-p90
-      initialDelay: 5s
-      interval: 3s
-      count: 5
-      failureLimit: 1
-      successCondition: result[0] < 0.5
-      provider:
-        prometheus:
-          source: {name: prometheus}
-          query: >-
-            histogram_quantile(0.9, sum by (le) (rate(http_request_duration_seconds_bucket{namespace="shop",revision="{{args.revision}}"}[10s])))
----
-apiVersion: sluice.dev/v1alpha1
-kind: AnalysisTemplate
-metadata: {name: preview-is-scraped}
-spec:
-  args: [{name: revision}]
-  metrics:
-    - name: pods
-      interval: 1s
-      count: 3
-      successCondition: result[0] >= 1
-      provider:
-        prometheus:
-          source: {name: prometheus}
-          query: sum(up{namespace="shop",revision="{{args.revision}}"})
-"#;
+/// COUNT and MOST_ERRORS are for each user of it to say.
+const ANALYSIS: &str = include_str!("../fixtures/world/analysis.yaml");
 
 /// 5, 25, 50 and then all, judged after each of the first three.
 pub(crate) fn canary() -> String {

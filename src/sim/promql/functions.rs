@@ -206,13 +206,7 @@ impl<'a> Args<'a> {
             let Some(found) = pattern.captures(value) else { continue };
             let mut text = String::new();
             found.expand(&replacement, &mut text);
-            let mut labels = Labels::clone(&element.labels);
-            if text.is_empty() {
-                labels.remove(&target);
-            } else {
-                labels.insert(target.clone(), text);
-            }
-            element.labels = Arc::new(labels);
+            relabel(element, &target, text);
         }
         unique(vector)
     }
@@ -229,13 +223,7 @@ impl<'a> Args<'a> {
                 .map(|source| element.labels.get(source).map(String::as_str).unwrap_or_default())
                 .collect();
             let text = parts.join(&separator);
-            let mut labels = Labels::clone(&element.labels);
-            if text.is_empty() {
-                labels.remove(&target);
-            } else {
-                labels.insert(target.clone(), text);
-            }
-            element.labels = Arc::new(labels);
+            relabel(element, &target, text);
         }
         unique(vector)
     }
@@ -267,6 +255,17 @@ impl<'a> Args<'a> {
         });
         Ok(vector)
     }
+}
+
+/// Sets a label; an empty text removes it.
+fn relabel(element: &mut Element, label: &str, text: String) {
+    let mut labels = Labels::clone(&element.labels);
+    if text.is_empty() {
+        labels.remove(label);
+    } else {
+        labels.insert(label.to_owned(), text);
+    }
+    element.labels = Arc::new(labels);
 }
 
 /// What can be said of a series that is not there: the labels that were asked for exactly, once.

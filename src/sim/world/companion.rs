@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::agenda::Time;
 use super::behaviour::Behaviour;
-use crate::sim::api::{Cluster, KindName, object};
+use crate::sim::api::{Cluster, Entry, KindName, object};
 
 pub(crate) const PODS: KindName = KindName::of("", "pods");
 pub(crate) const NODES: KindName = KindName::of("", "nodes");
@@ -66,6 +66,30 @@ pub(crate) fn list_at<'a>(object: &'a Value, path: &[&str]) -> &'a [Value] {
 /// The owner reference of an object's controller.
 pub(crate) fn controller_of(object: &Value) -> Option<&Value> {
     object::owners(object).iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+}
+
+/// Whether `owner` is the controller of an object.
+pub(crate) fn is_controlled_by(object: &Value, owner: &Value) -> bool {
+    controller_of(object).is_some_and(|found| object::text(found, "uid") == object::uid(owner))
+}
+
+/// What a controller of `own` objects has to look at after a change: the object itself, or the one
+/// of `kind` that controls the changed object of `children`.
+pub(crate) fn concerned(
+    entry: &Entry,
+    own: &KindName,
+    (kind, children): (&str, &KindName),
+) -> Option<Key> {
+    let is = |wanted: &KindName| {
+        (entry.resource.group.as_str(), entry.resource.plural.as_str())
+            == (wanted.group.as_ref(), wanted.plural.as_ref())
+    };
+    if is(own) {
+        return Some(key_of(&entry.object));
+    }
+    let owner = controller_of(&entry.object).filter(|_| is(children))?;
+    let is_ours = object::text(owner, "kind") == kind;
+    is_ours.then(|| (entry.namespace().to_owned(), object::text(owner, "name").to_owned()))
 }
 
 /// Whether a plain selector (a Service's) fits the labels of an object. An empty one fits nothing.

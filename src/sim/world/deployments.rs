@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::agenda::{Agenda, Time};
 use super::companion::{
-    Context, DEPLOYMENTS, Key, REPLICA_SETS, controller_of, count_at, key_of, list_at, named,
-    owned_by, short_hash, text_at, with_condition,
+    Context, DEPLOYMENTS, Key, REPLICA_SETS, concerned, count_at, is_controlled_by, key_of,
+    list_at, named, owned_by, short_hash, text_at, with_condition,
 };
 use super::random::Random;
 use crate::api::values::IntOrString;
@@ -35,15 +35,8 @@ impl Deployments {
 
     /// Takes note of a change.
     pub(crate) fn notice(&mut self, entry: &Entry, ctx: Context<'_>) {
-        let key = match (entry.resource.group.as_str(), entry.resource.plural.as_str()) {
-            ("apps", "deployments") => key_of(&entry.object),
-            ("apps", "replicasets") => match controller_of(&entry.object) {
-                Some(owner) if object::text(owner, "kind") == "Deployment" => {
-                    (entry.namespace().to_owned(), object::text(owner, "name").to_owned())
-                }
-                _ => return,
-            },
-            _ => return,
+        let Some(key) = concerned(entry, &DEPLOYMENTS, ("Deployment", &REPLICA_SETS)) else {
+            return;
         };
         let delay = self.random.within(ctx.behaviour.workloads.acts_after);
         self.agenda.by(key, ctx.now + delay);
@@ -67,10 +60,7 @@ impl Deployments {
             return;
         }
         let mut sets = ctx.cluster.list(&REPLICA_SETS, &key.0);
-        sets.retain(|set| {
-            controller_of(set)
-                .is_some_and(|owner| object::text(owner, "uid") == object::uid(&deployment))
-        });
+        sets.retain(|set| is_controlled_by(set, &deployment));
         let template = object::at(&deployment, &["spec", "template"]).cloned().unwrap_or_default();
         let hash = short_hash(&template.to_string());
         let at = sets.iter().position(|set| object::label(set, HASH) == Some(&hash));

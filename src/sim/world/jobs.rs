@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::agenda::{Agenda, Time};
 use super::companion::{
-    Context, JOBS, Key, PODS, controller_of, count_at, is_true, key_of, list_at, named, stamp,
-    text_at, time_at, with_condition,
+    Context, JOBS, Key, PODS, concerned, count_at, is_controlled_by, is_true, key_of, list_at,
+    named, stamp, text_at, time_at, with_condition,
 };
 use super::random::Random;
 use super::replica_sets::pod_of_template;
@@ -38,16 +38,7 @@ impl Jobs {
 
     /// Takes note of a change.
     pub(crate) fn notice(&mut self, entry: &Entry, ctx: Context<'_>) {
-        let key = match (entry.resource.group.as_str(), entry.resource.plural.as_str()) {
-            ("batch", "jobs") => key_of(&entry.object),
-            ("", "pods") => match controller_of(&entry.object) {
-                Some(owner) if object::text(owner, "kind") == "Job" => {
-                    (entry.namespace().to_owned(), object::text(owner, "name").to_owned())
-                }
-                _ => return,
-            },
-            _ => return,
-        };
+        let Some(key) = concerned(entry, &JOBS, ("Job", &PODS)) else { return };
         let delay = self.random.within(ctx.behaviour.workloads.acts_after);
         self.agenda.by(key, ctx.now + delay);
     }
@@ -199,9 +190,7 @@ impl Jobs {
 
 fn pods_of(cluster: &Cluster, job: &Value) -> Vec<Arc<Value>> {
     let mut pods = cluster.list(&PODS, object::namespace(job));
-    pods.retain(|pod| {
-        controller_of(pod).is_some_and(|owner| object::text(owner, "uid") == object::uid(job))
-    });
+    pods.retain(|pod| is_controlled_by(pod, job));
     pods
 }
 

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::agenda::{Agenda, Time};
 use super::companion::{
-    Context, Key, PODS, REPLICA_SETS, condition, controller_of, count_at, is_over, is_true, key_of,
-    list_at, named, owned_by, text_at, time_at, with_condition,
+    Context, Key, PODS, REPLICA_SETS, concerned, condition, count_at, is_controlled_by, is_over,
+    is_true, key_of, list_at, named, owned_by, text_at, time_at, with_condition,
 };
 use super::random::Random;
 use crate::sim::api::{Actor, Cluster, Entry, Failure, Identity, object};
@@ -44,16 +44,7 @@ impl ReplicaSets {
 
     /// Takes note of a change.
     pub(crate) fn notice(&mut self, entry: &Entry, ctx: Context<'_>) {
-        let key = match (entry.resource.group.as_str(), entry.resource.plural.as_str()) {
-            ("apps", "replicasets") => key_of(&entry.object),
-            ("", "pods") => match controller_of(&entry.object) {
-                Some(owner) if object::text(owner, "kind") == "ReplicaSet" => {
-                    (entry.namespace().to_owned(), object::text(owner, "name").to_owned())
-                }
-                _ => return,
-            },
-            _ => return,
-        };
+        let Some(key) = concerned(entry, &REPLICA_SETS, ("ReplicaSet", &PODS)) else { return };
         let delay = self.random.within(ctx.behaviour.workloads.acts_after);
         self.agenda.by(key, ctx.now + delay);
     }
@@ -188,11 +179,8 @@ impl ReplicaSets {
 
 /// The pods of a ReplicaSet that are neither over nor ending.
 fn active_pods(cluster: &Cluster, set: &Value) -> Vec<Arc<Value>> {
-    let is_ours = |pod: &Arc<Value>| {
-        controller_of(pod).is_some_and(|owner| object::text(owner, "uid") == object::uid(set))
-    };
     let mut pods = cluster.list(&PODS, object::namespace(set));
-    pods.retain(|pod| is_ours(pod) && !is_over(pod) && !object::is_terminating(pod));
+    pods.retain(|pod| is_controlled_by(pod, set) && !is_over(pod) && !object::is_terminating(pod));
     pods
 }
 

@@ -256,20 +256,27 @@ fn same(jobs: usize, from_seed: u64, count: u64) -> anyhow::Result<bool> {
     Ok(differing == 0 && !traces.is_empty())
 }
 
+fn run_all(
+    jobs: usize,
+    mut cases: impl Iterator<Item = Case>,
+    sum: &mut Sum,
+) -> anyhow::Result<()> {
+    batch::all(
+        jobs,
+        || cases.next(),
+        |case, report| {
+            sum.add(report);
+            print_violations(case, report);
+        },
+    )
+}
+
 fn sweep_all(jobs: usize, every: usize) -> anyhow::Result<bool> {
     let mut sum = Sum::default();
     for plain in sweep::canonical() {
         let cases = sweep::around(&plain)?;
         println!("{}: {} cases", plain.about, cases.len());
-        let mut cases = cases.into_iter().step_by(every.max(1));
-        batch::all(
-            jobs,
-            || cases.next(),
-            |case, report| {
-                sum.add(report);
-                print_violations(case, report);
-            },
-        )?;
+        run_all(jobs, cases.into_iter().step_by(every.max(1)), &mut sum)?;
     }
     println!("{}", sum.line());
     Ok(sum.violations == 0)
@@ -314,15 +321,7 @@ fn replay(jobs: usize, files: &[PathBuf]) -> anyhow::Result<bool> {
         bail!("there is no case to replay");
     }
     let mut sum = Sum::default();
-    let mut cases = cases.into_iter();
-    batch::all(
-        jobs,
-        || cases.next(),
-        |case, report| {
-            sum.add(report);
-            print_violations(case, report);
-        },
-    )?;
+    run_all(jobs, cases.into_iter(), &mut sum)?;
     println!("{}", sum.line());
     Ok(sum.violations == 0)
 }

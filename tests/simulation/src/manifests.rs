@@ -40,7 +40,10 @@ pub(crate) fn files(setup: &Setup, tag: &str) -> Vec<(String, String)> {
     let own = services(setup.shape).iter().map(|name| service(name, "web"));
     let services: String = own.chain([service("others", "others")]).collect();
     let mut files = vec![
-        (format!("{FOLDER}/analysis.yaml"), ANALYSIS.to_owned()),
+        (
+            format!("{FOLDER}/analysis.yaml"),
+            ANALYSIS.replace("COUNT", "4").replace("MOST_ERRORS", "0.05"),
+        ),
         (ROLLOUT_FILE.to_owned(), rollout(setup, tag)),
         (format!("{FOLDER}/services.yaml"), services),
     ];
@@ -228,49 +231,5 @@ spec:
     )
 }
 
-const ANALYSIS: &str = r#"
-apiVersion: sluice.dev/v1alpha1
-kind: AnalysisTemplate
-metadata: {name: quality}
-spec:
-  args: [{name: revision}]
-  metrics:
-    - name: error-rate
-      initialDelay: 5s
-      interval: 3s
-      count: 4
-      failureLimit: 1
-      successCondition: result[0] < 0.05
-      provider:
-        prometheus:
-          source: {name: prometheus}
-          query: >-
-            sum(rate(http_requests_total{namespace="shop",revision="{{args.revision}}",code=~"5.."}[10s]))
-            / sum(rate(http_requests_total{namespace="shop",revision="{{args.revision}}"}[10s]))
-    - name: latency-p90
-      initialDelay: 5s
-      interval: 3s
-      count: 4
-      failureLimit: 1
-      successCondition: result[0] < 0.5
-      provider:
-        prometheus:
-          source: {name: prometheus}
-          query: >-
-            histogram_quantile(0.9, sum by (le) (rate(http_request_duration_seconds_bucket{namespace="shop",revision="{{args.revision}}"}[10s])))
----
-apiVersion: sluice.dev/v1alpha1
-kind: AnalysisTemplate
-metadata: {name: preview-is-scraped}
-spec:
-  args: [{name: revision}]
-  metrics:
-    - name: pods
-      interval: 1s
-      count: 3
-      successCondition: result[0] >= 1
-      provider:
-        prometheus:
-          source: {name: prometheus}
-          query: sum(up{namespace="shop",revision="{{args.revision}}"})
-"#;
+/// COUNT and MOST_ERRORS are for each user of it to say.
+const ANALYSIS: &str = include_str!("../../fixtures/world/analysis.yaml");
