@@ -205,7 +205,8 @@ impl Controller {
             Scope::Namespaces(settings.namespaces.clone())
         };
         let watching = CancellationToken::new();
-        let (caches, mut changes) = Caches::start(&client, names, scope, watching.clone());
+        let (caches, mut changes) =
+            Caches::start(&client, names, scope, entropy.clone(), watching.clone());
         let process = Process {
             names,
             wire: Wire::new(client),

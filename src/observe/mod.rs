@@ -6,6 +6,7 @@ pub mod cache;
 pub mod caches;
 mod limit;
 pub mod objects;
+mod relist;
 mod rollout;
 mod watched;
 

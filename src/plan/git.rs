@@ -322,7 +322,10 @@ fn wait_for_commit(view: &View<'_>, effects: &mut Effects) {
     let given_up_at = record.observed_at.0 + LOOK_FOR_COMMIT;
     match view.observed.git.ledger.get(revision) {
         Some(LedgerAnswer::Running { last: Some(miss) }) => {
-            effects.wait_until(what(&miss.reason), miss.next_try.min(given_up_at));
+            // The next try is made until it has an answer, and that is news.
+            let is_ahead = miss.next_try > view.now();
+            let until = Some(miss.next_try).filter(|_| is_ahead).unwrap_or(given_up_at);
+            effects.wait_until(what(&miss.reason), until.min(given_up_at));
         }
         Some(
             LedgerAnswer::Running { last: None }
