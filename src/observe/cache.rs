@@ -213,8 +213,8 @@ impl Cache {
     }
 
     /// Whether a watch has listed everything once.
-    pub(super) fn has_listed(&self, watch: &Option<String>) -> bool {
-        self.read().listed.contains(watch)
+    pub(super) fn has_listed(&self, id: &ListId) -> bool {
+        self.read().listed.contains(&id.watch)
     }
 
     /// A list begins.
@@ -235,13 +235,13 @@ impl Cache {
 
     /// A list is over: what it did not show is gone.
     pub(super) fn end_list(&self, id: &ListId) -> Vec<Change> {
-        let Some(list) = self.write().lists.remove(id) else { return vec![] };
+        let Some(listing) = self.write().lists.remove(id) else { return vec![] };
         let is_watched = |key: &Key| id.watch.as_ref().is_none_or(|watch| key.namespace == *watch);
         let lost: Vec<Key> = self
             .read()
             .by_key
             .keys()
-            .filter(|key| is_watched(key) && list.is_missing(key))
+            .filter(|key| is_watched(key) && listing.is_missing(key))
             .cloned()
             .collect();
         lost.iter().filter_map(|key| self.gone(key, None)).collect()
@@ -454,7 +454,9 @@ pub(super) async fn run<const METADATA_ONLY: bool>(
         let lists = relist::run(&cache, id, api, config.clone(), &changes, &pace);
         let watching = follow(&cache, watch, stream, &changes, &stop);
         // It is the watch that ends, with `stop`.
-        async { drop(select(pin!(watching), pin!(lists)).await) }
+        async {
+            select(pin!(watching), pin!(lists)).await;
+        }
     });
     join_all(watches).await;
 }

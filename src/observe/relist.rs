@@ -88,7 +88,7 @@ pub(super) async fn run<const METADATA_ONLY: bool>(
     let mut wait = EVERY;
     loop {
         tokio::time::sleep(pace.entropy.jitter(wait, 25)).await;
-        if !cache.has_listed(&id.watch) {
+        if !cache.has_listed(&id) {
             // The watch itself is about to.
             continue;
         }
