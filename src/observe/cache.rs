@@ -3,7 +3,7 @@
 //! A cache is told of our own writes ([`Cache::note`]), and an older watch event never overwrites
 //! them: nobody decides on less than what we wrote ourselves. After a relist, objects that are gone
 //! are reported as gone, which the watch itself does not do. What a watch has lost without a word is
-//! found by a list beside it ([`super::relist`]). A cache never fails: while it is not complete it
+//! found by a list beside it (`observe::relist`). A cache never fails: while it is not complete it
 //! says so, and what it holds is then not known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
