@@ -22,6 +22,7 @@ use crate::api::status::{
     FailedRevision, GitRevertState, GitRevertStatus, RevisionOutcome, RevisionRecord,
 };
 use crate::git::revert_id::RevertId;
+use crate::mutants::{Mutant, mutant};
 use crate::revision::{Commit, Revision, TemplateDigest};
 
 /// Longest patch that is kept in status, in characters.
@@ -207,6 +208,9 @@ fn opted_out(view: &View<'_>) -> Option<String> {
 /// Whether no user reaches the failed revision, confirmed.
 fn is_all_stable(view: &View<'_>) -> bool {
     let Some(stable) = &view.memory.stable else { return false };
+    if mutant(Mutant::RevertBeforeTraffic) {
+        return true;
+    }
     match &view.spec.strategy {
         ValidStrategy::Canary(canary) if canary.routing.is_some() => {
             view.traffic().is_confirmed_all_stable()

@@ -25,6 +25,7 @@ mod wait;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::conditions::AbortCause;
+use crate::mutants::{Mutant, mutant};
 use action::{Action, EffectClass};
 use effects::Effects;
 use facts::{Known, Observed, RouteFact, RouteState, ServiceState};
@@ -310,6 +311,9 @@ fn note_progress(view: &View<'_>, memory: &mut Memory) {
     let available = view.current().map_or(0, |current| current.available);
     if is_updating && available > memory.progress_mark {
         memory.progress_mark = available;
+        if let (true, Phase::Canary(step)) = (mutant(Mutant::StepStartMoves), &mut memory.phase) {
+            step.started_at = Some(now);
+        }
         memory.last_progress_at = Some(now);
         memory.deadline_exceeded = false;
     }
