@@ -7,7 +7,7 @@ use sluice::sim::api::{Change, Entry};
 
 use super::Oracle;
 use super::traffic::without_bookkeeping;
-use super::view::{count, text};
+use super::view::{count, revision_of, selected, text};
 use crate::case::Shape;
 
 impl Oracle {
@@ -62,7 +62,12 @@ impl Oracle {
         // A write that was on its way when its sender was replaced carries the earlier term.
         let sent = epoch(&entry.object).map_or(term, |epoch| epoch.term.min(term));
         let is_routed = self.shape != Shape::PlainCanary;
-        let route = Some(&self.view.route).filter(|_| is_routed && self.shape != Shape::BlueGreen);
+        // No route leads to a set that no Service selects.
+        let revision = revision_of(&entry.object);
+        let is_reachable = plural != "replicasets"
+            || self.view.services.values().any(|service| selected(service) == revision);
+        let has_route = is_routed && self.shape != Shape::BlueGreen;
+        let route = Some(&self.view.route).filter(|_| has_route && is_reachable);
         let others = self.view.services.values().filter(|_| is_routed);
         let behind = route
             .into_iter()
