@@ -25,6 +25,7 @@ mod retry;
 mod revert;
 pub mod run_view;
 mod set_image;
+pub mod simulate;
 pub mod standing;
 pub mod status;
 mod terminate;
@@ -96,6 +97,7 @@ async fn dispatch(
     // Commands that need no cluster never touch a kubeconfig.
     match &cli.command {
         Command::Lint(args) => return lint::run(console, args, &cli.global.cluster),
+        Command::Simulate(args) => return simulate::run(console, args, &cli.global.cluster),
         Command::Version => return version::run(console),
         Command::Completion { shell } => {
             let mut command = Cli::command();
@@ -168,7 +170,7 @@ async fn on_cluster(
             terminate::run(cluster, console, &runs.names()?).await
         }
         // `dispatch` has answered these.
-        Command::Lint(_) | Command::Version | Command::Completion { .. } => Ok(Exit::Done),
+        Command::Lint(_) | Command::Simulate(_) | Command::Version | Command::Completion { .. } => Ok(Exit::Done),
     }
 }
 

@@ -4,7 +4,7 @@
 //! The defaults are those of a small healthy cluster. Faults that happen once (an eviction, a push by
 //! somebody else) are orders, not behaviour.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -204,6 +204,12 @@ pub struct PrometheusBehaviour {
     pub answer: QueryAnswer,
     /// How far its clock is ahead of the world's, in seconds.
     pub clock_ahead: i64,
+    /// Names of series that there are, of those that [`crate::sim::world::exported_series`] knows.
+    /// With them it stands in for whatever a team has: every pod is scraped, asked for or not, with
+    /// the labels of several conventions and fine latency buckets, and so are gateways and meshes.
+    /// What is set at the start of the world holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exports: Option<BTreeSet<String>>,
 }
 
 impl Default for PrometheusBehaviour {
@@ -214,6 +220,7 @@ impl Default for PrometheusBehaviour {
             answers_after: Span::between_ms(5, 50),
             answer: QueryAnswer::True,
             clock_ahead: 0,
+            exports: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::gateway_api;
 use super::git::GitServer;
 use super::inner::Inner;
 use super::order::{Order, ProcessOrder, Timed, Unfit};
-use super::plane::InForce;
+use super::plane::{InForce, Share, Target};
 use super::process::ProcessState;
 use super::random::entropy;
 use super::rbac;
@@ -43,7 +43,7 @@ pub struct WorldPlan {
     pub interference: Arc<dyn Interference>,
     /// Names of the API group that is installed.
     pub names: ApiNames,
-    /// Host name of Prometheus.
+    /// Host name of Prometheus; `*` for any.
     pub prometheus_host: String,
     /// Whether the Job metric is installed.
     pub has_job_metric: bool,
@@ -237,6 +237,11 @@ impl World {
         let mut room = self.inner.room();
         room.advance(self.inner.clock.now());
         room.traffic.between(crowd, from, to)
+    }
+
+    /// Where requests to a target go now.
+    pub fn shares(&self, target: &Target) -> Vec<Share> {
+        self.inner.room().plane.branches(target)
     }
 
     /// Everything that took force in the data plane, in order.

@@ -14,6 +14,7 @@ mod clock;
 mod companion;
 mod deployments;
 mod endpoints;
+mod exports;
 mod gateway;
 mod gateway_api;
 mod git;
@@ -43,11 +44,13 @@ pub use behaviour::{
     GatewayBehaviour, GitAnswer, GitBehaviour, InvalidPatch, NodeBehaviour, PrometheusBehaviour,
     PushAnswer, QueryAnswer, RouteAnswer, VersionBehaviour, WebAnswer, WorkloadBehaviour,
 };
+pub use exports::{exported_series, series_labels};
+pub use network::ANY_HOST;
 pub use handle::{World, WorldPlan};
 pub use order::{
     Named, Order, Patch, PodFault, ProcessOrder, Push, PushChange, Timed, Unfit, Write,
 };
-pub use plane::{InForce, Target, TargetKind, Weighted};
+pub use plane::{InForce, Share, Target, TargetKind, Weighted};
 pub use process::ProcessState;
 pub use span::{InvalidSpan, Span};
 pub use traffic::{Tally, Users};
