@@ -29,9 +29,10 @@ pub struct GlobalFlags {
     /// Where the cluster is.
     #[command(flatten)]
     pub cluster: ClusterFlags,
-    /// Print data as JSON or YAML, in a stable shape, instead of text for people
+    /// Print data as JSON or YAML, in a stable shape, instead of text for people; or as a picture
+    /// (svg, html: only simulate)
     #[arg(short = 'o', long, global = true, value_enum, value_name = "FORMAT")]
-    pub output: Option<OutputFormat>,
+    pub output: Option<Output>,
     /// No colours; also when NO_COLOR is set or the output is no terminal
     #[arg(long, global = true)]
     pub no_color: bool,
@@ -70,8 +71,32 @@ pub struct ClusterFlags {
     pub api_group: String,
 }
 
-/// How data is printed for programs.
+/// What `-o` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// A picture.
+    Svg,
+    /// A page with a picture.
+    Html,
+}
+
+impl Output {
+    /// How data is printed; none for pictures.
+    pub fn data(self) -> Option<OutputFormat> {
+        match self {
+            Self::Json => Some(OutputFormat::Json),
+            Self::Yaml => Some(OutputFormat::Yaml),
+            Self::Svg | Self::Html => None,
+        }
+    }
+}
+
+/// How data is printed for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
     /// JSON.
     Json,

@@ -38,7 +38,11 @@ pub(in crate::cli) struct RolloutOf<'a> {
 
 impl<'a> Set<'a> {
     /// Checks everything.
-    pub(in crate::cli) fn check(manifests: &'a [Manifest], names: ApiNames, allow_missing: bool) -> Self {
+    pub(in crate::cli) fn check(
+        manifests: &'a [Manifest],
+        names: ApiNames,
+        allow_missing: bool,
+    ) -> Self {
         let mut set = Self {
             manifests,
             names,

@@ -30,7 +30,7 @@ pub struct SimulateArgs {
     /// The Rollout, when the files declare several
     #[arg(long, value_name = "NAME")]
     pub rollout: Option<String>,
-    /// Image of the new version; default that of the manifest with the tag `canary`
+    /// Image of the new version; default that of the manifest with the tag `next`
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
     /// How the new version behaves, such as error-rate=2%,p99=900ms

@@ -112,8 +112,13 @@ impl Team {
             let about = reading.manifests.iter().find(is_other);
             about.is_none_or(|about| is_part(about, rollout, &used))
         };
-        let found: Vec<Finding> =
-            reading.findings.iter().chain(&set.findings).filter(|one| concerns(one)).cloned().collect();
+        let found: Vec<Finding> = reading
+            .findings
+            .iter()
+            .chain(&set.findings)
+            .filter(|one| concerns(one))
+            .cloned()
+            .collect();
         if found.iter().any(|one| one.severity == Severity::Error) {
             return refuse(console, found);
         }
@@ -129,15 +134,6 @@ impl Team {
     /// The objects besides the Rollout.
     pub(super) fn others(&self) -> impl Iterator<Item = &Manifest> {
         self.manifests.iter().enumerate().filter(|(idx, _)| *idx != self.at).map(|(_, one)| one)
-    }
-
-    /// An object of the files.
-    pub(super) fn find(&self, kind: &str, namespace: Option<&str>, name: &str) -> Option<&Manifest> {
-        self.others().find(|one| {
-            one.kind == kind
-                && one.name == name
-                && namespace.is_none_or(|namespace| one.namespace == namespace)
-        })
     }
 
     /// Where the metric of a name is declared: `Kind NAME (file:line)`.
@@ -157,7 +153,8 @@ impl Team {
         let own = file.and_then(|file| document_at(&file.text, rollout.node.line));
         let is_it = |text: &String| {
             let (nodes, problems) = crate::cli::lint::yaml::documents(text);
-            problems.is_empty() && matches!(nodes.as_slice(), [only] if only.to_json() == rollout.json)
+            problems.is_empty()
+                && matches!(nodes.as_slice(), [only] if only.to_json() == rollout.json)
         };
         match own.filter(is_it) {
             Some(text) => Ok(text),
@@ -284,7 +281,7 @@ fn analyses(
         let planned = plan_run(analysis, &library, &facts).map_err(|error| match error {
             TemplateError::Missing(keys) => {
                 let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
-                wrong(format!("{} is not in these files", names.join(" and ")))
+                wrong(format!("not in these files: {}", names.join(", ")))
             }
             other => wrong(other.to_string()),
         })?;

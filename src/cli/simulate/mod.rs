@@ -3,10 +3,14 @@
 //! not modelled is said before anything runs.
 
 pub mod args;
+mod branch;
+mod images;
 mod intake;
 mod people;
+mod picture;
 mod queries;
 pub mod report;
+mod routes;
 mod stage;
 mod supply;
 mod text;
@@ -23,11 +27,12 @@ use supply::Wishes;
 use words::{Pin, Planned, Traits, duration};
 
 pub use intake::{Note, NoteKind};
+pub(crate) use watch::event_text;
 
-use super::args::ClusterFlags;
+use super::args::{ClusterFlags, GlobalFlags, Output};
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::Console;
+use super::output::{Console, Terminal};
 
 /// Virtual time beyond the Rollout's own pauses and analyses.
 const LIMIT: Duration = Duration::from_hours(2);
@@ -38,11 +43,27 @@ const STACK: usize = 8 << 20;
 pub(super) fn run(
     console: &mut Console<'_>,
     args: &SimulateArgs,
-    flags: &ClusterFlags,
+    flags: &GlobalFlags,
 ) -> Result<Exit, CliError> {
-    let script = read(console, args, flags)?;
+    let script = read(console, args, &flags.cluster)?;
     let report = simulated(&script)?;
-    console.data(&report, &text::lines(&report))?;
+    match &args.output_file {
+        None => print(console, &report, flags.output)?,
+        Some(path) => {
+            let what = format!("write {}", path.display());
+            let failed = |source| CliError::Io { what: what.clone(), source };
+            let mut file = std::fs::File::create(path).map_err(failed)?;
+            let mut to_file = Console {
+                out: &mut file,
+                err: console.err,
+                stdin: console.stdin,
+                terminal: Terminal::default(),
+                now: console.now,
+                format: console.format,
+            };
+            print(&mut to_file, &report, flags.output)?;
+        }
+    }
     Ok(match args.expect {
         Some(expected) if !expected.is(report.end.outcome) => {
             console.say(&format!(
@@ -56,6 +77,18 @@ pub(super) fn run(
     })
 }
 
+fn print(
+    console: &mut Console<'_>,
+    report: &Report,
+    output: Option<Output>,
+) -> Result<(), CliError> {
+    match output {
+        Some(Output::Svg) => Ok(console.out.write_all(picture::svg(report).as_bytes())?),
+        Some(Output::Html) => Ok(console.out.write_all(picture::html(report).as_bytes())?),
+        Some(Output::Json | Output::Yaml) | None => console.data(report, &text::lines(report)),
+    }
+}
+
 /// Everything that the command line says, checked.
 fn read(
     console: &mut Console<'_>,
@@ -64,15 +97,22 @@ fn read(
 ) -> Result<Script, CliError> {
     let given = |flag: &str, text: &str| {
         duration(text).ok_or_else(|| {
-            CliError::usage(format!("{flag} {text:?} is no time"), "write for example 30s, 5m or 2h")
+            CliError::usage(
+                format!("{flag} {text:?} is no time"),
+                "write for example 30s, 5m or 2h",
+            )
         })
     };
-    let pins: Vec<Pin> = args.metric.iter().map(|text| Pin::parse(text)).collect::<Result<_, _>>()?;
+    let pins: Vec<Pin> =
+        args.metric.iter().map(|text| Pin::parse(text)).collect::<Result<_, _>>()?;
     let planned: Vec<Planned> =
         args.at.iter().map(|text| Planned::parse(text)).collect::<Result<_, _>>()?;
     let scrape_interval = given("--scrape-interval", &args.scrape_interval)?;
     if scrape_interval < Duration::from_secs(1) {
-        return Err(CliError::usage("--scrape-interval is below 1s", "Prometheus scrapes every 5s to 60s"));
+        return Err(CliError::usage(
+            "--scrape-interval is below 1s",
+            "Prometheus scrapes every 5s to 60s",
+        ));
     }
     if !(args.rps.is_finite() && (0.0..=1e6).contains(&args.rps)) {
         return Err(CliError::usage(
@@ -95,7 +135,11 @@ fn read(
     let limit = limit.unwrap_or_else(|| LIMIT + own_length(&team));
     if let Some(late) = planned.iter().find(|one| one.after >= limit) {
         return Err(CliError::usage(
-            format!("--at {}: comes after the end of the simulation ({} s)", late.text, limit.as_secs()),
+            format!(
+                "--at {}: comes after the end of the simulation ({} s)",
+                late.text,
+                limit.as_secs()
+            ),
             "give it longer with --for",
         ));
     }
@@ -114,15 +158,16 @@ fn read(
 /// How long the pauses and analyses of the Rollout last at least.
 fn own_length(team: &Team) -> Duration {
     let canary = team.spec.strategy.canary.iter().flat_map(|canary| &canary.steps);
-    let pauses = canary
-        .filter_map(|step| step.pause.as_ref()?.duration.as_ref()?.as_duration().ok()?.to_std().ok());
+    let pauses = canary.filter_map(|step| {
+        step.pause.as_ref()?.duration.as_ref()?.as_duration().ok()?.to_std().ok()
+    });
     let analyses = team.analyses.iter().filter_map(|analysis| {
         let lengths = analysis.run.metrics.iter().filter_map(queries::lasts);
         lengths.max()?.to_std().ok()
     });
     let blue_green = team.spec.strategy.blue_green.as_ref();
     let promotion = blue_green.and_then(|blue_green| blue_green.auto_promotion_seconds);
-    let promotion = promotion.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let promotion = promotion.map(|seconds| Duration::from_secs(seconds.into()));
     pauses.chain(analyses).chain(promotion).fold(Duration::ZERO, Duration::saturating_add)
 }
 

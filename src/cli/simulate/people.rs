@@ -40,7 +40,10 @@ pub(super) async fn carry_out(stage: &mut Stage<'_>, due: &Planned) {
         }
         Happening::Restart => {
             stage.world.kill(CONTROLLER);
-            stage.world.start(CONTROLLER).map(|()| "the controller is killed and starts again".to_owned())
+            stage
+                .world
+                .start(CONTROLLER)
+                .map(|()| "the controller is killed and starts again".to_owned())
         }
     };
     let told = done.unwrap_or_else(|error| format!("{}: {error}", due.text));
@@ -58,7 +61,8 @@ fn behave(
     let new = traits.applied_to(&behaviour.versions.get(image).cloned().unwrap_or_default());
     let mut versions = serde_json::Map::new();
     // Fields that are left out would stay; as null they go.
-    let mut value = json!({"crashesAfter": null, "readyAfter": null, "startsAfter": null, "flaps": null});
+    let mut value =
+        json!({"crashesAfter": null, "readyAfter": null, "startsAfter": null, "flaps": null});
     json_patch::merge(&mut value, &serde_json::to_value(new).unwrap_or_default());
     versions.insert(image.clone(), value);
     stage.world.behave(json!({"versions": versions}))

@@ -52,9 +52,15 @@ pub(super) fn check(team: &Team, pins: &[Pin], services: &[String]) -> Result<Ne
             let hint = match nearest(&pin.name, names.iter()) {
                 Some(name) => format!("did you mean {name}?"),
                 None if names.is_empty() => "the Rollout asks for no analysis".to_owned(),
-                None => format!("there is {}", BTreeSet::from_iter(names).into_iter().collect::<Vec<_>>().join(", ")),
+                None => format!(
+                    "there is {}",
+                    BTreeSet::from_iter(names).into_iter().collect::<Vec<_>>().join(", ")
+                ),
             };
-            return Err(CliError::usage(format!("--metric: no metric is named {:?}", pin.name), hint));
+            return Err(CliError::usage(
+                format!("--metric: no metric is named {:?}", pin.name),
+                hint,
+            ));
         }
     }
     for analysis in &team.analyses {
@@ -100,7 +106,9 @@ impl Needs {
                 self.add_source(spec.source.as_ref(), true);
                 match pin {
                     Some(pin) if pin.value.is_number() => None,
-                    Some(pin) => Some(format!("--metric gives it {}, which is no number", pin.text)),
+                    Some(pin) => {
+                        Some(format!("--metric gives it {}, which is no number", pin.text))
+                    }
                     None => self.query(team, &spec.query, services),
                 }
             }
@@ -156,7 +164,12 @@ impl Needs {
         None
     }
 
-    fn web(&mut self, metric: &ResolvedMetric, spec: &web::Spec, pin: Option<&Pin>) -> Option<String> {
+    fn web(
+        &mut self,
+        metric: &ResolvedMetric,
+        spec: &web::Spec,
+        pin: Option<&Pin>,
+    ) -> Option<String> {
         let Some(pin) = pin else {
             return Some(format!("asks a web server ({}), and none is modelled", spec.url));
         };
@@ -164,17 +177,29 @@ impl Needs {
         None
     }
 
-    fn job(&mut self, metric: &ResolvedMetric, spec: &job::Spec, pin: Option<&Pin>) -> Option<String> {
+    fn job(
+        &mut self,
+        metric: &ResolvedMetric,
+        spec: &job::Spec,
+        pin: Option<&Pin>,
+    ) -> Option<String> {
         self.has_jobs = true;
         let is_bad = match pin.map(|pin| pin.text.as_str()) {
             None => {
-                let text = format!("the Job of metric {:?} succeeds after 3 s; --metric {}=failure has it fail", metric.name, metric.name);
+                let text = format!(
+                    "the Job of metric {:?} succeeds after 3 s; --metric {}=failure has it fail",
+                    metric.name, metric.name
+                );
                 self.notes.push(Note { kind: NoteKind::Assumed, text });
                 false
             }
             Some("success") => false,
             Some("failure") => true,
-            Some(other) => return Some(format!("is a Job, which ends as success or failure, not as {other:?}")),
+            Some(other) => {
+                return Some(format!(
+                    "is a Job, which ends as success or failure, not as {other:?}"
+                ));
+            }
         };
         let json = serde_json::to_value(spec).unwrap_or_default();
         let image = json.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);

@@ -83,6 +83,9 @@ pub enum What {
         /// Percent of all requests.
         #[serde(serialize_with = "rounded")]
         canary: f64,
+        /// Percent of all requests that meet no ready pod.
+        #[serde(serialize_with = "rounded")]
+        nobody: f64,
     },
     /// One measurement of a metric.
     Measurement {
@@ -103,6 +106,8 @@ pub enum What {
         run: String,
         /// Successful, Failed, Inconclusive or Error.
         verdict: String,
+        /// Whether it was ended before it had decided.
+        was_ended: bool,
     },
     /// A person did something (`--at`, `--promote-pauses`).
     Person,

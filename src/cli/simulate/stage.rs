@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
+use super::branch::{Place, diff, place, with_image};
 use super::intake::Team;
+use super::people;
 use super::report::{End, Outcome, Report, Version, What};
 use super::supply::{Supplies, Wishes, text};
 use super::watch::{PEOPLE, Watch};
-use super::people;
 use super::words::{Planned, Verb};
 use crate::api::Rollout;
 use crate::api::status::{GitRevertState, PauseReason, RolloutPhase};
 use crate::cli::error::CliError;
 use crate::cli::standing::{PauseEnd, describe_step, pause_end, standing};
-use crate::git::plan::{Edit, FieldPath, Step, edit};
-use crate::git::source::{BranchName, GitUrl, RepoPath};
+use crate::git::source::RepoPath;
 use crate::revision::Commit;
 use crate::sim::api::Follower;
 use crate::sim::world::{
@@ -58,7 +58,7 @@ pub(super) struct Script {
 pub(super) async fn play(script: &Script) -> Result<Report, CliError> {
     let mut stage = Stage::set_up(script)?;
     stage.first_version().await?;
-    stage.change().await?;
+    stage.change()?;
     let end = stage.go_through().await;
     Ok(stage.report(end))
 }
@@ -77,28 +77,18 @@ pub(super) struct Stage<'a> {
     paused_since: Option<f64>,
 }
 
-/// Where Git declares the Rollout.
-#[derive(Clone, Debug)]
-struct Place {
-    url: GitUrl,
-    branch: BranchName,
-    folder: RepoPath,
-    file: RepoPath,
-    text: String,
-}
-
 impl<'a> Stage<'a> {
     fn set_up(script: &'a Script) -> Result<Self, CliError> {
         let supplies = &script.supplies;
         let mut plan = WorldPlan::new(script.seed);
         plan.behaviour = supplies.behaviour.clone();
         plan.names = script.team.names;
-        plan.prometheus_host = ANY_HOST.to_owned();
+        ANY_HOST.clone_into(&mut plan.prometheus_host);
         plan.has_job_metric = supplies.has_jobs;
         let world = World::begin(plan).map_err(|error| unfit(&error.to_string()))?;
         let mut settings = World::default_settings().map_err(|error| unfit(&error.to_string()))?;
         settings.namespaces.clear();
-        settings.api_group = script.team.names.group().to_owned();
+        script.team.names.group().clone_into(&mut settings.api_group);
         settings.allow_private_addresses = true;
         settings.allowed_hosts = vec!["*".to_owned()];
         settings.git_allowed_hosts = vec!["*".to_owned()];
@@ -221,7 +211,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The new version is declared.
-    async fn change(&mut self) -> Result<(), CliError> {
+    fn change(&mut self) -> Result<(), CliError> {
         // Everything is written down that belongs to the first version.
         let _ = self.follower.ready();
         let supplies = &self.script.supplies;
@@ -332,17 +322,19 @@ impl<'a> Stage<'a> {
         if is_healthy && !is_back && status.stable_rs == status.current_pod_hash {
             return Some(Outcome::Promoted);
         }
-        let is_reverted = matches!(
-            revert,
-            Some(GitRevertState::Reverted | GitRevertState::AlreadyReverted)
-        );
+        let is_reverted =
+            matches!(revert, Some(GitRevertState::Reverted | GitRevertState::AlreadyReverted));
         if is_healthy && is_back && is_reverted {
             return Some(Outcome::Reverted);
         }
         if status.aborted_at.is_some() && standing.phase == RolloutPhase::Degraded {
             let is_under_way = matches!(
                 revert,
-                Some(GitRevertState::Planned | GitRevertState::Pushing | GitRevertState::AwaitingSync)
+                Some(
+                    GitRevertState::Planned
+                        | GitRevertState::Pushing
+                        | GitRevertState::AwaitingSync
+                )
             );
             let is_left = self.watch.state(&self.world).actual_weight <= 0.0;
             return (is_left && !is_under_way).then_some(Outcome::Aborted);
@@ -369,7 +361,9 @@ impl<'a> Stage<'a> {
             );
             let standing = standing(&rollout);
             match pause_end(&rollout) {
-                Some(PauseEnd::Person(verb)) if standing.needs_person && !is_undecided => Some(verb),
+                Some(PauseEnd::Person(verb)) if standing.needs_person && !is_undecided => {
+                    Some(verb)
+                }
                 Some(PauseEnd::Person(_) | PauseEnd::At(_)) | None => None,
             }
         });
@@ -395,7 +389,9 @@ impl<'a> Stage<'a> {
         let message = rollout.as_ref().map(|rollout| standing(rollout).message).unwrap_or_default();
         let message = match outcome {
             Outcome::Promoted => "the new version is the stable one".to_owned(),
-            Outcome::Reverted => "Git declares the old version again, and it serves all requests".to_owned(),
+            Outcome::Reverted => {
+                "Git declares the old version again, and it serves all requests".to_owned()
+            }
             Outcome::Aborted | Outcome::Paused => message,
             Outcome::TimedOut => {
                 format!("not settled after {} s: {message}", self.script.limit.as_secs())
@@ -438,7 +434,8 @@ impl<'a> Stage<'a> {
     fn git_image(&self) -> String {
         let declared = self.place.as_ref().and_then(|place| self.branch.1.get(&place.file));
         let object = declared.and_then(|bytes| serde_norway::from_slice::<Value>(bytes).ok());
-        let image = object.as_ref().map(|object| text(object, "/spec/template/spec/containers/0/image"));
+        let image =
+            object.as_ref().map(|object| text(object, "/spec/template/spec/containers/0/image"));
         image.unwrap_or_default().to_owned()
     }
 
@@ -470,71 +467,8 @@ impl<'a> Stage<'a> {
 }
 
 fn unfit(why: &str) -> CliError {
-    CliError::Refused { message: format!("the simulated cluster cannot be set up: {why}"), hint: None }
-}
-
-/// Where Git declares the Rollout, if it says so and Git is put right there.
-fn place(team: &Team) -> Result<Option<Place>, CliError> {
-    let Some(source) = team.spec.git_revert.as_ref().and_then(|git| git.source.as_ref()) else {
-        return Ok(None);
-    };
-    let wrong = |field: &str, why: String| {
-        CliError::refused(
-            format!("spec.gitRevert.source.{field}: {why}"),
-            "see docs/git-revert.md for what stands there",
-        )
-    };
-    let url = GitUrl::parse(&source.url).map_err(|error| wrong("url", error.to_string()))?;
-    let branch =
-        BranchName::parse(&source.branch).map_err(|error| wrong("branch", error.to_string()))?;
-    let folder = RepoPath::parse(&source.path).map_err(|error| wrong("path", error.to_string()))?;
-    let given = team.rollout().map(|one| one.file.as_str()).unwrap_or_default();
-    let base = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let is_yaml = base.ends_with(".yaml") || base.ends_with(".yml");
-    let own = if is_yaml { base } else { "rollout.yaml" };
-    let file = source.file.as_deref().unwrap_or(own);
-    let path = if folder.as_str().is_empty() { file.to_owned() } else { format!("{folder}/{file}") };
-    let file = RepoPath::parse(&path).map_err(|error| wrong("file", error.to_string()))?;
-    Ok(Some(Place { url, branch, folder, file, text: team.text()? }))
-}
-
-/// The text with another image of the first container, and nothing else changed.
-fn with_image(declared: &str, from: &str, to: &str) -> Result<String, CliError> {
-    let path = ["spec", "template", "spec", "containers"].map(|key| Step::Key(key.to_owned()));
-    let mut path = path.to_vec();
-    path.push(Step::Index(0));
-    path.push(Step::Key("image".to_owned()));
-    let one = Edit {
-        document: 0,
-        path: FieldPath(path),
-        from: json!(from),
-        to: json!(to),
-        written_as: None,
-    };
-    edit(declared, &[one]).map_err(|error| {
-        CliError::refused(
-            format!("the image cannot be changed in the file of the Rollout: {error}"),
-            "write spec.template.spec.containers[0].image out on one line",
-        )
-    })
-}
-
-/// What differs between two states of a branch, as a unified diff.
-fn diff(before: &BTreeMap<RepoPath, Vec<u8>>, after: &BTreeMap<RepoPath, Vec<u8>>) -> String {
-    let mut told = String::new();
-    let paths: std::collections::BTreeSet<&RepoPath> = before.keys().chain(after.keys()).collect();
-    for path in paths {
-        let content = |files: &BTreeMap<RepoPath, Vec<u8>>| {
-            files.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
-        };
-        let (old, new) = (content(before), content(after));
-        if old != new {
-            let mut options = diffy::DiffOptions::new();
-            options.set_context_len(1);
-            let (from, to) = (format!("a/{path}"), format!("b/{path}"));
-            options.set_original_filename(from).set_modified_filename(to);
-            told.push_str(&options.create_patch(&old, &new).to_string());
-        }
+    CliError::Refused {
+        message: format!("the simulated cluster cannot be set up: {why}"),
+        hint: None,
     }
-    told
 }

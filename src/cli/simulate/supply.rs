@@ -5,28 +5,37 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::images::Images;
 use super::intake::{Note, NoteKind, Team};
 use super::queries::{self, Needs, is_template, pinned};
 use super::words::{Pin, Traits};
 use crate::api::Kind;
 use crate::cli::error::CliError;
 use crate::cli::lint::object::Manifest;
-use crate::cli::lint::routes::backends;
-use crate::cli::lint::set::{RolloutOf, routing, service_fields};
-use crate::git::plan::split_image;
+use crate::cli::lint::set::service_fields;
 use crate::metrics::spec::SourceKind;
 use crate::plan::validate::string_map;
 use crate::sim::world::{
-    Behaviour, GitBehaviour, PrometheusBehaviour, Span, Target, TargetKind, VersionBehaviour,
-    WebAnswer,
+    Behaviour, GitBehaviour, PrometheusBehaviour, Span, Target, VersionBehaviour, WebAnswer,
 };
-use crate::traffic::RouteRef;
 
 /// Kinds of the team's that have a part in the simulation.
 const MODELLED: &[&str] = &[
-    "AnalysisTemplate", "ClusterAnalysisTemplate", "ClusterMetricsSource", "ConfigMap",
-    "Deployment", "GRPCRoute", "Gateway", "GatewayClass", "HTTPRoute", "HorizontalPodAutoscaler",
-    "Ingress", "MetricsSource", "Secret", "Service", "ServiceAccount",
+    "AnalysisTemplate",
+    "ClusterAnalysisTemplate",
+    "ClusterMetricsSource",
+    "ConfigMap",
+    "Deployment",
+    "GRPCRoute",
+    "Gateway",
+    "GatewayClass",
+    "HTTPRoute",
+    "HorizontalPodAutoscaler",
+    "Ingress",
+    "MetricsSource",
+    "Secret",
+    "Service",
+    "ServiceAccount",
 ];
 /// Address in sources that stand in.
 const ADDRESS: &str = "http://prometheus.simulated:9090";
@@ -34,7 +43,12 @@ const ADDRESS: &str = "http://prometheus.simulated:9090";
 const SYSTEM: &str = "sluice-system";
 /// Variables of the pods' environment that the simulated application follows.
 const VARIABLES: [&str; 7] = [
-    "ERROR_RATE", "LATENCY_MS", "SLOW_RATE", "SLOW_MS", "STARTUP_DELAY_MS", "CRASH_AFTER_MS",
+    "ERROR_RATE",
+    "LATENCY_MS",
+    "SLOW_RATE",
+    "SLOW_MS",
+    "STARTUP_DELAY_MS",
+    "CRASH_AFTER_MS",
     "DRAIN_MS",
 ];
 
@@ -55,50 +69,6 @@ pub(super) struct Supplies {
     pub(super) behaviour: Behaviour,
     pub(super) has_jobs: bool,
     pub(super) notes: Vec<Note>,
-}
-
-/// The image of the first container, before and after the change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Images {
-    pub(super) stable: String,
-    pub(super) canary: String,
-}
-
-impl Images {
-    /// What people call the two versions: their tags.
-    pub(super) fn tags(&self) -> (String, String) {
-        let tag = |image: &str| {
-            let last = image.rsplit('/').next().unwrap_or(image);
-            last.split_once(':').map_or(last, |(_, tag)| tag).to_owned()
-        };
-        (tag(&self.stable), tag(&self.canary))
-    }
-
-    fn of(team: &Team, wanted: Option<&str>) -> Result<Self, CliError> {
-        let template = team.spec.template.as_ref().map(|raw| &raw.0);
-        let stable = template
-            .and_then(|raw| raw.pointer("/spec/containers/0/image"))
-            .and_then(Value::as_str)
-            .filter(|image| !image.is_empty());
-        let Some(stable) = stable else {
-            return Err(CliError::refused(
-                "the Rollout's first container has no image, which is what a release changes",
-                "write spec.template.spec.containers[0].image",
-            ));
-        };
-        let (name, tag, _) = split_image(stable);
-        let other = if tag == Some("canary") { "next" } else { "canary" };
-        let canary = wanted.map_or_else(|| format!("{name}:{other}"), str::to_owned);
-        let images = Self { stable: stable.to_owned(), canary };
-        let (before, after) = images.tags();
-        if before == after {
-            return Err(CliError::usage(
-                format!("--image: the new version {after:?} cannot be told from the old one by its tag"),
-                "give an image with another tag than that of the manifest",
-            ));
-        }
-        Ok(images)
-    }
 }
 
 /// What the command line says.
@@ -174,15 +144,15 @@ fn behaviour(wishes: &Wishes, images: &Images, needs: &Needs) -> Behaviour {
 }
 
 /// The objects so far.
-struct Shelf<'a> {
-    team: &'a Team,
-    rollout: &'a Manifest,
-    objects: Vec<Value>,
+pub(super) struct Shelf<'a> {
+    pub(super) team: &'a Team,
+    pub(super) rollout: &'a Manifest,
+    pub(super) objects: Vec<Value>,
     notes: Vec<Note>,
 }
 
 impl Shelf<'_> {
-    fn note(&mut self, kind: NoteKind, text: impl Into<String>) {
+    pub(super) fn note(&mut self, kind: NoteKind, text: impl Into<String>) {
         let note = Note { kind, text: text.into() };
         if !self.notes.contains(&note) {
             self.notes.push(note);
@@ -211,7 +181,8 @@ impl Shelf<'_> {
                 manifest.json.clone()
             };
             if manifest.kind == "HorizontalPodAutoscaler" {
-                let text = format!("{title} keeps the pods within its bounds; its metrics have no effect");
+                let text =
+                    format!("{title} keeps the pods within its bounds; its metrics have no effect");
                 self.note(NoteKind::NotModelled, text);
             }
             if manifest.kind.ends_with("MetricsSource") {
@@ -225,7 +196,10 @@ impl Shelf<'_> {
     /// A source without credentials: the simulated server asks for none.
     fn open_source(&mut self, title: &str, object: &mut Value) {
         let address = text(object, "/spec/address").to_owned();
-        self.note(NoteKind::Assumed, format!("{title}: {address} is the simulated server, without credentials"));
+        self.note(
+            NoteKind::Assumed,
+            format!("{title}: {address} is the simulated server, without credentials"),
+        );
         if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
             for field in ["credentials", "ca", "headers"] {
                 spec.remove(field);
@@ -233,7 +207,7 @@ impl Shelf<'_> {
         }
     }
 
-    fn has(&self, kind: &str, namespace: &str, name: &str) -> bool {
+    pub(super) fn has(&self, kind: &str, namespace: &str, name: &str) -> bool {
         self.objects.iter().any(|one| {
             text(one, "/kind") == kind
                 && text(one, "/metadata/name") == name
@@ -262,7 +236,7 @@ impl Shelf<'_> {
     }
 
     /// Services of the files that select all pods of the Rollout.
-    fn selecting(&self) -> Vec<String> {
+    pub(super) fn selecting(&self) -> Vec<String> {
         let template = self.team.spec.template.as_ref().map(|raw| &raw.0);
         let labels = string_map(template.and_then(|raw| raw.pointer("/metadata/labels")));
         let selects = |one: &&Value| {
@@ -276,10 +250,11 @@ impl Shelf<'_> {
         found.map(|one| text(one, "/metadata/name").to_owned()).collect()
     }
 
-    fn service(&self, name: &str) -> Value {
+    pub(super) fn service(&self, name: &str) -> Value {
         let labels = self.rollout.json.pointer("/spec/selector/matchLabels").cloned();
         let template = self.rollout.json.pointer("/spec/template/metadata/labels").cloned();
-        let port = self.rollout.json.pointer("/spec/template/spec/containers/0/ports/0/containerPort");
+        let port =
+            self.rollout.json.pointer("/spec/template/spec/containers/0/ports/0/containerPort");
         json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {"name": name, "namespace": self.rollout.namespace},
@@ -288,141 +263,6 @@ impl Shelf<'_> {
                 "ports": [{"name": "http", "port": 80, "targetPort": port.cloned().unwrap_or(json!(8080))}],
             },
         })
-    }
-
-    /// The routes that the Rollout names; what users ask, if it has any.
-    fn routes(&mut self) -> Result<Option<Target>, CliError> {
-        let of = RolloutOf { manifest: self.rollout, spec: &self.team.spec };
-        let Some(routing) = routing(&of) else { return Ok(None) };
-        let to = backends(self.team.names, self.rollout, &routing);
-        let configured = serde_json::to_value(&routing.providers).unwrap_or_default();
-        let mut target = None;
-        for lens in routing.providers.lenses(&to) {
-            let route = match lens.derivation() {
-                Some(derivation) => derivation.source(),
-                None => lens.route(),
-            };
-            let kind = match route.kind.as_str() {
-                "HTTPRoute" => TargetKind::HttpRoute,
-                "GRPCRoute" => TargetKind::GrpcRoute,
-                "Ingress" => TargetKind::Ingress,
-                other => {
-                    return Err(CliError::refused(
-                        format!("routes of kind {other} are not modelled"),
-                        "there are HTTPRoute, GRPCRoute and Ingress",
-                    ));
-                }
-            };
-            if target.is_none() {
-                target = Some(Target::new(kind, &self.rollout.namespace, &route.name));
-            } else {
-                let text = format!("users ask {}, and not {} {}", target.as_ref().map_or(String::new(), |one| one.name.clone()), route.kind, route.name);
-                self.note(NoteKind::Assumed, text);
-            }
-            if !self.has(&route.kind, &self.rollout.namespace, &route.name) {
-                let object = self.route(&route, &to.stable_service, &to.canary_service, &configured);
-                self.note(NoteKind::StandIn, format!("{} {}, named by spec.strategy.canary.trafficRouting", route.kind, route.name));
-                self.objects.push(object);
-            }
-        }
-        Ok(target)
-    }
-
-    fn route(&self, route: &RouteRef, stable: &str, canary: &str, configured: &Value) -> Value {
-        let metadata = json!({"name": route.name, "namespace": self.rollout.namespace});
-        let host = format!("{}.simulated", route.name);
-        if route.kind == "Ingress" {
-            let backend = json!({"service": {"name": stable, "port": {"number": 80}}});
-            return json!({
-                "apiVersion": route.api_version, "kind": route.kind, "metadata": metadata,
-                "spec": {"ingressClassName": "nginx", "rules": [{
-                    "host": host,
-                    "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
-                }]},
-            });
-        }
-        let mut rule = json!({"backendRefs": [
-            {"name": stable, "port": 80, "weight": 100}, {"name": canary, "port": 80, "weight": 0},
-        ]});
-        let routes = configured.pointer("/gatewayAPI/routes").and_then(Value::as_array);
-        let own = routes.into_iter().flatten().find(|one| text(one, "/name") == route.name);
-        if let (Some(name), Some(rule)) = (own.and_then(|own| own.get("rule")), rule.as_object_mut()) {
-            rule.insert("name".to_owned(), name.clone());
-        }
-        json!({
-            "apiVersion": route.api_version, "kind": route.kind, "metadata": metadata,
-            "spec": {
-                "parentRefs": [{"name": "main", "namespace": "gateways"}], "hostnames": [host],
-                "rules": [rule],
-            },
-        })
-    }
-
-    /// What users ask where no router is: a Service that selects the pods of all versions.
-    fn plain_target(&mut self) -> Target {
-        let namespace = self.rollout.namespace.clone();
-        if let Some(blue_green) = &self.team.spec.strategy.blue_green {
-            return Target::new(TargetKind::Service, &namespace, &blue_green.active_service);
-        }
-        let own: BTreeSet<String> =
-            service_fields(&self.team.spec).into_iter().map(|(_, name)| name.to_owned()).collect();
-        let found = self.selecting().into_iter().find(|name| !own.contains(name));
-        let name = found.unwrap_or_else(|| {
-            let mut name = self.rollout.name.clone();
-            if self.has("Service", &namespace, &name) || own.contains(&name) {
-                name.push_str("-users");
-            }
-            self.note(NoteKind::StandIn, format!("Service {name}, through which users reach the pods of all versions"));
-            let service = self.service(&name);
-            self.objects.push(service);
-            name
-        });
-        Target::new(TargetKind::Service, &namespace, &name)
-    }
-
-    /// Gateways that routes name.
-    fn gateways(&mut self) -> Result<(), CliError> {
-        let mut missing: BTreeSet<(String, String)> = BTreeSet::new();
-        for route in &self.objects {
-            let kind = text(route, "/kind");
-            if !["HTTPRoute", "GRPCRoute"].contains(&kind) {
-                continue;
-            }
-            let parents = route.pointer("/spec/parentRefs").and_then(Value::as_array);
-            for parent in parents.into_iter().flatten() {
-                if !["", "Gateway"].contains(&text(parent, "/kind")) {
-                    return Err(CliError::refused(
-                        format!(
-                            "{kind} {}: spec.parentRefs: a route of a {} is not modelled",
-                            text(route, "/metadata/name"), text(parent, "/kind")
-                        ),
-                        "routes of a Gateway are",
-                    ));
-                }
-                let own = text(route, "/metadata/namespace");
-                let namespace = match text(parent, "/namespace") {
-                    "" => own,
-                    given => given,
-                };
-                let name = text(parent, "/name");
-                let is_made = (namespace, name) == ("gateways", "main");
-                if !is_made && !self.has("Gateway", namespace, name) {
-                    missing.insert((namespace.to_owned(), name.to_owned()));
-                }
-            }
-        }
-        for (namespace, name) in missing {
-            self.note(NoteKind::StandIn, format!("Gateway {name} of namespace {namespace}, named by a route"));
-            self.objects.insert(0, json!({
-                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-                "metadata": {"name": name, "namespace": namespace},
-                "spec": {"gatewayClassName": "simulated", "listeners": [{
-                    "name": "http", "protocol": "HTTP", "port": 80,
-                    "allowedRoutes": {"namespaces": {"from": "All"}},
-                }]},
-            }));
-        }
-        Ok(())
     }
 
     /// Sources that metrics name.
@@ -438,10 +278,15 @@ impl Shelf<'_> {
                 "apiVersion": self.team.names.api_version(), "kind": kind.as_str(),
                 "metadata": {"name": source.name}, "spec": {"address": ADDRESS},
             });
-            if !is_cluster && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            if !is_cluster
+                && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+            {
                 metadata.insert("namespace".to_owned(), namespace.into());
             }
-            self.note(NoteKind::StandIn, format!("{} {}, with the simulated Prometheus", kind.as_str(), source.name));
+            self.note(
+                NoteKind::StandIn,
+                format!("{} {}, with the simulated Prometheus", kind.as_str(), source.name),
+            );
             self.objects.push(object);
         }
     }
@@ -484,7 +329,12 @@ impl Shelf<'_> {
             .filter(|name| VARIABLES.contains(&name.as_str()))
             .collect();
         for name in variables {
-            self.note(NoteKind::Assumed, format!("the variable {name} of the pods sets how the simulated application behaves"));
+            self.note(
+                NoteKind::Assumed,
+                format!(
+                    "the variable {name} of the pods sets how the simulated application behaves"
+                ),
+            );
         }
     }
 }

@@ -47,8 +47,8 @@ fn timeline(report: &Report) -> Vec<Line> {
     for group in groups(&report.events) {
         let Some(last) = group.last() else { continue };
         let now = last.state.requests.failed + last.state.requests.lost;
-        rows.push(row(report, group.as_slice(), last, now - errors));
-        errors = now;
+        rows.push(row(report, group.as_slice(), last, now.saturating_sub(errors)));
+        errors = errors.max(now);
         if let What::Commit { diff, .. } = &last.what {
             diffs.push((rows.len(), diff.clone()));
         }
@@ -80,6 +80,7 @@ fn groups(events: &[Event]) -> Vec<Vec<&Event>> {
     let mut open = 0;
     for event in events {
         let What::Measurement { run, metric, verdict, .. } = &event.what else {
+            in_order(groups.get_mut(open..).unwrap_or_default());
             groups.push(vec![event]);
             open = groups.len();
             continue;
@@ -95,7 +96,14 @@ fn groups(events: &[Event]) -> Vec<Vec<&Event>> {
             None => groups.push(vec![event]),
         }
     }
+    in_order(groups.get_mut(open..).unwrap_or_default());
     groups
+}
+
+/// Sorts groups by the time of their last event, which is the one that is told.
+fn in_order(groups: &mut [Vec<&Event>]) {
+    let last = |group: &Vec<&Event>| group.last().map_or(0.0, |event| event.at);
+    groups.sort_by(|one, other| last(one).total_cmp(&last(other)));
 }
 
 fn row(report: &Report, group: &[&Event], last: &Event, errors: u64) -> Vec<Span> {
@@ -126,15 +134,30 @@ pub(super) fn time(seconds: f64) -> String {
     }
 }
 
-fn step(report: &Report, state: &State) -> String {
-    match state.step {
-        Some(step) if !report.steps.is_empty() => format!("{step}/{}", report.steps.len()),
-        Some(_) | None => "-".to_owned(),
+/// Number and words of the current step.
+pub(super) fn step(report: &Report, state: &State) -> String {
+    let index = state.step.and_then(|step| usize::try_from(step).ok());
+    let found = index.and_then(|index| Some((index + 1, report.steps.get(index)?)));
+    match found {
+        Some((number, words)) => {
+            format!("{number}/{} {}", report.steps.len(), first_line(words, 28))
+        }
+        None => "-".to_owned(),
     }
 }
 
+/// The first line of a text, cut to a number of characters.
+pub(super) fn first_line(text: &str, most: usize) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= most {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(most.saturating_sub(3)).collect();
+    format!("{kept}...")
+}
+
 /// Desired and actual weight, once when they are the same.
-fn weight(state: &State) -> String {
+pub(super) fn weight(state: &State) -> String {
     let actual = shown(state.actual_weight);
     match state.desired_weight.map(shown) {
         Some(desired) if desired != actual => format!("{desired} ({actual})"),
@@ -154,9 +177,16 @@ fn pods(state: &State) -> String {
     format!("{}+{}", one(state.stable_pods), one(state.canary_pods))
 }
 
-fn tone(event: &Event) -> Tone {
+pub(super) fn tone(event: &Event) -> Tone {
     match &event.what {
-        What::Measurement { verdict, .. } | What::Verdict { verdict, .. } => match verdict.as_str() {
+        What::Verdict { was_ended: true, .. } => Tone::Plain,
+        What::Measurement { verdict, .. } => match verdict.as_str() {
+            "Successful" => Tone::Good,
+            "Failed" => Tone::Bad,
+            // No value is not a bad value.
+            _ => Tone::Waiting,
+        },
+        What::Verdict { verdict, .. } => match verdict.as_str() {
             "Successful" => Tone::Good,
             "Failed" | "Error" => Tone::Bad,
             _ => Tone::Waiting,
@@ -237,7 +267,10 @@ fn end(report: &Report) -> Vec<Line> {
     lines.push(entry("Traffic:", &format!("{} to the new version", shown(state.actual_weight))));
     lines.push(entry(
         "Pods:",
-        &format!("{} of the old version, {} of the new one", state.stable_pods.ready, state.canary_pods.ready),
+        &format!(
+            "{} of the old version, {} of the new one",
+            state.stable_pods.ready, state.canary_pods.ready
+        ),
     ));
     lines.push(entry("Requests:", &requests(&state.requests)));
     lines.push(entry("Errors:", &errors(&state.requests)));
@@ -249,9 +282,16 @@ fn entry(key: &str, value: &str) -> Line {
 }
 
 fn requests(requests: &Requests) -> String {
-    let by: Vec<String> =
-        requests.by_version.iter().map(|(tag, count)| format!("{count} answered by {tag}")).collect();
-    if by.is_empty() { requests.sent.to_string() } else { format!("{}: {}", requests.sent, by.join(", ")) }
+    let by: Vec<String> = requests
+        .by_version
+        .iter()
+        .map(|(tag, count)| format!("{count} answered by {tag}"))
+        .collect();
+    if by.is_empty() {
+        requests.sent.to_string()
+    } else {
+        format!("{}: {}", requests.sent, by.join(", "))
+    }
 }
 
 fn errors(requests: &Requests) -> String {
@@ -261,5 +301,8 @@ fn errors(requests: &Requests) -> String {
     }
     #[expect(clippy::cast_precision_loss, reason = "requests are far below 2^53")]
     let share = 100.0 * all as f64 / requests.sent.max(1) as f64;
-    format!("{all} ({share:.2} % of all): {} failed, {} were answered by nobody", requests.failed, requests.lost)
+    format!(
+        "{all} ({share:.2} % of all): {} failed, {} were answered by nobody",
+        requests.failed, requests.lost
+    )
 }

@@ -1,6 +1,7 @@
 //! Reads along while a world runs, and makes events and samples of what it sees.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -33,7 +34,8 @@ pub(super) struct Watch {
     /// When the last measurement of a metric was started, by run and metric.
     measured: BTreeMap<(String, String), String>,
     ended: BTreeSet<String>,
-    weight: Option<f64>,
+    /// Percent to the new version, and to nobody.
+    weight: (f64, f64),
     pub(super) events: Vec<Event>,
     pub(super) samples: Vec<Sample>,
 }
@@ -51,12 +53,11 @@ impl Watch {
             before: world.tally(PEOPLE),
             measured: BTreeMap::new(),
             ended: BTreeSet::new(),
-            weight: None,
+            weight: (0.0, 0.0),
             events: Vec::new(),
             samples: Vec::new(),
         };
-        watch.stable = text(&watch.rollout(world), "/status/stableRS").to_owned();
-        watch.weight = Some(0.0);
+        text(&watch.rollout(world), "/status/stableRS").clone_into(&mut watch.stable);
         watch
     }
 
@@ -104,13 +105,17 @@ impl Watch {
         let [stable_pods, canary_pods] = pods;
         let number = |pointer: &str| rollout.pointer(pointer).and_then(Value::as_u64);
         let desired = number("/status/canary/desiredWeights/canary/weight");
-        let total = desired.zip(number("/status/canary/desiredWeights/stable/weight"));
+        let is_promoted = text(&rollout, "/status/stableRS") != self.stable;
+        let total = desired
+            .zip(number("/status/canary/desiredWeights/stable/weight"))
+            // Afterwards the new version is the one that they call stable.
+            .filter(|_| !is_promoted);
         let now = world.tally(PEOPLE);
         State {
             phase: text(&rollout, "/status/phase").to_owned(),
             step: number("/status/currentStepIndex"),
             desired_weight: total.map(|(canary, stable)| percent(canary, canary + stable)),
-            actual_weight: self.actual(world),
+            actual_weight: self.actual(world).0,
             stable_pods,
             canary_pods,
             requests: Requests {
@@ -126,19 +131,21 @@ impl Watch {
         object::label(object, self.names.revision_label()) == Some(&self.stable)
     }
 
-    /// Percent of the requests that go to pods of the new version.
-    fn actual(&self, world: &World) -> f64 {
-        let mut share = 0.0;
+    /// Percent of the requests that go to pods of the new version, and that meet no pod at all.
+    fn actual(&self, world: &World) -> (f64, f64) {
+        let (mut share, mut lost) = (0.0, 0.0);
         for branch in world.shares(&self.target) {
             let new = branch.pods.iter().filter(|(namespace, name)| {
                 let pod = world.cluster().get(&PODS, namespace, name);
                 pod.is_some_and(|pod| !self.is_stable(&pod))
             });
-            if !branch.pods.is_empty() {
+            if branch.pods.is_empty() {
+                lost += branch.share;
+            } else {
                 share += branch.share * ratio(new.count(), branch.pods.len());
             }
         }
-        share * 100.0
+        (share * 100.0, lost * 100.0)
     }
 
     /// Takes note of changes of objects.
@@ -157,18 +164,10 @@ impl Watch {
     fn read_event(&mut self, world: &World, event: &Value, at: DateTime<Utc>) {
         let is_ours = text(event, "/involvedObject/kind") == "Rollout"
             && text(event, "/involvedObject/name") == self.name;
-        let (reason, message) = (text(event, "/reason"), text(event, "/message"));
-        if !is_ours || message.is_empty() {
-            return;
-        }
+        let Some(told) = event_text(event).filter(|_| is_ours) else { return };
         let what = What::Event {
-            reason: reason.to_owned(),
+            reason: text(event, "/reason").to_owned(),
             is_warning: text(event, "/type") == "Warning",
-        };
-        let told = if message.starts_with(reason) {
-            message.to_owned()
-        } else {
-            format!("{reason}: {message}")
         };
         self.tell_at(world, at, what, told);
     }
@@ -188,12 +187,13 @@ impl Watch {
         let is_over = ["Successful", "Failed", "Error", "Inconclusive"].contains(&phase);
         if is_over && self.ended.insert(name.clone()) {
             let message = text(run, "/status/message");
-            let told = if message.is_empty() {
-                format!("analysis {name} is {phase}")
-            } else {
-                format!("analysis {name} is {phase}: {message}")
+            let was_ended = run.pointer("/status/terminated") == Some(&Value::Bool(true));
+            let told = match (was_ended, message) {
+                (true, _) => format!("analysis {name} is no longer needed and ended"),
+                (false, "") => format!("analysis {name} is {phase}"),
+                (false, message) => format!("analysis {name} is {phase}: {message}"),
             };
-            let what = What::Verdict { run: name, verdict: phase.to_owned() };
+            let what = What::Verdict { run: name, verdict: phase.to_owned(), was_ended };
             self.tell_at(world, at, what, told);
         }
     }
@@ -215,7 +215,7 @@ impl Watch {
         let value = shortened(text(one, "/value"));
         let mut told = format!("{metric} = {}", if value.is_empty() { "no value" } else { &value });
         if verdict == "Error" || value.is_empty() {
-            told.push_str(&format!(" ({})", text(one, "/message")));
+            let _ = write!(told, " ({})", text(one, "/message"));
         }
         let what = What::Measurement {
             run: run.to_owned(),
@@ -232,15 +232,21 @@ impl Watch {
 
     /// Looks at what changes without anything being written, and takes a sample when it is time.
     pub(super) fn look(&mut self, world: &World) {
-        let weight = self.actual(world);
-        if self.weight.is_none_or(|before| (before - weight).abs() > 0.005) {
-            self.weight = Some(weight);
-            let told = match weight {
-                weight if weight <= 0.0 => "all requests go to the old version".to_owned(),
+        let (weight, lost) = self.actual(world);
+        let (before, lost_before) = self.weight;
+        if (before - weight).abs() > 0.005 || (lost_before - lost).abs() > 0.005 {
+            self.weight = (weight, lost);
+            let mut told = match weight {
+                weight if weight <= 0.0 && lost <= 0.0 => {
+                    "all requests go to the old version".to_owned()
+                }
                 weight if weight >= 100.0 => "all requests go to the new version".to_owned(),
                 weight => format!("{} of the requests go to the new version", shown(weight)),
             };
-            self.tell(world, What::Weight { canary: weight }, told);
+            if lost > 0.0 {
+                let _ = write!(told, ", and {} meet no ready pod", shown(lost));
+            }
+            self.tell(world, What::Weight { canary: weight, nobody: lost }, told);
         }
         let at = self.at(world.now());
         let state = self.state(world);
@@ -251,6 +257,18 @@ impl Watch {
         if is_due {
             self.samples.push(Sample { at, state });
         }
+    }
+}
+
+/// An Event of the controller as a sentence; none when it has no message.
+pub(crate) fn event_text(event: &Value) -> Option<String> {
+    let (reason, message) = (text(event, "/reason"), text(event, "/message"));
+    if message.is_empty() {
+        None
+    } else if message.starts_with(reason) {
+        Some(message.to_owned())
+    } else {
+        Some(format!("{reason}: {message}"))
     }
 }
 
@@ -270,7 +288,10 @@ fn ratio(part: usize, whole: usize) -> f64 {
     part as f64 / whole as f64
 }
 
-fn difference(now: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+fn difference(
+    now: &BTreeMap<String, u64>,
+    before: &BTreeMap<String, u64>,
+) -> BTreeMap<String, u64> {
     let count = |(tag, count): (&String, &u64)| {
         (tag.clone(), count - before.get(tag).copied().unwrap_or(0))
     };

@@ -32,8 +32,12 @@ enum Trait {
 const KEYS: &str = "error-rate=2%, p50=, p90=, p95= and p99=900ms (at most two of these), crash, \
                     crash-after=30s, never-ready, image-missing, ready-after=30s, good-for=3m, healthy";
 /// Quantiles of the standard normal distribution.
-const QUANTILES: [(&str, f64); 4] =
-    [("p50", 0.0), ("p90", 1.281_551_565_545), ("p95", 1.644_853_626_951), ("p99", 2.326_347_874_041)];
+const QUANTILES: [(&str, f64); 4] = [
+    ("p50", 0.0),
+    ("p90", 1.281_551_565_545),
+    ("p95", 1.644_853_626_951),
+    ("p99", 2.326_347_874_041),
+];
 /// From the start of a container to its crash.
 const AT_ONCE: Span = Span::secs(1);
 
@@ -121,9 +125,7 @@ fn one_trait(flag: &str, key: &str, value: Option<&str>) -> Result<Trait, CliErr
         return if ms > 0.0 { Ok(Trait::Quantile(*z, ms)) } else { Err(needs("900ms")) };
     }
     let word = match key {
-        "error-rate" => {
-            Trait::ErrorRate(value.and_then(share).ok_or_else(|| needs("2%"))?)
-        }
+        "error-rate" => Trait::ErrorRate(value.and_then(share).ok_or_else(|| needs("2%"))?),
         "crash-after" => Trait::CrashAfter(span("30s")?),
         "ready-after" => Trait::ReadyAfter(span("30s")?),
         "good-for" => Trait::GoodFor(span("3m")?),
@@ -140,7 +142,10 @@ fn one_trait(flag: &str, key: &str, value: Option<&str>) -> Result<Trait, CliErr
     };
     let takes_value = matches!(key, "error-rate" | "crash-after" | "ready-after" | "good-for");
     if value.is_some() && !takes_value {
-        return Err(CliError::usage(format!("{flag}: {key} takes no value"), format!("write {key}")));
+        return Err(CliError::usage(
+            format!("{flag}: {key} takes no value"),
+            format!("write {key}"),
+        ));
     }
     Ok(word)
 }
@@ -245,7 +250,7 @@ fn happening(text: &str, word: &str) -> Result<Happening, CliError> {
         "approve" => Some(Verb::Approve),
         _ => None,
     };
-    let world = match key {
+    let patch = match key {
         "prometheus-down" => Some(json!({"prometheus": {"answer": "down"}})),
         "prometheus-up" => Some(json!({"prometheus": {"answer": "true"}})),
         "git-down" => Some(json!({"git": {"answer": "unreachable"}})),
@@ -254,7 +259,7 @@ fn happening(text: &str, word: &str) -> Result<Happening, CliError> {
         "gateway-up" => Some(json!({"gateway": {"answer": "accepts", "programs": true}})),
         _ => None,
     };
-    if (verb.is_some() || world.is_some() || key == "controller-restart") && value.is_some() {
+    if (verb.is_some() || patch.is_some() || key == "controller-restart") && value.is_some() {
         return Err(CliError::usage(
             format!("--at {text:?}: {key} takes no value"),
             format!("write {key}"),
@@ -263,8 +268,8 @@ fn happening(text: &str, word: &str) -> Result<Happening, CliError> {
     if let Some(verb) = verb {
         return Ok(Happening::Verb(verb));
     }
-    if let Some(world) = world {
-        return Ok(Happening::World(world));
+    if let Some(patch) = patch {
+        return Ok(Happening::World(patch));
     }
     match key {
         "controller-restart" => return Ok(Happening::Restart),
@@ -310,7 +315,8 @@ pub(super) struct Pin {
 impl Pin {
     /// Reads `error-rate=0.02`.
     pub(super) fn parse(text: &str) -> Result<Self, CliError> {
-        let found = text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
+        let found =
+            text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
         let Some((name, value)) = found else {
             return Err(CliError::usage(
                 format!("--metric {text:?} is not NAME=VALUE"),
@@ -384,7 +390,8 @@ mod tests {
         assert_eq!(read("2m=scale:10").unwrap(), Happening::Scale(10));
         assert!(matches!(read("3m=error-rate:5%").unwrap(), Happening::Canary(_)));
         assert!(matches!(read("3m=stable.error-rate=5%").unwrap(), Happening::Stable(_)));
-        for bad in ["crash", "soon=crash", "1m..2m=crash", "5m=explode", "5m=abort:1", "5m=scale:x"] {
+        for bad in ["crash", "soon=crash", "1m..2m=crash", "5m=explode", "5m=abort:1", "5m=scale:x"]
+        {
             assert!(read(bad).is_err(), "{bad}");
         }
         for one in ["prometheus-down", "prometheus-up", "git-down", "gateway-down", "gateway-up"] {

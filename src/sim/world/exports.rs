@@ -22,7 +22,7 @@ struct Family {
     form: Form,
     /// Whether proxies count it, and not the pods.
     is_of_proxy: bool,
-    /// Labels that say how requests ended.
+    /// Labels that say how requests ended; each result has its own.
     results: &'static [ResultLabel],
 }
 
@@ -36,12 +36,11 @@ enum Form {
 type ResultLabel = (&'static str, [&'static str; 3]);
 
 const CODES: [&str; 3] = ["200", "500", "503"];
-const HTTP: &[ResultLabel] = &[
-    ("code", CODES),
-    ("method", ["GET"; 3]),
-    ("status", CODES),
-    ("status_code", CODES),
-];
+const HTTP: &[ResultLabel] =
+    &[("code", CODES), ("method", ["GET"; 3]), ("status", CODES), ("status_code", CODES)];
+/// Here the histogram has the code, too.
+const GRPC: &[ResultLabel] =
+    &[("grpc_code", ["OK", "Internal", "Unavailable"]), ("grpc_type", ["unary"; 3])];
 const SECONDS: Form = Form::Histogram { in_ms: false };
 
 /// Sources: the client libraries of Prometheus, Micrometer and OpenTelemetry, go-grpc-middleware,
@@ -74,13 +73,13 @@ const FAMILIES: &[Family] = &[
         name: "grpc_server_handled_total",
         form: Form::Counter,
         is_of_proxy: false,
-        results: &[("grpc_code", ["OK", "Internal", "Unavailable"])],
+        results: GRPC,
     },
     Family {
         name: "grpc_server_handling_seconds",
         form: SECONDS,
         is_of_proxy: false,
-        results: &[],
+        results: GRPC,
     },
     Family {
         name: "istio_requests_total",
@@ -368,9 +367,6 @@ impl Exports {
                     if let Some(bound) = bound {
                         labels.insert("le".to_owned(), bound.clone());
                     }
-                    if family.results.is_empty() {
-                        labels.insert("grpc_type".to_owned(), RESULTS[result.min(2)].to_owned());
-                    }
                     made.push((store.series(labels), Place { result, what: *what }));
                 }
             }
@@ -378,9 +374,6 @@ impl Exports {
         made
     }
 }
-
-/// Tells series apart whose family does not say how requests ended.
-const RESULTS: [&str; 3] = ["unary", "failed", "lost"];
 
 impl Place {
     /// What counters say here.

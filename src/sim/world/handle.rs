@@ -26,7 +26,7 @@ use crate::controller::settings::Settings;
 use crate::git::backend::GitBackend;
 use crate::git::memory::MemoryGit;
 use crate::revision::Commit;
-use crate::sim::api::{Cluster, Identity, Interference, Untouched, object};
+use crate::sim::api::{Cluster, Identity, Interference, KindName, Untouched, object};
 
 /// How a world begins.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ impl WorldPlan {
         }
     }
 }
+
+const NAMESPACES: KindName = KindName::of("", "namespaces");
 
 /// A world. Dropping it ends everything in it.
 #[derive(Debug)]
@@ -139,7 +141,9 @@ impl World {
     /// The refusal of the cluster.
     pub fn add_namespace(&self, name: &str) -> Result<(), Unfit> {
         let admin = self.inner.cluster.actor(Identity::admin("platform-team"));
-        for object in [rbac::namespace(name), rbac::secret_access(name)] {
+        let is_there = self.inner.cluster.get(&NAMESPACES, "", name).is_some();
+        let namespace = (!is_there).then(|| rbac::namespace(name));
+        for object in namespace.into_iter().chain([rbac::secret_access(name)]) {
             admin.create(object).map_err(|failure| Unfit(failure.message))?;
         }
         Ok(())

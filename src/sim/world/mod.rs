@@ -45,8 +45,8 @@ pub use behaviour::{
     PushAnswer, QueryAnswer, RouteAnswer, VersionBehaviour, WebAnswer, WorkloadBehaviour,
 };
 pub use exports::{exported_series, series_labels};
-pub use network::ANY_HOST;
 pub use handle::{World, WorldPlan};
+pub use network::ANY_HOST;
 pub use order::{
     Named, Order, Patch, PodFault, ProcessOrder, Push, PushChange, Timed, Unfit, Write,
 };

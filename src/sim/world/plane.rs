@@ -11,10 +11,10 @@ use super::agenda::Time;
 use super::companion::{Key, list_at, text_at};
 use crate::sim::api::object;
 
-/// Annotations of ingress-nginx.
-const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
-const CANARY_WEIGHT: &str = "nginx.ingress.kubernetes.io/canary-weight";
-const CANARY_TOTAL: &str = "nginx.ingress.kubernetes.io/canary-weight-total";
+/// Annotations of ingress-nginx, without the prefix, which installations may choose.
+const CANARY: &str = "canary";
+const CANARY_WEIGHT: &str = "canary-weight";
+const CANARY_TOTAL: &str = "canary-weight-total";
 
 /// What requests are sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -228,7 +228,12 @@ fn gateway_backends(route: &Value) -> Vec<Weighted> {
 
 fn ingress(ingress: &Value) -> Programmed {
     let rules = list_at(ingress, &["spec", "rules"]);
-    let annotation = |key: &str| text_at(ingress, &["metadata", "annotations", key]);
+    let annotations = object::at(ingress, &["metadata", "annotations"]).and_then(Value::as_object);
+    let annotation = |name: &str| {
+        let mut all = annotations.into_iter().flatten();
+        let found = all.find(|(key, _)| key.rsplit('/').next() == Some(name));
+        found.and_then(|(_, value)| value.as_str()).unwrap_or_default()
+    };
     let mut services = rules
         .iter()
         .flat_map(|rule| list_at(rule, &["http", "paths"]))
@@ -292,7 +297,10 @@ mod tests {
         plane.program(&target, Some(&route), at(1));
         plane.program(&target, Some(&route), at(2));
         let branches = plane.branches(&target);
-        assert_eq!(branches[0], Share { share: 0.75, service: key("stable"), pods: vec![key("a"), key("b")] });
+        assert_eq!(
+            branches[0],
+            Share { share: 0.75, service: key("stable"), pods: vec![key("a"), key("b")] }
+        );
         assert_eq!(branches[1], Share { share: 0.25, service: key("canary"), pods: vec![] });
         assert_eq!(branches.len(), 2);
         assert_eq!(plane.history().len(), 1, "the same again is no news");
@@ -314,7 +322,10 @@ mod tests {
         };
         let target = |name: &str| Target::new(TargetKind::Ingress, "shop", name);
         plane.program(&target("web"), Some(&ingress("web", "stable", json!({}))), at(1));
-        let annotations = json!({CANARY: "true", CANARY_WEIGHT: "50", CANARY_TOTAL: "200"});
+        let annotations = json!({
+            "nginx.example.test/canary": "true", "nginx.example.test/canary-weight": "50",
+            "nginx.example.test/canary-weight-total": "200",
+        });
         let canary = ingress("web-canary", "canary", annotations);
         plane.program(&target("web-canary"), Some(&canary), at(1));
         let shares = |plane: &Plane| -> Vec<f64> {

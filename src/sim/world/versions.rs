@@ -68,12 +68,7 @@ pub(crate) struct Manners {
 
 impl Manners {
     /// Those of a version whose container started at `since`.
-    pub(crate) fn of(
-        version: &VersionBehaviour,
-        bounds: &[f64],
-        since: Time,
-        now: Time,
-    ) -> Self {
+    pub(crate) fn of(version: &VersionBehaviour, bounds: &[f64], since: Time, now: Time) -> Self {
         let good_for = chrono::TimeDelta::from_std(version.good_for.most()).unwrap_or_default();
         let is_good = now - since < good_for;
         let share = |rate: f64| if is_good { 0.0 } else { rate.clamp(0.0, 1.0) };
