@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod common;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
@@ -111,7 +112,7 @@ fn told(line: &str) -> String {
     let exit = runtime.block_on(sluice::cli::run(words, &mut console, &connector));
     let mut told = String::from_utf8(out).unwrap() + &String::from_utf8(err).unwrap();
     if exit.code() != 0 {
-        told += &format!("(exit code {})\n", exit.code());
+        writeln!(told, "(exit code {})", exit.code()).unwrap();
     }
     told
 }
