@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::network::WebAnswer;
 use super::span::Span;
 
 /// The behaviour of everything that stands around the API server.
@@ -252,24 +253,6 @@ pub enum QueryAnswer {
     Warns(Vec<String>),
     /// An answer of so many bytes: more than is read.
     TooLarge(usize),
-}
-
-/// The answer to web measurements.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct WebAnswer {
-    /// HTTP status; 0 for a server that cannot be reached.
-    pub status: u16,
-    /// Time that it takes.
-    pub after: Span,
-    /// The body.
-    pub body: Value,
-}
-
-impl Default for WebAnswer {
-    fn default() -> Self {
-        Self { status: 200, after: Span::ms(20), body: Value::Null }
-    }
 }
 
 /// The Git server.

@@ -42,11 +42,11 @@ pub use agent::{AGENT, Application};
 pub use behaviour::{
     AgentBehaviour, AutoscalerBehaviour, Behaviour, BehaviourPatch, EndpointBehaviour, Flapping,
     GatewayBehaviour, GitAnswer, GitBehaviour, InvalidPatch, NodeBehaviour, PrometheusBehaviour,
-    PushAnswer, QueryAnswer, RouteAnswer, VersionBehaviour, WebAnswer, WorkloadBehaviour,
+    PushAnswer, QueryAnswer, RouteAnswer, VersionBehaviour, WorkloadBehaviour,
 };
 pub use exports::{exported_series, series_labels};
 pub use handle::{World, WorldPlan};
-pub use network::ANY_HOST;
+pub use network::{ANY_HOST, WebAnswer};
 pub use order::{
     Named, Order, Patch, PodFault, ProcessOrder, Push, PushChange, Timed, Unfit, Write,
 };
