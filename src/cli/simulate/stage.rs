@@ -1,8 +1,10 @@
 //! One run: a world, the real controller in it, the first version, the change, and what follows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -19,7 +21,7 @@ use crate::cli::error::CliError;
 use crate::cli::standing::{PauseEnd, describe_step, pause_end, standing};
 use crate::git::source::RepoPath;
 use crate::revision::Commit;
-use crate::sim::api::Follower;
+use crate::sim::api::{Follower, object};
 use crate::sim::world::{
     ANY_HOST, Application, Order, ProcessState, Users, World, WorldPlan, Write,
 };
@@ -73,6 +75,8 @@ pub(super) struct Stage<'a> {
     /// Files of the branch as they were last seen, and its tip.
     branch: (Option<Commit>, BTreeMap<RepoPath, Vec<u8>>),
     applied: Option<Commit>,
+    /// The Rollout as it was last read, with its resourceVersion.
+    read: (String, Option<Arc<Rollout>>),
     /// Since when a pause waits for a person.
     paused_since: Option<f64>,
 }
@@ -117,6 +121,7 @@ impl<'a> Stage<'a> {
             watch,
             branch: (None, BTreeMap::new()),
             applied: None,
+            read: (String::new(), None),
             paused_since: None,
         })
     }
@@ -312,7 +317,7 @@ impl<'a> Stage<'a> {
     }
 
     /// How the release stands, if it stands.
-    fn outcome(&self) -> Option<Outcome> {
+    fn outcome(&mut self) -> Option<Outcome> {
         let rollout = self.typed()?;
         let status = rollout.status.as_ref()?;
         let standing = standing(&rollout);
@@ -342,8 +347,14 @@ impl<'a> Stage<'a> {
         standing.needs_person.then_some(Outcome::Paused)
     }
 
-    fn typed(&self) -> Option<Rollout> {
-        serde_json::from_value(self.watch.rollout(&self.world)).ok()
+    /// The Rollout as its type; read once for each of its versions.
+    fn typed(&mut self) -> Option<Arc<Rollout>> {
+        let stored = self.watch.rollout(&self.world);
+        if self.read.0 != object::version(&stored) {
+            let rollout = Rollout::deserialize(&*stored).ok().map(Arc::new);
+            self.read = (object::version(&stored).to_owned(), rollout);
+        }
+        self.read.1.clone()
     }
 
     /// Ends a pause that waits for a person, when that was asked for; whether it did.
@@ -384,9 +395,10 @@ impl<'a> Stage<'a> {
         people::carry_out(self, due).await;
     }
 
-    fn end(&self, (outcome, after): (Outcome, f64), now: f64) -> End {
+    fn end(&mut self, (outcome, after): (Outcome, f64), now: f64) -> End {
         let rollout = self.typed();
-        let message = rollout.as_ref().map(|rollout| standing(rollout).message).unwrap_or_default();
+        let message =
+            rollout.as_deref().map(|rollout| standing(rollout).message).unwrap_or_default();
         let message = match outcome {
             Outcome::Promoted => "the new version is the stable one".to_owned(),
             Outcome::Reverted => {
@@ -398,7 +410,7 @@ impl<'a> Stage<'a> {
             }
         };
         let waits_for = rollout
-            .as_ref()
+            .as_deref()
             .and_then(pause_end)
             .filter(|_| outcome == Outcome::Paused)
             .map(|end| match end {

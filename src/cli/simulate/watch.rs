@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -67,10 +68,9 @@ impl Watch {
     }
 
     /// The Rollout as it is stored.
-    pub(super) fn rollout(&self, world: &World) -> Value {
+    pub(super) fn rollout(&self, world: &World) -> Arc<Value> {
         let kind = KindName::new(self.names.group(), "rollouts");
-        let found = world.cluster().get(&kind, &self.namespace, &self.name);
-        found.map(|found| Value::clone(&found)).unwrap_or_default()
+        world.cluster().get(&kind, &self.namespace, &self.name).unwrap_or_default()
     }
 
     /// The revision before the change.

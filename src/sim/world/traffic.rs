@@ -6,16 +6,20 @@
 //! that meets no pod, or one that does not run, is lost.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::agenda::Time;
+use super::behaviour::VersionBehaviour;
 use super::companion::Key;
 use super::nodes::Nodes;
 use super::plane::{Plane, Target};
 use super::random::{Random, from_f64, to_f64};
 use super::versions::{Manners, bounds};
 
+/// Versions whose manners are kept.
+const MOST_MANNERS: usize = 32;
 /// Stretches that are remembered.
 const MOST_STRETCHES: usize = 100_000;
 
@@ -140,6 +144,8 @@ pub(crate) struct Traffic {
     /// What pods and proxies have counted by Service; kept only in a versatile world.
     by_service: ByService,
     is_versatile: bool,
+    /// Manners that are known, by version and whether it is still good.
+    manners: Vec<(VersionBehaviour, bool, Arc<Manners>)>,
     totals: BTreeMap<String, Tally>,
     stretches: VecDeque<Stretch>,
     until: Time,
@@ -153,6 +159,7 @@ impl Traffic {
             counters: BTreeMap::new(),
             by_service: ByService::default(),
             is_versatile,
+            manners: Vec::new(),
             totals: BTreeMap::new(),
             stretches: VecDeque::new(),
             until: now,
@@ -268,6 +275,21 @@ impl Traffic {
         tally
     }
 
+    /// The manners of a version: worked out once for each, since a distribution is costly.
+    fn manners(&mut self, version: &VersionBehaviour, since: Time, now: Time) -> Arc<Manners> {
+        let is_good = Manners::is_good(version, since, now);
+        let known = self.manners.iter().find(|known| known.1 == is_good && known.0 == *version);
+        if let Some((.., manners)) = known {
+            return manners.clone();
+        }
+        let manners = Arc::new(Manners::of(version, bounds(self.is_versatile), is_good));
+        if self.manners.len() >= MOST_MANNERS {
+            self.manners.clear();
+        }
+        self.manners.push((version.clone(), is_good, manners.clone()));
+        manners
+    }
+
     /// Has a pod answer requests that came through a Service of a target; whether it could.
     fn answer(
         &mut self,
@@ -281,7 +303,7 @@ impl Traffic {
         if count == 0 {
             return true;
         }
-        let manners = Manners::of(&running.version, bounds(self.is_versatile), up.since, now);
+        let manners = self.manners(&running.version, up.since, now);
         let failed = self.random.binomial(count, manners.error_rate);
         let mut answers = Counters {
             succeeded: count - failed,

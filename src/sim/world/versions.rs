@@ -67,10 +67,13 @@ pub(crate) struct Manners {
 }
 
 impl Manners {
-    /// Those of a version whose container started at `since`.
-    pub(crate) fn of(version: &VersionBehaviour, bounds: &[f64], since: Time, now: Time) -> Self {
-        let good_for = chrono::TimeDelta::from_std(version.good_for.most()).unwrap_or_default();
-        let is_good = now - since < good_for;
+    /// Whether a version whose container started at `since` is good and fast for now.
+    pub(crate) fn is_good(version: &VersionBehaviour, since: Time, now: Time) -> bool {
+        now - since < chrono::TimeDelta::from_std(version.good_for.most()).unwrap_or_default()
+    }
+
+    /// Those of a version.
+    pub(crate) fn of(version: &VersionBehaviour, bounds: &[f64], is_good: bool) -> Self {
         let share = |rate: f64| if is_good { 0.0 } else { rate.clamp(0.0, 1.0) };
         let slow = share(version.slow_rate);
         let (fast_ms, slow_ms) = (version.latency_ms, version.latency_ms + version.slow_ms);
@@ -139,14 +142,16 @@ mod tests {
             good_for: Span::secs(10),
             ..Default::default()
         };
-        let early = Manners::of(&version, &BOUNDS, start, start);
+        let early = Manners::of(&version, &BOUNDS, true);
+        assert!(Manners::is_good(&version, start, start + TimeDelta::seconds(9)));
+        assert!(!Manners::is_good(&version, start, start + TimeDelta::seconds(10)));
         let cumulated = |manners: &Manners, bound: f64| -> f64 {
             let upto = BOUNDS.iter().position(|one| (*one - bound).abs() < 1e-9).unwrap();
             manners.buckets[..=upto].iter().sum()
         };
         assert!((early.buckets.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         assert!((cumulated(&early, 0.05) - 0.5).abs() < 1e-9, "the median");
-        let late = Manners::of(&version, &BOUNDS, start, start + TimeDelta::seconds(10));
+        let late = Manners::of(&version, &BOUNDS, false);
         assert!((cumulated(&late, 1.0) - 0.75).abs() < 0.01, "a quarter is slow");
         assert!(late.mean_seconds > 0.75);
     }
