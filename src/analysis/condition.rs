@@ -221,11 +221,6 @@ fn type_name(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Map(_) | Value::KeyedMap(_) => "a map",
         Value::Bytes(_) => "bytes",
-        Value::DateTime(_)
-        | Value::Duration(_)
-        | Value::Timezone(_)
-        | Value::Month(_)
-        | Value::Weekday(_) => "a time",
     }
 }
 

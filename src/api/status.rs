@@ -39,7 +39,8 @@ pub struct RolloutStatus {
     /// Hash of the steps.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub current_step_hash: String,
-    /// Index of the current step, from 0; the number of steps when all are done.
+    /// Index of the current step, from 0; the number of steps when nothing is being released; absent
+    /// while the update is promoted, and without steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_step_index: Option<u32>,
     /// When the current step began.

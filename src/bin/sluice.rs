@@ -8,6 +8,10 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use sluice::api::ApiNames;
 
+/// The controller makes and drops JSON all day.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Progressive delivery for Kubernetes.
 #[derive(Parser)]
 #[command(version, about)]

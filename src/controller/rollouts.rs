@@ -22,10 +22,10 @@ use crate::act::events::{self, Herald};
 use crate::act::status::differs_only_in_detail;
 use crate::act::wire::{Read, Target};
 use crate::api::Kind;
-use crate::api::status::RolloutStatus;
+use crate::api::status::{RolloutPhase, RolloutStatus};
 use crate::clock::{Clock, Entropy};
 use crate::observe::cache::{Change, Key};
-use crate::observe::{Interest, Memo, Snapshot, observe};
+use crate::observe::{Interest, Memo, Recall, Snapshot, observe};
 use crate::plan::action::{ActionFailure, Outcome};
 use crate::plan::facts::{FailingAction, PauseWatch};
 use crate::plan::{Decision, decide, status};
@@ -54,6 +54,7 @@ struct Local {
     is_taken_over: bool,
     interests: BTreeSet<Interest>,
     report: report::Memory,
+    recall: Recall,
     /// The pause that is under way: when it began, and when it was first seen.
     pause: Option<(DateTime<Utc>, DateTime<Utc>, Instant)>,
 }
@@ -93,7 +94,7 @@ impl Work for Rollouts {
         let now = self.clock.now();
         let memo = self.memo(key, &rollout);
         let snapshot = observe(&self.hands.caches, self.hands.names, &rollout, &memo, now);
-        self.note_interests(key, &snapshot);
+        self.note_snapshot(key, &snapshot);
         let decision = decide(&snapshot.observed);
         self.note_pause(key, &decision, now);
         if decision.is_forward() && !self.is_fresher_than(key, FRESH) {
@@ -282,7 +283,8 @@ impl Rollouts {
             first_seen,
             watched: TimeDelta::from_std(self.clock.since(seen)).unwrap_or(TimeDelta::MAX),
         });
-        Memo { git: self.hands.git.facts(uid), failing, pause_watch }
+        let recall = std::mem::take(&mut local.recall);
+        Memo { git: self.hands.git.facts(uid), failing, pause_watch, recall }
     }
 
     /// From the first sight of a pause on, the time that it lasts is taken from a clock that never
@@ -296,9 +298,14 @@ impl Rollouts {
         }
     }
 
-    fn note_interests(&self, key: &Key, snapshot: &Snapshot) {
+    fn note_snapshot(&self, key: &Key, snapshot: &Snapshot) {
         let mut locals = self.locals();
         let local = locals.entry(key.clone()).or_default();
+        let status = snapshot.observed.rollout.status.known();
+        // An update means many passes; in between, remembering would cost more than it saves.
+        if status.is_some_and(|status| status.phase == Some(RolloutPhase::Progressing)) {
+            local.recall = Recall::of(snapshot);
+        }
         if local.interests != snapshot.interests {
             self.concerns.note(key, &local.interests, &snapshot.interests);
             local.interests.clone_from(&snapshot.interests);

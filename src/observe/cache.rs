@@ -333,7 +333,7 @@ pub fn controller_uid(object: &Value) -> Option<&str> {
 
 /// The owner reference of an object's controller.
 pub fn controller_of(object: &Value) -> Option<&Value> {
-    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owners = object.get("metadata")?.get("ownerReferences")?.as_array()?;
     owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
 }
 

@@ -6,8 +6,10 @@ pub mod cache;
 pub mod caches;
 mod limit;
 pub mod objects;
+mod recall;
 mod rollout;
 mod watched;
 
+pub use recall::Recall;
 pub use rollout::{Interest, Memo, Snapshot, backends, observe};
 pub use watched::read_object;

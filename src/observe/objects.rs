@@ -1,6 +1,7 @@
 //! Facts of single objects, read from their JSON.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use super::recall::Recall;
 use crate::analysis::Verdict;
 use crate::api::ApiNames;
 use crate::api::analysis::AnalysisRunStatus;
@@ -20,9 +22,15 @@ pub fn secret_bytes(entry: &str) -> Option<Vec<u8>> {
     STANDARD.decode(entry).ok()
 }
 
+/// A field of fields, by the JSON pointer of a path without `~` and indices. Unlike
+/// [`Value::pointer`] it copies no part of the path: a pass asks a hundred times.
+pub(super) fn at<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(object, |value, field| value.get(field))
+}
+
 /// A text field by JSON pointer.
 pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
-    object.pointer(pointer)?.as_str()
+    at(object, pointer)?.as_str()
 }
 
 /// A time field by JSON pointer; unreadable text counts as absent.
@@ -35,8 +43,7 @@ fn parse_time(text: &str) -> Option<DateTime<Utc>> {
 }
 
 fn count(object: &Value, pointer: &str) -> u32 {
-    object
-        .pointer(pointer)
+    at(object, pointer)
         .and_then(Value::as_u64)
         .and_then(|count| u32::try_from(count).ok())
         .unwrap_or(0)
@@ -44,7 +51,7 @@ fn count(object: &Value, pointer: &str) -> u32 {
 
 /// The entries of a map of texts.
 pub(super) fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {
-    string_map(object.pointer(pointer))
+    string_map(at(object, pointer))
 }
 
 fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
@@ -56,10 +63,14 @@ fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 /// A ReplicaSet; `None` when it has no revision label and so is not one of ours.
-pub(super) fn replica_set(object: &Value, names: ApiNames) -> Option<ReplicaSetFact> {
+pub(super) fn replica_set(
+    object: &Value,
+    names: ApiNames,
+    recall: &Recall,
+) -> Option<ReplicaSetFact> {
     let revision = Revision::from_label(label(object, names.revision_label())?);
-    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
-    let observed = object.pointer("/status/observedGeneration").and_then(Value::as_i64);
+    let generation = at(object, "/metadata/generation").and_then(Value::as_i64);
+    let observed = at(object, "/status/observedGeneration").and_then(Value::as_i64);
     // A status that is older than the spec says nothing about the pods that the spec asks for.
     let is_current = observed.is_some() && observed >= generation;
     let available = if is_current { count(object, "/status/availableReplicas") } else { 0 };
@@ -67,7 +78,9 @@ pub(super) fn replica_set(object: &Value, names: ApiNames) -> Option<ReplicaSetF
         name: text(object, "/metadata/name")?.to_owned(),
         revision,
         digest: annotation(object, names.digest_annotation()).map(TemplateDigest::from_annotation),
-        template: template_without_revision(object, names),
+        template: recall
+            .template(object)
+            .unwrap_or_else(|| Arc::new(template_without_revision(object, names))),
         number: annotation(object, names.revision_number_annotation())
             .and_then(|number| number.parse().ok())
             .unwrap_or(0),
@@ -81,7 +94,7 @@ pub(super) fn replica_set(object: &Value, names: ApiNames) -> Option<ReplicaSetF
 }
 
 fn template_without_revision(object: &Value, names: ApiNames) -> Value {
-    let mut template = object.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    let mut template = at(object, "/spec/template").cloned().unwrap_or(Value::Null);
     if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(names.revision_label());
     }
@@ -129,7 +142,7 @@ pub(super) fn run(object: &Value, names: ApiNames) -> Option<RunFact> {
         attempt: label(object, names.attempt_label()).and_then(|attempt| attempt.parse().ok()),
         revision: label(object, names.revision_label()).map(Revision::from_label),
         verdict,
-        terminate: object.pointer("/spec/terminate") == Some(&Value::Bool(true)),
+        terminate: at(object, "/spec/terminate") == Some(&Value::Bool(true)),
         created_at: time(object, "/metadata/creationTimestamp").unwrap_or(DateTime::UNIX_EPOCH),
     })
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::cache::{Cache, Key};
 use super::caches::Caches;
 use super::objects;
+use super::recall::Recall;
 use crate::analysis::templates::{TemplateKey, TemplateLibrary};
 use crate::api::ApiNames;
 use crate::api::analysis::{AnalysisTemplateSpec, RolloutAnalysis};
@@ -34,6 +35,8 @@ pub struct Memo {
     pub failing: Vec<FailingAction>,
     /// The pause that it has been watching.
     pub pause_watch: Option<PauseWatch>,
+    /// What an earlier pass made of the objects.
+    pub recall: Recall,
 }
 
 /// An object whose changes concern a Rollout.
@@ -74,7 +77,7 @@ pub fn observe(
     memo: &Memo,
     now: DateTime<Utc>,
 ) -> Snapshot {
-    let fact = rollout_fact(rollout, names);
+    let fact = rollout_fact(rollout, names, &memo.recall);
     let namespace = fact.namespace.clone();
     let mut look = Look {
         caches,
@@ -83,25 +86,26 @@ pub fn observe(
         objects: HashMap::new(),
         interests: BTreeSet::new(),
     };
-    let replica_sets = look.replica_sets(&fact.uid);
+    let replica_sets = look.replica_sets(&fact.uid, &memo.recall);
     let runs = look.runs(&fact.uid);
-    let spec = fact.spec.usable.clone();
-    let names_of_services = spec.as_ref().map(service_names).unwrap_or_default();
+    let checked = fact.spec.clone();
+    let spec = checked.usable.as_ref();
+    let names_of_services = spec.map(service_names).unwrap_or_default();
     let mut services = BTreeMap::new();
     let mut endpoints = BTreeMap::new();
     for service in names_of_services {
         services.insert(service.clone(), look.service(&service));
         endpoints.insert(service.clone(), look.endpoints(&service));
     }
-    let routes = match spec.as_ref().and_then(ValidRollout::routing) {
+    let routes = match spec.and_then(ValidRollout::routing) {
         Some(routing) => look.routes(&fact, routing),
         None => vec![],
     };
-    let templates = match &spec {
+    let templates = match spec {
         Some(spec) => look.templates(spec),
         None => Known::Known(TemplateLibrary::new()),
     };
-    let pods_to_restart = match spec.as_ref().and_then(|spec| spec.restart_at) {
+    let pods_to_restart = match spec.and_then(|spec| spec.restart_at) {
         Some(at) if at.0 <= now => look.pods_before(&replica_sets, at.0),
         Some(_) | None => Known::Known(vec![]),
     };
@@ -124,18 +128,10 @@ pub fn observe(
     Snapshot { observed, rollout: rollout.clone(), objects, interests }
 }
 
-fn rollout_fact(rollout: &Arc<Value>, names: ApiNames) -> RolloutFact {
+fn rollout_fact(rollout: &Arc<Value>, names: ApiNames, recall: &Recall) -> RolloutFact {
     let text = |pointer: &str| objects::text(rollout, pointer).unwrap_or_default().to_owned();
     let name = text("/metadata/name");
-    let spec = rollout.get("spec").unwrap_or(&Value::Null);
-    let spec = match serde_path_to_error::deserialize::<_, RolloutSpec>(spec) {
-        Ok(spec) => validate(&name, &spec),
-        Err(error) => {
-            let field = format!("spec.{}", error.path());
-            let problem = Problem { field, problem: error.inner().to_string() };
-            Checked { usable: None, problems: vec![problem] }
-        }
-    };
+    let spec = recall.spec(rollout).unwrap_or_else(|| Arc::new(checked_spec(rollout, &name)));
     let status = match rollout.get("status") {
         None | Some(Value::Null) => Known::Known(RolloutStatus::default()),
         Some(status) => match serde_path_to_error::deserialize(status) {
@@ -147,12 +143,14 @@ fn rollout_fact(rollout: &Arc<Value>, names: ApiNames) -> RolloutFact {
             )),
         },
     };
-    let finalizers = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let finalizers = objects::at(rollout, "/metadata/finalizers").and_then(Value::as_array);
     RolloutFact {
         namespace: text("/metadata/namespace"),
         name,
         uid: text("/metadata/uid"),
-        generation: rollout.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0),
+        generation: objects::at(rollout, "/metadata/generation")
+            .and_then(Value::as_i64)
+            .unwrap_or(0),
         annotations: objects::texts(rollout, "/metadata/annotations"),
         labels: objects::texts(rollout, "/metadata/labels"),
         has_finalizer: finalizers
@@ -161,6 +159,18 @@ fn rollout_fact(rollout: &Arc<Value>, names: ApiNames) -> RolloutFact {
         spec,
         status,
         raw: rollout.clone(),
+    }
+}
+
+fn checked_spec(rollout: &Value, name: &str) -> Checked {
+    let spec = rollout.get("spec").unwrap_or(&Value::Null);
+    match serde_path_to_error::deserialize::<_, RolloutSpec>(spec) {
+        Ok(spec) => validate(name, &spec),
+        Err(error) => {
+            let field = format!("spec.{}", error.path());
+            let problem = Problem { field, problem: error.inner().to_string() };
+            Checked { usable: None, problems: vec![problem] }
+        }
     }
 }
 
@@ -214,7 +224,7 @@ impl Look<'_> {
         self.objects.insert((cache.resource().plural.clone(), name), object.clone());
     }
 
-    fn replica_sets(&mut self, uid: &str) -> Known<Vec<ReplicaSetFact>> {
+    fn replica_sets(&mut self, uid: &str, recall: &Recall) -> Known<Vec<ReplicaSetFact>> {
         let cache = self.caches.replica_sets.clone();
         if let Err(reason) = cache.ready() {
             return Known::Unknown(reason);
@@ -224,7 +234,7 @@ impl Look<'_> {
             if objects::text(&object, "/metadata/deletionTimestamp").is_some() {
                 continue;
             }
-            if let Some(fact) = objects::replica_set(&object, self.names) {
+            if let Some(fact) = objects::replica_set(&object, self.names, recall) {
                 self.saw(&cache, &object);
                 facts.push(fact);
             }
@@ -265,8 +275,7 @@ impl Look<'_> {
         if let Err(reason) = slices.ready().and_then(|()| self.caches.pods.ready()) {
             return Known::Unknown(reason);
         }
-        let slices: Vec<Value> =
-            slices.of_service(&key).iter().map(|slice| Value::clone(slice)).collect();
+        let slices = slices.of_service(&key);
         let pods = self.pods_of(&slices);
         match ready_endpoints(service, &slices, &pods) {
             Ok(ready) => Known::Known(ready.by_revision),
@@ -275,7 +284,7 @@ impl Look<'_> {
     }
 
     /// The revisions of the pods that the slices name.
-    fn pods_of(&self, slices: &[Value]) -> BTreeMap<String, Revision> {
+    fn pods_of(&self, slices: &[Arc<Value>]) -> BTreeMap<String, Revision> {
         let endpoints = slices
             .iter()
             .filter_map(|slice| slice.get("endpoints").and_then(Value::as_array))

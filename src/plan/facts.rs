@@ -96,7 +96,7 @@ pub struct RolloutFact {
     /// When its deletion was requested.
     pub deleted_at: Option<DateTime<Utc>>,
     /// The spec, checked.
-    pub spec: Checked,
+    pub spec: Arc<Checked>,
     /// The status as last written, or unknown when it cannot be understood.
     pub status: Known<RolloutStatus>,
     /// The object as read, for `fieldRef` arguments of analyses.
@@ -113,7 +113,7 @@ pub struct ReplicaSetFact {
     /// The digest annotation; absent on ReplicaSets made by others.
     pub digest: Option<TemplateDigest>,
     /// The pod template without the revision label.
-    pub template: Value,
+    pub template: Arc<Value>,
     /// The ordinal number of the revision; 0 when absent.
     pub number: u64,
     /// `spec.replicas`.

@@ -6,6 +6,7 @@
 //! status before the work begins, and the work itself looks for the trailer of its id).
 
 use chrono::TimeDelta;
+use serde_json::Value;
 
 use super::action::{Action, RevertOrder};
 use super::defaults::as_written;
@@ -407,7 +408,7 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
         stable_set.digest.clone().unwrap_or_else(|| TemplateDigest::of(&stable_set.template));
     // The API server adds defaults to what it stores; Git holds what the author wrote.
     let stable_template = as_written(&stable_set.template, &view.spec.template, &stable_digest)
-        .unwrap_or_else(|| stable_set.template.clone());
+        .unwrap_or_else(|| Value::clone(&stable_set.template));
     Some(RevertOrder {
         id: revert.id.clone(),
         tries: revert.tries,

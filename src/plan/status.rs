@@ -46,6 +46,9 @@ pub fn project(
             keep_counts(&mut status, &old);
         }
         status.selector = selector(view);
+        if matches!(memory.phase, Phase::Initial | Phase::Settled) {
+            status.current_step_index = step_count(view);
+        }
         status.canary = canary(view);
         status.blue_green = blue_green(view, memory);
     } else {
@@ -60,6 +63,15 @@ pub fn project(
     status.conditions =
         conditions::conditions(&old, &status, memory, decision, view.as_ref(), observed);
     Some(status)
+}
+
+/// The number of steps, which is the index when none is left; nothing without steps.
+fn step_count(view: &View<'_>) -> Option<u32> {
+    match &view.spec.strategy {
+        ValidStrategy::Canary(canary) => u32::try_from(canary.steps.len()).ok(),
+        ValidStrategy::BlueGreen(_) => None,
+    }
+    .filter(|count| *count > 0)
 }
 
 /// What is remembered, on the wire.

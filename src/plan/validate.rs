@@ -16,6 +16,7 @@ pub use types::{
 };
 
 use crate::api::rollout::RolloutSpec;
+use crate::revision::TemplateDigest;
 
 /// One thing that is wrong with a spec.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -126,6 +127,7 @@ pub fn validate(name: &str, spec: &RolloutSpec) -> Checked {
     let usable = template.zip(strategy).map(|((selector, template), strategy)| ValidRollout {
         replicas: spec.replicas.unwrap_or(1),
         selector,
+        digest: TemplateDigest::of(&template),
         template,
         min_ready_seconds: min_ready,
         history_limit: spec.revision_history_limit.unwrap_or(10),

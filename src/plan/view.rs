@@ -43,7 +43,7 @@ impl<'a> View<'a> {
         requests: &'a Requests,
         replica_sets: &'a [ReplicaSetFact],
     ) -> Self {
-        let digest = TemplateDigest::of(&spec.template);
+        let digest = spec.digest.clone();
         let revision = find_by_template(replica_sets, memory, &digest, &spec.template).map_or_else(
             || Revision::name_for(&digest, memory.collisions),
             |replica_set| replica_set.revision.clone(),

@@ -7,6 +7,7 @@
 //!
 //! Source: Kubernetes API `discovery.k8s.io/v1`, `EndpointConditions`.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -68,12 +69,13 @@ pub struct MalformedSlice {
 /// [`MalformedSlice`] for the first field of a wrong type.
 pub fn ready_endpoints(
     service: &str,
-    slices: &[Value],
+    slices: &[impl Borrow<Value>],
     pods: &BTreeMap<String, Revision>,
 ) -> Result<ReadyEndpoints, MalformedSlice> {
     let mut by_pod: BTreeMap<&str, Entry> = BTreeMap::new();
     let mut ready = ReadyEndpoints::default();
-    for slice in slices.iter().filter(|slice| service_of(slice) == Some(service)) {
+    let slices = slices.iter().map(Borrow::borrow);
+    for slice in slices.filter(|slice| service_of(slice) == Some(service)) {
         let slice = Slice { service, slice };
         let has_ports = !slice.list(slice.slice.get("ports"), "ports")?.is_empty();
         for (idx, endpoint) in

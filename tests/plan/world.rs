@@ -198,7 +198,7 @@ impl World {
     pub(crate) fn undo(&mut self, image_of_old: &str) {
         let mut sets = self.sets.values();
         let old = sets.find(|set| image(&set.fact.template) == image_of_old).unwrap();
-        self.spec["template"] = old.fact.template.clone();
+        self.spec["template"] = Value::clone(&old.fact.template);
         self.generation += 1;
         self.note(&format!("undo to {image_of_old}"));
     }
@@ -294,9 +294,11 @@ impl World {
     /// What `promote` of the plugin writes.
     pub(crate) fn promote(&mut self) {
         self.note("promote");
+        let steps = self.spec["strategy"]["canary"]["steps"].as_array().map_or(0, Vec::len);
         let status = self.status();
         if status.pause_conditions.is_empty() {
-            status.current_step_index = status.current_step_index.map(|index| index + 1);
+            let next = |index: u32| if (index as usize) < steps { index + 1 } else { index };
+            status.current_step_index = status.current_step_index.map(next);
         } else {
             status.pause_conditions.clear();
         }

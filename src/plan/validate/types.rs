@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::api::analysis::RolloutAnalysis;
 use crate::api::git_revert::{GitApproval, GitCommitOptions, GitRevertCause, GitRevertMode};
 use crate::api::{CountOrPercent, LabelSelector, Time};
+use crate::revision::TemplateDigest;
 use crate::traffic::Providers;
 use crate::weight::Split;
 
@@ -18,6 +19,8 @@ pub struct ValidRollout {
     pub selector: LabelSelector,
     /// The pod template, as written.
     pub template: Value,
+    /// Its digest.
+    pub digest: TemplateDigest,
     /// Seconds until a ready pod is available.
     pub min_ready_seconds: u32,
     /// Old ReplicaSets kept.

@@ -1,5 +1,7 @@
 //! What an action does to the world.
 
+use std::sync::Arc;
+
 use super::*;
 
 impl World {
@@ -16,7 +18,7 @@ impl World {
                     name: name.clone(),
                     revision: revision.clone(),
                     digest: Some(digest.clone()),
-                    template: with_defaults(&self.spec["template"]),
+                    template: Arc::new(with_defaults(&self.spec["template"])),
                     number: *number,
                     desired: *replicas,
                     replicas: 0,

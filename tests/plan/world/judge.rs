@@ -118,7 +118,11 @@ impl World {
     pub(super) fn judge_status(&mut self, old: &RolloutStatus, new: &RolloutStatus) {
         let mut violations = Vec::new();
         let is_same_attempt = old.attempt == new.attempt;
-        if let (Some(before), Some(after)) = (old.current_step_index, new.current_step_index)
+        // When nothing is being released it is a number of steps.
+        let step = |status: &RolloutStatus| {
+            status.current_step_index.filter(|_| status.stable_rs != status.current_pod_hash)
+        };
+        if let (Some(before), Some(after)) = (step(old), step(new))
             && is_same_attempt
             && !new.abort
         {

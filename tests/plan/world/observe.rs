@@ -1,5 +1,7 @@
 //! What the controller sees of the world.
 
+use std::sync::Arc;
+
 use super::*;
 
 impl World {
@@ -19,7 +21,7 @@ impl World {
                 labels: BTreeMap::new(),
                 has_finalizer: self.has_finalizer,
                 deleted_at: self.deleted_at,
-                spec: checked,
+                spec: Arc::new(checked),
                 status: Known::Known(self.status.clone().unwrap_or_default()),
                 raw: json!({"metadata": {"name": "web"}, "spec": self.spec}).into(),
             },

@@ -210,8 +210,12 @@ impl Oracle {
         self.reached.insert("a failed revision is reverted in Git");
     }
 
-    /// The step that the update is at.
+    /// The step that the update is at. When nothing is being released it is their number.
     fn index(object: &Value) -> Option<u32> {
+        let status = |field: &str| object.get("status")?.get(field)?.as_str();
+        if status("stableRS").is_none() || status("stableRS") == status("currentPodHash") {
+            return None;
+        }
         let index = object.pointer("/status/currentStepIndex")?.as_u64()?;
         u32::try_from(index).ok()
     }
