@@ -47,8 +47,7 @@ async fn measure() -> anyhow::Result<()> {
     let names = ApiNames::default();
     let client = world.cluster().client(Identity::admin("bench"));
     let entropy = std::sync::Arc::new(SeededEntropy::new(1));
-    let (caches, _changes) =
-        Caches::start(&client, names, Scope::Cluster, entropy, stop.clone());
+    let (caches, _changes) = Caches::start(&client, names, Scope::Cluster, entropy, stop.clone());
     while caches.required().iter().any(|cache| cache.ready().is_err()) {
         world.wait(Duration::from_millis(100)).await;
     }
