@@ -1,7 +1,7 @@
 //! `sluice judge check-vectors`: compares the judge with test vectors that other programs computed.
 //!
 //! A file is JSON: `families.NAME.vectors[] = {id, input, output}`; what a family's input and output
-//! hold is in [`super::families`]. A family that is not known, or a case that cannot be read, is a
+//! hold is in `super::families`. A family that is not known, or a case that cannot be read, is a
 //! disagreement: nothing is passed over.
 
 use std::collections::BTreeMap;
