@@ -37,6 +37,10 @@ review:
 e2e *names:
     e2e/run {{ names }}
 
+# What the controller costs: one decision, and 1,000 and 10,000 Rollouts on the cluster in memory.
+bench *words:
+    cargo bench --locked --bench cost -- {{ words }}
+
 # A static release build.
 release:
     cargo build --release --locked --target x86_64-unknown-linux-musl --bin sluice --bin kubectl-sluice

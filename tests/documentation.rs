@@ -6,8 +6,10 @@
 #[cfg(test)]
 mod common;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use chrono::DateTime;
 use regex::Regex;
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -91,6 +93,57 @@ fn every_word_in_an_alert_is_one_that_its_metric_can_have() {
         }
     }
     assert!(seen > 5, "only {seen} words were seen");
+}
+
+/// The plugin's output for a command line.
+fn told(line: &str) -> String {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = sluice::cli::Console {
+        out: &mut out,
+        err: &mut err,
+        stdin: &mut std::io::empty(),
+        terminal: sluice::cli::Terminal::default(),
+        now: &|| DateTime::UNIX_EPOCH,
+        format: None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let words = line.split_whitespace().map(Into::into);
+    let connector = sluice::cli::Connector::Kubeconfig;
+    let exit = runtime.block_on(sluice::cli::run(words, &mut console, &connector));
+    let mut told = String::from_utf8(out).unwrap() + &String::from_utf8(err).unwrap();
+    if exit.code() != 0 {
+        writeln!(told, "(exit code {})", exit.code()).unwrap();
+    }
+    told
+}
+
+/// With UPDATE_DOCS=1 the page is written anew.
+#[test]
+fn the_page_of_simulate_shows_what_the_program_says() {
+    let path = root().join("docs/simulate.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let manifest = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rollout.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let here = file.display().to_string();
+    let block = Regex::new(r"(?s)```console\n\$ kubectl sluice ([^\n]*)\n.*?```").unwrap();
+    let mut shown = 0;
+    let new = block.replace_all(&page, |found: &regex::Captures<'_>| {
+        shown += 1;
+        let line = format!(
+            "kubectl-sluice {}",
+            found[1].replace("-f rollout.yaml", &format!("-f {here}"))
+        );
+        let told = told(&line).replace(&here, "rollout.yaml");
+        format!("```console\n$ kubectl sluice {}\n{told}```", &found[1])
+    });
+    assert!(shown >= 3, "only {shown} examples");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, new.as_bytes()).unwrap();
+    } else {
+        assert_eq!(new, page, "docs/simulate.md: see UPDATE_DOCS");
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
             is_interactive: is_terminal && !is_dumb && io::stdin().is_terminal(),
             has_color: is_terminal && !is_dumb && !forbids_color,
         },
-        now: chrono::Utc::now,
+        now: &chrono::Utc::now,
         format: None,
     };
     let exit = run(std::env::args_os(), &mut console, &Connector::Kubeconfig).await;

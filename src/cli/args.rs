@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::simulate::args::SimulateArgs;
 use crate::api::names::SLUICE_GROUP;
 
 /// Progressive delivery for Kubernetes, from the command line.
 ///
 /// Exit codes: 0 done or healthy; 1 error, unhealthy, or problems found; 2 wrong usage or no
-/// connection; 3 it waits for a person.
+/// connection; 3 it waits for a person; 4 a simulation came to another end than --expect.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-sluice", bin_name = "kubectl sluice", version, max_term_width = 100)]
 pub struct Cli {
@@ -28,9 +29,10 @@ pub struct GlobalFlags {
     /// Where the cluster is.
     #[command(flatten)]
     pub cluster: ClusterFlags,
-    /// Print data as JSON or YAML, in a stable shape, instead of text for people
+    /// Print data as JSON or YAML, in a stable shape, instead of text for people; or as a picture
+    /// (svg, html: only simulate)
     #[arg(short = 'o', long, global = true, value_enum, value_name = "FORMAT")]
-    pub output: Option<OutputFormat>,
+    pub output: Option<Output>,
     /// No colours; also when NO_COLOR is set or the output is no terminal
     #[arg(long, global = true)]
     pub no_color: bool,
@@ -69,8 +71,32 @@ pub struct ClusterFlags {
     pub api_group: String,
 }
 
-/// How data is printed for programs.
+/// What `-o` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// A picture.
+    Svg,
+    /// A page with a picture.
+    Html,
+}
+
+impl Output {
+    /// How data is printed; none for pictures.
+    pub fn data(self) -> Option<OutputFormat> {
+        match self {
+            Self::Json => Some(OutputFormat::Json),
+            Self::Yaml => Some(OutputFormat::Yaml),
+            Self::Svg | Self::Html => None,
+        }
+    }
+}
+
+/// How data is printed for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
     /// JSON.
     Json,
@@ -130,6 +156,8 @@ pub enum Command {
     Terminate(Terminate),
     /// Check manifests without a cluster: all problems at once, with their lines
     Lint(LintArgs),
+    /// Run manifests in a cluster in memory, in virtual time, and show what happens
+    Simulate(Box<SimulateArgs>),
     /// Print the version of this plugin
     Version,
     /// Print a script that completes commands in a shell

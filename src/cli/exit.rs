@@ -9,6 +9,8 @@ pub enum Exit {
     NeedsPerson,
     /// 1: an error, an unhealthy Rollout, or problems found.
     Failed,
+    /// 4: a simulation came to another end than was expected.
+    Unexpected,
     /// 2: a wrong command line, or no connection.
     Usage,
 }
@@ -21,6 +23,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::NeedsPerson => 3,
+            Self::Unexpected => 4,
         }
     }
 

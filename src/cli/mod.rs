@@ -25,6 +25,7 @@ mod retry;
 mod revert;
 pub mod run_view;
 mod set_image;
+pub mod simulate;
 pub mod standing;
 pub mod status;
 mod terminate;
@@ -60,7 +61,7 @@ pub async fn run(
         Ok(cli) => cli,
         Err(error) => return usage(&error, console),
     };
-    console.format = cli.global.output;
+    console.format = cli.global.output.and_then(args::Output::data);
     console.terminal.has_color &= !cli.global.no_color;
     match dispatch(&cli, console, connector).await {
         Ok(exit) => exit,
@@ -93,9 +94,14 @@ async fn dispatch(
     console: &mut Console<'_>,
     connector: &Connector,
 ) -> Result<Exit, CliError> {
+    let is_picture = cli.global.output.is_some_and(|output| output.data().is_none());
+    if is_picture && !matches!(cli.command, Command::Simulate(_)) {
+        return Err(CliError::usage("only simulate draws pictures", "write -o json or -o yaml"));
+    }
     // Commands that need no cluster never touch a kubeconfig.
     match &cli.command {
         Command::Lint(args) => return lint::run(console, args, &cli.global.cluster),
+        Command::Simulate(args) => return simulate::run(console, args, &cli.global),
         Command::Version => return version::run(console),
         Command::Completion { shell } => {
             let mut command = Cli::command();
@@ -168,7 +174,9 @@ async fn on_cluster(
             terminate::run(cluster, console, &runs.names()?).await
         }
         // `dispatch` has answered these.
-        Command::Lint(_) | Command::Version | Command::Completion { .. } => Ok(Exit::Done),
+        Command::Lint(_) | Command::Simulate(_) | Command::Version | Command::Completion { .. } => {
+            Ok(Exit::Done)
+        }
     }
 }
 

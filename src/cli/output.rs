@@ -34,7 +34,7 @@ pub struct Console<'a> {
     /// What is known of the terminal.
     pub terminal: Terminal,
     /// The clock.
-    pub now: fn() -> DateTime<Utc>,
+    pub now: &'a (dyn Fn() -> DateTime<Utc> + Sync),
     /// How data is printed.
     pub format: Option<OutputFormat>,
 }

@@ -173,7 +173,7 @@ fn report(
             }
             Some(PauseEnd::At(_)) | None => {}
         },
-        Exit::Failed | Exit::Usage => {
+        Exit::Failed | Exit::Usage | Exit::Unexpected => {
             console.hint(&format!("see why: kubectl sluice explain {name}"))?;
         }
     }

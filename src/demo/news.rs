@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::shop::{self, CANARY_SERVICE, NAMESPACE};
+use crate::cli::simulate::event_text;
 use crate::cli::text::Tone;
 use crate::revision::Commit;
 use crate::sim::api::{Entry, Follower, object};
@@ -76,17 +77,8 @@ fn of_entry(entry: &Entry) -> Option<Told> {
 
 fn of_event(event: &Value, at: DateTime<Utc>) -> Option<Told> {
     let is_about_the_app = event.pointer("/involvedObject/kind") == Some(&"Rollout".into());
-    let message = object::text(event, "message");
-    if !is_about_the_app || message.is_empty() {
-        return None;
-    }
+    let what = event_text(event).filter(|_| is_about_the_app)?;
     let tone = if object::text(event, "type") == "Warning" { Tone::Bad } else { Tone::Plain };
-    let reason = object::text(event, "reason");
-    let what = if message.starts_with(reason) {
-        message.to_owned()
-    } else {
-        format!("{reason}: {message}")
-    };
     Some(Told { at, who: "sluice", tone, what })
 }
 

@@ -8,3 +8,5 @@
 pub mod api;
 mod promql;
 pub mod world;
+
+pub use promql::review::{Selected, review as review_query};

@@ -179,7 +179,7 @@ impl Fake {
             err: &mut err.clone(),
             stdin: &mut io::empty(),
             terminal: Terminal::default(),
-            now,
+            now: &now,
             format: None,
         };
         run(words.map(Into::into), &mut console, &self.connector()).await.code()

@@ -416,7 +416,7 @@ async fn standard_input_is_checked_under_the_name_of_a_dash() {
         err: &mut err,
         stdin: &mut text.as_bytes(),
         terminal: sluice::cli::Terminal::default(),
-        now: crate::fake::now,
+        now: &crate::fake::now,
         format: None,
     };
     let words = ["kubectl-sluice", "lint", "-f", "-"];

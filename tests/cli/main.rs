@@ -10,6 +10,8 @@ mod lint;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod verbs;
 #[cfg(test)]
 mod watching;

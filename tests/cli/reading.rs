@@ -319,7 +319,7 @@ async fn colours_come_only_where_they_are_wanted_and_change_no_word() {
             err: &mut err,
             stdin: &mut std::io::empty(),
             terminal: sluice::cli::Terminal { is_interactive: false, has_color: true },
-            now: crate::fake::now,
+            now: &crate::fake::now,
             format: None,
         };
         let words = std::iter::once("kubectl-sluice").chain(line.split(' '));

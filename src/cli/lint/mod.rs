@@ -1,13 +1,13 @@
 //! `lint`: checks manifests without a cluster, all problems at once, each with file and line. What a
 //! spec means is judged by the same code as in the controller.
 
-mod object;
+pub(in crate::cli) mod object;
 mod podspec;
 pub mod report;
-mod routes;
-mod schema;
-mod set;
-mod yaml;
+pub(in crate::cli) mod routes;
+pub(in crate::cli) mod schema;
+pub(in crate::cli) mod set;
+pub(in crate::cli) mod yaml;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -47,17 +47,7 @@ pub(super) fn run(
 ) -> Result<Exit, CliError> {
     let names = ApiNames::for_group(&flags.api_group)
         .map_err(|error| CliError::Usage { message: error.to_string(), hint: None })?;
-    let paths: Vec<&PathBuf> = args.files.iter().chain(&args.more).collect();
-    if paths.is_empty() {
-        return Err(CliError::usage(
-            "no file to check",
-            "name files or folders with -f, or read standard input with -f -",
-        ));
-    }
-    let mut files = Vec::new();
-    for path in paths {
-        read_path(path, console, &mut files)?;
-    }
+    let files = read_files(console, args.files.iter().chain(&args.more), "check")?;
     let namespace = flags.namespace.as_deref().unwrap_or("default");
     let report = lint(&files, names, namespace, args.allow_missing);
     if report.objects == 0 && report.findings.is_empty() {
@@ -75,6 +65,28 @@ pub(super) fn run(
         ))?;
     }
     Ok(if report.errors > 0 { Exit::Failed } else { Exit::Done })
+}
+
+/// Reads files, folders and the standard input.
+///
+/// # Errors
+/// [`CliError`] when there is none, or one cannot be read. `purpose` is for its message.
+pub(in crate::cli) fn read_files<'p>(
+    console: &mut Console<'_>,
+    paths: impl Iterator<Item = &'p PathBuf>,
+    purpose: &str,
+) -> Result<Vec<SourceFile>, CliError> {
+    let mut files = Vec::new();
+    let mut has_paths = false;
+    for path in paths {
+        has_paths = true;
+        read_path(path, console, &mut files)?;
+    }
+    if has_paths {
+        return Ok(files);
+    }
+    let hint = "name files or folders with -f, or read standard input with -f -";
+    Err(CliError::usage(format!("no file to {purpose}"), hint))
 }
 
 fn read_path(
@@ -147,6 +159,34 @@ pub fn lint(
     default_namespace: &str,
     allow_missing: bool,
 ) -> LintReport {
+    let Reading { manifests, mut findings, objects } = read(files, names, default_namespace);
+    let set = Set::check(&manifests, names, allow_missing);
+    findings.extend(set.findings);
+    LintReport {
+        files: files.len(),
+        objects,
+        unchecked: set.unchecked.into_iter().collect(),
+        ..LintReport::of(findings)
+    }
+}
+
+/// Objects of files, each checked on its own.
+#[derive(Debug)]
+pub(in crate::cli) struct Reading {
+    /// The objects.
+    pub(in crate::cli) manifests: Vec<Manifest>,
+    /// What was found.
+    pub(in crate::cli) findings: Vec<Finding>,
+    /// How many of them are ours.
+    objects: usize,
+}
+
+/// Reads the objects of files and checks each on its own.
+pub(in crate::cli) fn read(
+    files: &[SourceFile],
+    names: ApiNames,
+    default_namespace: &str,
+) -> Reading {
     let mut findings = Vec::new();
     let mut manifests = Vec::new();
     let mut objects = 0;
@@ -170,14 +210,7 @@ pub fn lint(
             manifests.push(manifest);
         }
     }
-    let set = Set::check(&manifests, names, allow_missing);
-    findings.extend(set.findings);
-    LintReport {
-        files: files.len(),
-        objects,
-        unchecked: set.unchecked.into_iter().collect(),
-        ..LintReport::of(findings)
-    }
+    Reading { manifests, findings, objects }
 }
 
 /// The objects of a `List`, or the object itself.

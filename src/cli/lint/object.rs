@@ -18,28 +18,28 @@ use crate::plan::validate::validate;
 
 /// A manifest and where it stands.
 #[derive(Debug)]
-pub(super) struct Manifest {
+pub(in crate::cli) struct Manifest {
     /// File, as given.
-    pub(super) file: String,
+    pub(in crate::cli) file: String,
     /// The tree with its lines.
-    pub(super) node: Node,
+    pub(in crate::cli) node: Node,
     /// `group/version`.
-    pub(super) api_version: String,
+    pub(in crate::cli) api_version: String,
     /// Kind.
-    pub(super) kind: String,
+    pub(in crate::cli) kind: String,
     /// Name; empty when there is none.
-    pub(super) name: String,
+    pub(in crate::cli) name: String,
     /// Namespace, with the default of the command line.
-    pub(super) namespace: String,
+    pub(in crate::cli) namespace: String,
     /// The whole object as JSON.
-    pub(super) json: Value,
+    pub(in crate::cli) json: Value,
     /// What it says, when it is one of ours and could be understood.
-    pub(super) parsed: Parsed,
+    pub(in crate::cli) parsed: Parsed,
 }
 
 /// The specification of an object of ours.
 #[derive(Debug)]
-pub(super) enum Parsed {
+pub(in crate::cli) enum Parsed {
     /// Not ours, or not understood.
     None,
     /// A Rollout.
@@ -73,12 +73,12 @@ impl Manifest {
     }
 
     /// The API group.
-    pub(super) fn group(&self) -> &str {
+    pub(in crate::cli) fn group(&self) -> &str {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
     /// Kind and name.
-    pub(super) fn title(&self) -> String {
+    pub(in crate::cli) fn title(&self) -> String {
         match (self.kind.as_str(), self.name.as_str()) {
             ("", "") => String::new(),
             (kind, "") => kind.to_owned(),
@@ -87,7 +87,7 @@ impl Manifest {
     }
 
     /// A finding at a field.
-    pub(super) fn finding(
+    pub(in crate::cli) fn finding(
         &self,
         severity: Severity,
         field: &str,
@@ -105,12 +105,12 @@ impl Manifest {
     }
 
     /// An error at a field.
-    pub(super) fn error(&self, field: &str, problem: impl Into<String>) -> Finding {
+    pub(in crate::cli) fn error(&self, field: &str, problem: impl Into<String>) -> Finding {
         self.finding(Severity::Error, field, problem)
     }
 
     /// Where it stands, for messages about other objects.
-    pub(super) fn place(&self) -> String {
+    pub(in crate::cli) fn place(&self) -> String {
         format!("{}:{}", self.file, self.node.line)
     }
 }

@@ -56,7 +56,7 @@ pub struct LintReport {
 
 impl LintReport {
     /// Counts and sorts.
-    pub(super) fn of(mut findings: Vec<Finding>) -> Self {
+    pub(in crate::cli) fn of(mut findings: Vec<Finding>) -> Self {
         findings.sort_by(|a, b| {
             (&a.file, a.line, a.severity, &a.field).cmp(&(&b.file, b.line, b.severity, &b.field))
         });

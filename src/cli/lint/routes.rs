@@ -2,6 +2,8 @@
 
 use super::object::Manifest;
 use super::set::{RolloutOf, Set, routing};
+use crate::api::ApiNames;
+use crate::plan::validate::ValidRouting;
 use crate::traffic::{Backends, OwnerRef, read_route};
 
 const FIELD: &str = "spec.strategy.canary.trafficRouting";
@@ -14,18 +16,7 @@ pub(super) fn check(set: &mut Set<'_>, rollout: &RolloutOf<'_>) {
         return;
     }
     let manifest = rollout.manifest;
-    let to = Backends {
-        namespace: manifest.namespace.clone(),
-        stable_service: routing.stable_service,
-        canary_service: routing.canary_service,
-        total: routing.total,
-        rollout: OwnerRef {
-            api_version: set.names().api_version(),
-            kind: "Rollout".to_owned(),
-            name: manifest.name.clone(),
-            uid: "unknown".to_owned(),
-        },
-    };
+    let to = backends(set.names(), manifest, &routing);
     for lens in routing.providers.lenses(&to) {
         let (reference, is_derived) = match lens.derivation() {
             Some(derivation) => (derivation.source(), true),
@@ -46,6 +37,26 @@ pub(super) fn check(set: &mut Set<'_>, rollout: &RolloutOf<'_>) {
         if let Some(problem) = problem {
             report(set, manifest, route, at.0, &problem);
         }
+    }
+}
+
+/// What the lenses of a Rollout are made for.
+pub(in crate::cli) fn backends(
+    names: ApiNames,
+    manifest: &Manifest,
+    routing: &ValidRouting,
+) -> Backends {
+    Backends {
+        namespace: manifest.namespace.clone(),
+        stable_service: routing.stable_service.clone(),
+        canary_service: routing.canary_service.clone(),
+        total: routing.total,
+        rollout: OwnerRef {
+            api_version: names.api_version(),
+            kind: "Rollout".to_owned(),
+            name: manifest.name.clone(),
+            uid: "unknown".to_owned(),
+        },
     }
 }
 

@@ -288,7 +288,7 @@ fn describe(node: &Node) -> String {
 }
 
 /// The name that differs least from `given`, when it differs little.
-pub(super) fn nearest<'a>(
+pub(in crate::cli) fn nearest<'a>(
     given: &str,
     names: impl Iterator<Item = impl AsRef<str> + 'a>,
 ) -> Option<String> {

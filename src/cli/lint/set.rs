@@ -20,25 +20,29 @@ use crate::metrics::spec::{SourceKind, SourceRef};
 use crate::plan::validate::{ValidRouting, string_map, validate};
 
 /// What the checks of a set work with.
-pub(super) struct Set<'a> {
+pub(in crate::cli) struct Set<'a> {
     manifests: &'a [Manifest],
     names: ApiNames,
     allow_missing: bool,
     /// What was found.
-    pub(super) findings: Vec<Finding>,
+    pub(in crate::cli) findings: Vec<Finding>,
     /// References that could not be checked.
-    pub(super) unchecked: BTreeSet<String>,
+    pub(in crate::cli) unchecked: BTreeSet<String>,
 }
 
 /// A Rollout of the set.
-pub(super) struct RolloutOf<'a> {
-    pub(super) manifest: &'a Manifest,
-    pub(super) spec: &'a RolloutSpec,
+pub(in crate::cli) struct RolloutOf<'a> {
+    pub(in crate::cli) manifest: &'a Manifest,
+    pub(in crate::cli) spec: &'a RolloutSpec,
 }
 
 impl<'a> Set<'a> {
     /// Checks everything.
-    pub(super) fn check(manifests: &'a [Manifest], names: ApiNames, allow_missing: bool) -> Self {
+    pub(in crate::cli) fn check(
+        manifests: &'a [Manifest],
+        names: ApiNames,
+        allow_missing: bool,
+    ) -> Self {
         let mut set = Self {
             manifests,
             names,
@@ -199,28 +203,8 @@ impl<'a> Set<'a> {
         }
     }
 
-    fn library(&self, namespace: &str) -> TemplateLibrary {
-        self.manifests
-            .iter()
-            .filter_map(|manifest| match &manifest.parsed {
-                Parsed::Template(spec, is_cluster)
-                    if *is_cluster || manifest.namespace == namespace =>
-                {
-                    let key =
-                        TemplateKey { is_cluster_scope: *is_cluster, name: manifest.name.clone() };
-                    Some((key, spec.as_ref().clone()))
-                }
-                Parsed::None
-                | Parsed::Rollout(_)
-                | Parsed::Template(..)
-                | Parsed::Source
-                | Parsed::Run => None,
-            })
-            .collect()
-    }
-
     fn analyses(&mut self, rollout: &RolloutOf<'a>) {
-        let library = self.library(&rollout.manifest.namespace);
+        let library = library(self.manifests, &rollout.manifest.namespace);
         for (field, analysis) in analysis_fields(rollout.spec) {
             // The names of revisions are not known before they run; any text will do.
             let facts = RolloutFacts {
@@ -304,7 +288,7 @@ impl<'a> Set<'a> {
         if spec.templates.is_empty() {
             return;
         }
-        if let Err(error) = merge(&spec.templates, &self.library(&manifest.namespace)) {
+        if let Err(error) = merge(&spec.templates, &library(self.manifests, &manifest.namespace)) {
             self.template_error(manifest, "spec", error);
         }
     }
@@ -336,8 +320,29 @@ impl<'a> Set<'a> {
     }
 }
 
+/// The templates that runs in a namespace find.
+pub(in crate::cli) fn library(manifests: &[Manifest], namespace: &str) -> TemplateLibrary {
+    manifests
+        .iter()
+        .filter_map(|manifest| match &manifest.parsed {
+            Parsed::Template(spec, is_cluster)
+                if *is_cluster || manifest.namespace == namespace =>
+            {
+                let key =
+                    TemplateKey { is_cluster_scope: *is_cluster, name: manifest.name.clone() };
+                Some((key, spec.as_ref().clone()))
+            }
+            Parsed::None
+            | Parsed::Rollout(_)
+            | Parsed::Template(..)
+            | Parsed::Source
+            | Parsed::Run => None,
+        })
+        .collect()
+}
+
 /// The Services that a Rollout names, with their fields.
-fn service_fields(spec: &RolloutSpec) -> Vec<(String, &str)> {
+pub(in crate::cli) fn service_fields(spec: &RolloutSpec) -> Vec<(String, &str)> {
     let canary = spec.strategy.canary.as_ref();
     let blue_green = spec.strategy.blue_green.as_ref();
     [
@@ -353,7 +358,7 @@ fn service_fields(spec: &RolloutSpec) -> Vec<(String, &str)> {
 }
 
 /// The analyses that a Rollout asks for, with their fields.
-fn analysis_fields(spec: &RolloutSpec) -> Vec<(String, &RolloutAnalysis)> {
+pub(in crate::cli) fn analysis_fields(spec: &RolloutSpec) -> Vec<(String, &RolloutAnalysis)> {
     let mut fields = Vec::new();
     if let Some(canary) = &spec.strategy.canary {
         if let Some(background) = &canary.analysis {
@@ -379,6 +384,6 @@ fn analysis_fields(spec: &RolloutSpec) -> Vec<(String, &RolloutAnalysis)> {
 }
 
 /// The router of a Rollout, once its spec is usable.
-pub(super) fn routing(rollout: &RolloutOf<'_>) -> Option<ValidRouting> {
+pub(in crate::cli) fn routing(rollout: &RolloutOf<'_>) -> Option<ValidRouting> {
     validate(&rollout.manifest.name, rollout.spec).usable?.routing().cloned()
 }

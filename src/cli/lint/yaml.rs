@@ -17,16 +17,16 @@ const MAX_NODES: usize = 500_000;
 
 /// A value and the line where it begins, from 1.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
+pub(in crate::cli) struct Node {
     /// The line.
-    pub(super) line: usize,
+    pub(in crate::cli) line: usize,
     /// The value.
-    pub(super) content: Content,
+    pub(in crate::cli) content: Content,
 }
 
 /// What a node is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Content {
+pub(in crate::cli) enum Content {
     /// A scalar: never a list or an object.
     Scalar(Value),
     /// A list.
@@ -37,25 +37,25 @@ pub(super) enum Content {
 
 /// A key of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub(in crate::cli) struct Key {
     /// Its text.
-    pub(super) text: String,
+    pub(in crate::cli) text: String,
     /// Its line.
-    pub(super) line: usize,
+    pub(in crate::cli) line: usize,
 }
 
 /// What cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Syntax {
+pub(in crate::cli) struct Syntax {
     /// The line.
-    pub(super) line: usize,
+    pub(in crate::cli) line: usize,
     /// What is wrong.
-    pub(super) problem: String,
+    pub(in crate::cli) problem: String,
 }
 
 impl Node {
     /// The node as JSON.
-    pub(super) fn to_json(&self) -> Value {
+    pub(in crate::cli) fn to_json(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// The value of a key.
-    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+    pub(in crate::cli) fn get(&self, name: &str) -> Option<&Self> {
         match &self.content {
             Content::Map(entries) => {
                 entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| node)
@@ -77,7 +77,7 @@ impl Node {
     }
 
     /// The text of a key's value.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(in crate::cli) fn text(&self, name: &str) -> Option<&str> {
         match &self.get(name)?.content {
             Content::Scalar(value) => value.as_str(),
             Content::List(_) | Content::Map(_) => None,
@@ -86,7 +86,7 @@ impl Node {
 
     /// The line of a field such as `spec.steps[0].setWeight`; of its nearest ancestor where the
     /// field itself is missing.
-    pub(super) fn line_of(&self, path: &str) -> usize {
+    pub(in crate::cli) fn line_of(&self, path: &str) -> usize {
         let (mut node, mut line, mut rest) = (self, self.line, path);
         loop {
             rest = rest.strip_prefix('.').unwrap_or(rest);
@@ -102,7 +102,7 @@ impl Node {
 
     /// The line of a scalar with this text below the field `path`; the field's own line when there
     /// is none.
-    pub(super) fn line_of_text_below(&self, path: &str, text: &str) -> usize {
+    pub(in crate::cli) fn line_of_text_below(&self, path: &str, text: &str) -> usize {
         self.below(path).and_then(|node| node.line_of_text(text)).unwrap_or(self.line_of(path))
     }
 
@@ -151,7 +151,7 @@ fn item_step<'a, 'p>(items: &'a [Node], path: &'p str) -> Option<(&'a Node, usiz
 
 /// Every document of a text, and everything that cannot be read. After an unreadable document
 /// reading goes on at the next `---`.
-pub(super) fn documents(text: &str) -> (Vec<Node>, Vec<Syntax>) {
+pub(in crate::cli) fn documents(text: &str) -> (Vec<Node>, Vec<Syntax>) {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     let (mut rest, mut lines_before) = (text, 0usize);
     loop {

@@ -40,6 +40,11 @@ impl Query {
         parsed.map(|expr| Self(Arc::new(expr))).map_err(QueryError::Malformed)
     }
 
+    /// A query that was parsed elsewhere.
+    pub(super) fn of(expr: Expr) -> Self {
+        Self(Arc::new(expr))
+    }
+
     /// Its value at `at` (milliseconds since 1970).
     ///
     /// # Errors

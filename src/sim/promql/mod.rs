@@ -9,6 +9,7 @@ mod evaluate;
 mod functions;
 mod over_time;
 mod quantile;
+pub(crate) mod review;
 mod store;
 
 use std::collections::BTreeMap;

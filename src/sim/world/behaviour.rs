@@ -4,11 +4,12 @@
 //! The defaults are those of a small healthy cluster. Faults that happen once (an eviction, a push by
 //! somebody else) are orders, not behaviour.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::network::WebAnswer;
 use super::span::Span;
 
 /// The behaviour of everything that stands around the API server.
@@ -204,6 +205,12 @@ pub struct PrometheusBehaviour {
     pub answer: QueryAnswer,
     /// How far its clock is ahead of the world's, in seconds.
     pub clock_ahead: i64,
+    /// Names of series that there are, of those that [`crate::sim::world::exported_series`] knows.
+    /// With them it stands in for whatever a team has: every pod is scraped, asked for or not, with
+    /// the labels of several conventions and fine latency buckets, and so are gateways and meshes.
+    /// What is set at the start of the world holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exports: Option<BTreeSet<String>>,
 }
 
 impl Default for PrometheusBehaviour {
@@ -214,6 +221,7 @@ impl Default for PrometheusBehaviour {
             answers_after: Span::between_ms(5, 50),
             answer: QueryAnswer::True,
             clock_ahead: 0,
+            exports: None,
         }
     }
 }
@@ -245,24 +253,6 @@ pub enum QueryAnswer {
     Warns(Vec<String>),
     /// An answer of so many bytes: more than is read.
     TooLarge(usize),
-}
-
-/// The answer to web measurements.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct WebAnswer {
-    /// HTTP status; 0 for a server that cannot be reached.
-    pub status: u16,
-    /// Time that it takes.
-    pub after: Span,
-    /// The body.
-    pub body: Value,
-}
-
-impl Default for WebAnswer {
-    fn default() -> Self {
-        Self { status: 200, after: Span::ms(20), body: Value::Null }
-    }
 }
 
 /// The Git server.

@@ -14,7 +14,7 @@ use super::gateway_api;
 use super::git::GitServer;
 use super::inner::Inner;
 use super::order::{Order, ProcessOrder, Timed, Unfit};
-use super::plane::InForce;
+use super::plane::{InForce, Share, Target};
 use super::process::ProcessState;
 use super::random::entropy;
 use super::rbac;
@@ -26,7 +26,7 @@ use crate::controller::settings::Settings;
 use crate::git::backend::GitBackend;
 use crate::git::memory::MemoryGit;
 use crate::revision::Commit;
-use crate::sim::api::{Cluster, Identity, Interference, Untouched, object};
+use crate::sim::api::{Cluster, Identity, Interference, KindName, Untouched, object};
 
 /// How a world begins.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub struct WorldPlan {
     pub interference: Arc<dyn Interference>,
     /// Names of the API group that is installed.
     pub names: ApiNames,
-    /// Host name of Prometheus.
+    /// Host name of Prometheus; `*` for any.
     pub prometheus_host: String,
     /// Whether the Job metric is installed.
     pub has_job_metric: bool,
@@ -65,6 +65,8 @@ impl WorldPlan {
         }
     }
 }
+
+const NAMESPACES: KindName = KindName::of("", "namespaces");
 
 /// A world. Dropping it ends everything in it.
 #[derive(Debug)]
@@ -139,7 +141,9 @@ impl World {
     /// The refusal of the cluster.
     pub fn add_namespace(&self, name: &str) -> Result<(), Unfit> {
         let admin = self.inner.cluster.actor(Identity::admin("platform-team"));
-        for object in [rbac::namespace(name), rbac::secret_access(name)] {
+        let is_there = self.inner.cluster.get(&NAMESPACES, "", name).is_some();
+        let namespace = (!is_there).then(|| rbac::namespace(name));
+        for object in namespace.into_iter().chain([rbac::secret_access(name)]) {
             admin.create(object).map_err(|failure| Unfit(failure.message))?;
         }
         Ok(())
@@ -237,6 +241,11 @@ impl World {
         let mut room = self.inner.room();
         room.advance(self.inner.clock.now());
         room.traffic.between(crowd, from, to)
+    }
+
+    /// Where requests to a target go now.
+    pub fn shares(&self, target: &Target) -> Vec<Share> {
+        self.inner.room().plane.branches(target)
     }
 
     /// Everything that took force in the data plane, in order.

@@ -14,6 +14,7 @@ mod clock;
 mod companion;
 mod deployments;
 mod endpoints;
+mod exports;
 mod gateway;
 mod gateway_api;
 mod git;
@@ -41,13 +42,15 @@ pub use agent::{AGENT, Application};
 pub use behaviour::{
     AgentBehaviour, AutoscalerBehaviour, Behaviour, BehaviourPatch, EndpointBehaviour, Flapping,
     GatewayBehaviour, GitAnswer, GitBehaviour, InvalidPatch, NodeBehaviour, PrometheusBehaviour,
-    PushAnswer, QueryAnswer, RouteAnswer, VersionBehaviour, WebAnswer, WorkloadBehaviour,
+    PushAnswer, QueryAnswer, RouteAnswer, VersionBehaviour, WorkloadBehaviour,
 };
+pub use exports::{exported_series, series_labels};
 pub use handle::{World, WorldPlan};
+pub use network::{ANY_HOST, WebAnswer};
 pub use order::{
     Named, Order, Patch, PodFault, ProcessOrder, Push, PushChange, Timed, Unfit, Write,
 };
-pub use plane::{InForce, Target, TargetKind, Weighted};
+pub use plane::{InForce, Share, Target, TargetKind, Weighted};
 pub use process::ProcessState;
 pub use span::{InvalidSpan, Span};
 pub use traffic::{Tally, Users};

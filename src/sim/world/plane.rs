@@ -11,10 +11,10 @@ use super::agenda::Time;
 use super::companion::{Key, list_at, text_at};
 use crate::sim::api::object;
 
-/// Annotations of ingress-nginx.
-const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
-const CANARY_WEIGHT: &str = "nginx.ingress.kubernetes.io/canary-weight";
-const CANARY_TOTAL: &str = "nginx.ingress.kubernetes.io/canary-weight-total";
+/// Annotations of ingress-nginx, without the prefix, which installations may choose.
+const CANARY: &str = "canary";
+const CANARY_WEIGHT: &str = "canary-weight";
+const CANARY_TOTAL: &str = "canary-weight-total";
 
 /// What requests are sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -100,10 +100,13 @@ struct Programmed {
 
 /// A share of the requests to a target.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Branch {
-    pub(crate) share: f64,
-    /// The pods among which it is spread evenly; empty: nobody answers.
-    pub(crate) pods: Vec<Key>,
+pub struct Share {
+    /// Which part of all requests, in 0..=1.
+    pub share: f64,
+    /// Namespace and name of the Service that it is sent to.
+    pub service: (String, String),
+    /// Namespace and name of the pods among which it is spread evenly; empty: nobody answers.
+    pub pods: Vec<(String, String)>,
 }
 
 impl Plane {
@@ -146,17 +149,17 @@ impl Plane {
 
     /// Where requests to `target` go; shares sum to 1. Nothing when the target does not exist: then
     /// nobody answers.
-    pub(crate) fn branches(&self, target: &Target) -> Vec<Branch> {
+    pub(crate) fn branches(&self, target: &Target) -> Vec<Share> {
         let of_service = |service: &Key, share: f64| {
             let pods = self.endpoints.get(service).into_iter().flatten().cloned().collect();
-            Branch { share, pods }
+            Share { share, service: service.clone(), pods }
         };
         if target.kind == TargetKind::Service {
             return vec![of_service(&target.key(), 1.0)];
         }
         let Some(route) = self.routes.get(target) else { return Vec::new() };
         let total: u64 = route.backends.iter().map(|backend| backend.weight).sum();
-        let mut branches: Vec<Branch> = route
+        let mut branches: Vec<Share> = route
             .backends
             .iter()
             .filter(|backend| backend.weight > 0)
@@ -170,7 +173,7 @@ impl Plane {
 
     /// Canary Ingresses take their shares, one after the other. ingress-nginx passes over a canary
     /// whose backend has no endpoint.
-    fn divert(&self, target: &Target, primary: &Programmed, branches: &mut Vec<Branch>) {
+    fn divert(&self, target: &Target, primary: &Programmed, branches: &mut Vec<Share>) {
         for (other, canary) in &self.routes {
             let is_beside = other.kind == TargetKind::Ingress
                 && other.namespace == target.namespace
@@ -187,7 +190,7 @@ impl Plane {
             for branch in branches.iter_mut() {
                 branch.share *= 1.0 - share;
             }
-            branches.push(Branch { share, pods });
+            branches.push(Share { share, service: backend.service.clone(), pods });
         }
     }
 }
@@ -225,7 +228,12 @@ fn gateway_backends(route: &Value) -> Vec<Weighted> {
 
 fn ingress(ingress: &Value) -> Programmed {
     let rules = list_at(ingress, &["spec", "rules"]);
-    let annotation = |key: &str| text_at(ingress, &["metadata", "annotations", key]);
+    let annotations = object::at(ingress, &["metadata", "annotations"]).and_then(Value::as_object);
+    let annotation = |name: &str| {
+        let mut all = annotations.into_iter().flatten();
+        let found = all.find(|(key, _)| key.rsplit('/').next() == Some(name));
+        found.and_then(|(_, value)| value.as_str()).unwrap_or_default()
+    };
     let mut services = rules
         .iter()
         .flat_map(|rule| list_at(rule, &["http", "paths"]))
@@ -289,8 +297,11 @@ mod tests {
         plane.program(&target, Some(&route), at(1));
         plane.program(&target, Some(&route), at(2));
         let branches = plane.branches(&target);
-        assert_eq!(branches[0], Branch { share: 0.75, pods: vec![key("a"), key("b")] });
-        assert_eq!(branches[1], Branch { share: 0.25, pods: vec![] });
+        assert_eq!(
+            branches[0],
+            Share { share: 0.75, service: key("stable"), pods: vec![key("a"), key("b")] }
+        );
+        assert_eq!(branches[1], Share { share: 0.25, service: key("canary"), pods: vec![] });
         assert_eq!(branches.len(), 2);
         assert_eq!(plane.history().len(), 1, "the same again is no news");
         plane.program(&target, None, at(3));
@@ -311,7 +322,10 @@ mod tests {
         };
         let target = |name: &str| Target::new(TargetKind::Ingress, "shop", name);
         plane.program(&target("web"), Some(&ingress("web", "stable", json!({}))), at(1));
-        let annotations = json!({CANARY: "true", CANARY_WEIGHT: "50", CANARY_TOTAL: "200"});
+        let annotations = json!({
+            "nginx.example.test/canary": "true", "nginx.example.test/canary-weight": "50",
+            "nginx.example.test/canary-weight-total": "200",
+        });
         let canary = ingress("web-canary", "canary", annotations);
         plane.program(&target("web-canary"), Some(&canary), at(1));
         let shares = |plane: &Plane| -> Vec<f64> {

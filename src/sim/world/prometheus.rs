@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::agenda::Time;
 use super::behaviour::{PrometheusBehaviour, QueryAnswer};
 use super::companion::{Context, Key, PODS, key_of, text_at};
+use super::exports::Exports;
 use super::nodes::Nodes;
 use super::random::{Random, to_f64};
 use super::traffic::{Counters, Traffic};
-use super::versions::{BOUNDS, BUCKETS};
+use super::versions::BOUNDS;
 use crate::metrics::exchange::Answer;
 use crate::metrics::spec::prometheus::ResolvedRange;
 use crate::sim::api::object;
@@ -34,6 +35,8 @@ const MOST_QUERIES: usize = 256;
 pub(crate) struct Prometheus {
     random: Random,
     store: Store,
+    /// What is scraped in the place of the pods that ask for it.
+    exports: Option<Exports>,
     targets: BTreeMap<Key, ScrapeTarget>,
     queries: BTreeMap<String, Query>,
     next_scrape: Time,
@@ -47,7 +50,7 @@ struct ScrapeTarget {
     up: SeriesId,
     succeeded: SeriesId,
     failed: SeriesId,
-    buckets: [SeriesId; BUCKETS],
+    buckets: Vec<SeriesId>,
     sum: SeriesId,
     count: SeriesId,
     /// Whether the series of the application had a sample at the last scrape.
@@ -55,8 +58,9 @@ struct ScrapeTarget {
 }
 
 impl Prometheus {
-    pub(crate) fn new(seed: u64, now: Time) -> Self {
+    pub(crate) fn new(seed: u64, behaviour: &PrometheusBehaviour, now: Time) -> Self {
         Self {
+            exports: behaviour.exports.clone().map(Exports::new),
             random: Random::stream(seed, "prometheus"),
             store: Store::default(),
             targets: BTreeMap::new(),
@@ -83,6 +87,10 @@ impl Prometheus {
             return;
         }
         let at = stamp(ctx.now, behaviour);
+        if let Some(exports) = &mut self.exports {
+            exports.scrape(&mut self.store, at, (traffic, nodes), ctx);
+            return self.prune(ctx);
+        }
         let mut gone: Vec<Key> = self.targets.keys().cloned().collect();
         for pod in ctx.cluster.list(&PODS, "") {
             if !asks_for_it(&pod) {
@@ -97,13 +105,18 @@ impl Prometheus {
                 self.end(&target, at);
             }
         }
-        if ctx.now >= self.next_prune {
-            self.next_prune = ctx.now + PRUNE_EVERY;
-            let oldest = stamp(ctx.now - RETENTION, behaviour);
-            self.store.prune(oldest);
-            // Their series may be gone; they are found again, or made.
-            self.targets.retain(|_, target| target.is_live);
+        self.prune(ctx);
+    }
+
+    fn prune(&mut self, ctx: Context<'_>) {
+        if ctx.now < self.next_prune {
+            return;
         }
+        self.next_prune = ctx.now + PRUNE_EVERY;
+        let oldest = stamp(ctx.now - RETENTION, &ctx.behaviour.prometheus);
+        self.store.prune(oldest);
+        // Their series may be gone; they are found again, or made.
+        self.targets.retain(|_, target| target.is_live);
     }
 
     fn scrape(&mut self, key: &Key, pod: &Value, at: i64, traffic: &Traffic, nodes: &Nodes) {
@@ -133,8 +146,8 @@ impl Prometheus {
         self.store.append(target.succeeded, at, to_f64(counters.succeeded));
         self.store.append(target.failed, at, to_f64(counters.failed));
         let mut cumulated = 0;
-        for (id, count) in target.buckets.iter().zip(counters.buckets) {
-            cumulated += count;
+        for (idx, id) in target.buckets.iter().enumerate() {
+            cumulated += counters.buckets.get(idx).copied().unwrap_or(0);
             self.store.append(*id, at, to_f64(cumulated));
         }
         self.store.append(target.sum, at, counters.sum_seconds);
@@ -234,9 +247,9 @@ impl ScrapeTarget {
             up: series("up", None),
             succeeded: series("http_requests_total", Some(("code", "200".to_owned()))),
             failed: series("http_requests_total", Some(("code", "500".to_owned()))),
-            buckets: std::array::from_fn(|idx| {
-                series(&format!("{histogram}_bucket"), Some(("le", bucket(idx))))
-            }),
+            buckets: (0..=BOUNDS.len())
+                .map(|idx| series(&format!("{histogram}_bucket"), Some(("le", bucket(idx)))))
+                .collect(),
             sum: series(&format!("{histogram}_sum"), None),
             count: series(&format!("{histogram}_count"), None),
             is_live: false,
@@ -245,7 +258,7 @@ impl ScrapeTarget {
 
     fn of_application(&self) -> Vec<SeriesId> {
         let counters = [self.succeeded, self.failed, self.sum, self.count];
-        counters.into_iter().chain(self.buckets).collect()
+        counters.into_iter().chain(self.buckets.iter().copied()).collect()
     }
 }
 

@@ -6,16 +6,20 @@
 //! that meets no pod, or one that does not run, is lost.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::agenda::Time;
+use super::behaviour::VersionBehaviour;
 use super::companion::Key;
 use super::nodes::Nodes;
 use super::plane::{Plane, Target};
 use super::random::{Random, from_f64, to_f64};
-use super::versions::{BUCKETS, Manners};
+use super::versions::{Manners, bounds};
 
+/// Versions whose manners are kept.
+const MOST_MANNERS: usize = 32;
 /// Stretches that are remembered.
 const MOST_STRETCHES: usize = 100_000;
 
@@ -58,16 +62,52 @@ impl Tally {
     }
 }
 
-/// What one pod has counted since its containers started.
+/// Answers of a pod since its containers started, or to what a proxy sent to a Service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Counters {
     uid: String,
     restarts: u32,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
-    /// Requests in each latency bucket, not cumulative.
-    pub(crate) buckets: [u64; BUCKETS],
+    /// Requests that nobody answered; only a proxy sees them.
+    pub(crate) lost: u64,
+    /// Requests in each latency bucket, not cumulative; empty before the first.
+    pub(crate) buckets: Vec<u64>,
+    /// Those of them that failed, where that is kept.
+    pub(crate) failed_buckets: Vec<u64>,
+    /// What all answers took.
     pub(crate) sum_seconds: f64,
+    /// What the answers that failed took.
+    pub(crate) failed_seconds: f64,
+}
+
+impl Counters {
+    fn add(&mut self, more: &Self) {
+        self.succeeded += more.succeeded;
+        self.failed += more.failed;
+        self.sum_seconds += more.sum_seconds;
+        self.failed_seconds += more.failed_seconds;
+        add_each(&mut self.buckets, &more.buckets);
+        add_each(&mut self.failed_buckets, &more.failed_buckets);
+    }
+
+    /// Begins again when the containers are others.
+    fn belong_to(&mut self, uid: &str, restarts: u32) {
+        if self.uid != uid || self.restarts != restarts {
+            *self = Self { uid: uid.to_owned(), restarts, ..Self::default() };
+        }
+    }
+
+    pub(crate) fn are_of(&self, uid: &str, restarts: u32) -> bool {
+        self.uid == uid && self.restarts == restarts
+    }
+}
+
+fn add_each(sums: &mut Vec<u64>, more: &[u64]) {
+    sums.resize(more.len().max(sums.len()), 0);
+    for (sum, count) in sums.iter_mut().zip(more) {
+        *sum += count;
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -86,23 +126,40 @@ struct Stretch {
     tally: Tally,
 }
 
+/// Counters that tell apart through which Service requests came.
+#[derive(Debug, Default)]
+pub(crate) struct ByService {
+    /// Of a pod: by pod and Service.
+    pub(crate) pods: BTreeMap<(Key, Key), Counters>,
+    /// Of the proxies: by target and Service.
+    pub(crate) proxies: BTreeMap<(Target, Key), Counters>,
+}
+
 /// All users.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     random: Random,
     crowds: BTreeMap<String, Crowd>,
     counters: BTreeMap<Key, Counters>,
+    /// What pods and proxies have counted by Service; kept only in a versatile world.
+    by_service: ByService,
+    is_versatile: bool,
+    /// Manners that are known, by version and whether it is still good.
+    manners: Vec<(VersionBehaviour, bool, Arc<Manners>)>,
     totals: BTreeMap<String, Tally>,
     stretches: VecDeque<Stretch>,
     until: Time,
 }
 
 impl Traffic {
-    pub(crate) fn new(seed: u64, now: Time) -> Self {
+    pub(crate) fn new(seed: u64, is_versatile: bool, now: Time) -> Self {
         Self {
             random: Random::stream(seed, "traffic"),
             crowds: BTreeMap::new(),
             counters: BTreeMap::new(),
+            by_service: ByService::default(),
+            is_versatile,
+            manners: Vec::new(),
             totals: BTreeMap::new(),
             stretches: VecDeque::new(),
             until: now,
@@ -131,12 +188,18 @@ impl Traffic {
     /// What a pod has counted.
     pub(crate) fn counters(&self, pod: &Key, uid: &str, restarts: u32) -> Option<&Counters> {
         let counters = self.counters.get(pod)?;
-        (counters.uid == uid && counters.restarts == restarts).then_some(counters)
+        counters.are_of(uid, restarts).then_some(counters)
+    }
+
+    /// What is counted by Service.
+    pub(crate) fn by_service(&self) -> &ByService {
+        &self.by_service
     }
 
     /// Forgets a pod that is gone.
     pub(crate) fn forget(&mut self, pod: &Key) {
         self.counters.remove(pod);
+        self.by_service.pods.retain(|(one, _), _| one != pod);
     }
 
     /// How the requests of a crowd ended since its beginning.
@@ -196,41 +259,79 @@ impl Traffic {
         let mut tally = Tally { sent, ..Tally::default() };
         tally.lost = sent - counts.iter().sum::<u64>();
         for (branch, count) in branches.iter().zip(counts) {
-            if branch.pods.is_empty() {
-                tally.lost += count;
-                continue;
-            }
             let each = self.random.multinomial(count, &vec![1.0; branch.pods.len()]);
+            let mut lost = count - each.iter().sum::<u64>();
             for (pod, count) in branch.pods.iter().zip(each) {
-                self.answer(pod, count, now, nodes, &mut tally);
+                if !self.answer((pod, &branch.service, target), count, now, nodes, &mut tally) {
+                    lost += count;
+                }
+            }
+            tally.lost += lost;
+            if self.is_versatile && lost > 0 {
+                let key = (target.clone(), branch.service.clone());
+                self.by_service.proxies.entry(key).or_default().lost += lost;
             }
         }
         tally
     }
 
-    fn answer(&mut self, pod: &Key, count: u64, now: Time, nodes: &Nodes, tally: &mut Tally) {
-        let Some((running, up)) = nodes.running(pod) else {
-            tally.lost += count;
-            return;
-        };
+    /// The manners of a version: worked out once for each, since a distribution is costly.
+    fn manners(&mut self, version: &VersionBehaviour, since: Time, now: Time) -> Arc<Manners> {
+        let is_good = Manners::is_good(version, since, now);
+        let known = self.manners.iter().find(|known| known.1 == is_good && known.0 == *version);
+        if let Some((.., manners)) = known {
+            return manners.clone();
+        }
+        let manners = Arc::new(Manners::of(version, bounds(self.is_versatile), is_good));
+        if self.manners.len() >= MOST_MANNERS {
+            self.manners.clear();
+        }
+        self.manners.push((version.clone(), is_good, manners.clone()));
+        manners
+    }
+
+    /// Has a pod answer requests that came through a Service of a target; whether it could.
+    fn answer(
+        &mut self,
+        (pod, service, target): (&Key, &Key, &Target),
+        count: u64,
+        now: Time,
+        nodes: &Nodes,
+        tally: &mut Tally,
+    ) -> bool {
+        let Some((running, up)) = nodes.running(pod) else { return false };
         if count == 0 {
-            return;
+            return true;
         }
-        let manners = Manners::of(&running.version, up.since, now);
+        let manners = self.manners(&running.version, up.since, now);
         let failed = self.random.binomial(count, manners.error_rate);
-        let latencies = self.random.multinomial(count, &manners.buckets);
-        let counters = self.counters.entry(pod.clone()).or_default();
-        if counters.uid != running.uid || counters.restarts != running.restarts {
-            let (uid, restarts) = (running.uid.clone(), running.restarts);
-            *counters = Counters { uid, restarts, ..Counters::default() };
+        let mut answers = Counters {
+            succeeded: count - failed,
+            failed,
+            sum_seconds: to_f64(count) * manners.mean_seconds,
+            failed_seconds: to_f64(failed) * manners.mean_seconds,
+            ..Counters::default()
+        };
+        if self.is_versatile {
+            answers.buckets = self.random.multinomial(count - failed, &manners.buckets);
+            answers.failed_buckets = self.random.multinomial(failed, &manners.buckets);
+            add_each(&mut answers.buckets, &answers.failed_buckets);
+        } else {
+            answers.buckets = self.random.multinomial(count, &manners.buckets);
         }
-        counters.succeeded += count - failed;
-        counters.failed += failed;
-        counters.sum_seconds += to_f64(count) * manners.mean_seconds;
-        for (bucket, latency) in counters.buckets.iter_mut().zip(latencies) {
-            *bucket += latency;
+        let counters = self.counters.entry(pod.clone()).or_default();
+        counters.belong_to(&running.uid, running.restarts);
+        counters.add(&answers);
+        if self.is_versatile {
+            let key = (pod.clone(), service.clone());
+            let counters = self.by_service.pods.entry(key).or_default();
+            counters.belong_to(&running.uid, running.restarts);
+            counters.add(&answers);
+            let key = (target.clone(), service.clone());
+            self.by_service.proxies.entry(key).or_default().add(&answers);
         }
         tally.errors += failed;
         *tally.by_version.entry(running.version_name.clone()).or_default() += count;
+        true
     }
 }

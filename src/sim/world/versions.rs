@@ -12,8 +12,16 @@ use crate::sim::api::object;
 /// Upper bounds of the latency buckets in seconds, as the end-to-end application has them; above the
 /// last there is `+Inf`.
 pub(crate) const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0];
-/// Number of latency buckets.
-pub(crate) const BUCKETS: usize = BOUNDS.len() + 1;
+/// Finer bounds, with those that queries name in practice.
+pub(crate) const FINE_BOUNDS: [f64; 28] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9,
+    1.0, 1.2, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0,
+];
+
+/// The bounds in a world.
+pub(crate) fn bounds(is_versatile: bool) -> &'static [f64] {
+    if is_versatile { &FINE_BOUNDS } else { &BOUNDS }
+}
 
 /// What the table says about a pod's first image, with what its environment says instead.
 pub(crate) fn version_of(pod: &Value, behaviour: &Behaviour) -> VersionBehaviour {
@@ -53,23 +61,26 @@ pub(crate) struct Manners {
     /// Share of 500.
     pub(crate) error_rate: f64,
     /// Share of requests in each latency bucket, not cumulative.
-    pub(crate) buckets: [f64; BUCKETS],
+    pub(crate) buckets: Vec<f64>,
     /// Mean time of an answer in seconds.
     pub(crate) mean_seconds: f64,
 }
 
 impl Manners {
-    /// Those of a version whose container started at `since`.
-    pub(crate) fn of(version: &VersionBehaviour, since: Time, now: Time) -> Self {
-        let good_for = chrono::TimeDelta::from_std(version.good_for.most()).unwrap_or_default();
-        let is_good = now - since < good_for;
+    /// Whether a version whose container started at `since` is good and fast for now.
+    pub(crate) fn is_good(version: &VersionBehaviour, since: Time, now: Time) -> bool {
+        now - since < chrono::TimeDelta::from_std(version.good_for.most()).unwrap_or_default()
+    }
+
+    /// Those of a version.
+    pub(crate) fn of(version: &VersionBehaviour, bounds: &[f64], is_good: bool) -> Self {
         let share = |rate: f64| if is_good { 0.0 } else { rate.clamp(0.0, 1.0) };
         let slow = share(version.slow_rate);
         let (fast_ms, slow_ms) = (version.latency_ms, version.latency_ms + version.slow_ms);
-        let mut buckets = [0.0; BUCKETS];
+        let mut buckets = vec![0.0; bounds.len() + 1];
         let mut below = 0.0;
         for (idx, bucket) in buckets.iter_mut().enumerate() {
-            let up_to = BOUNDS.get(idx).map_or(1.0, |bound| {
+            let up_to = bounds.get(idx).map_or(1.0, |bound| {
                 let within =
                     |median_ms: f64| share_within(*bound, median_ms, version.latency_spread);
                 (1.0 - slow) * within(fast_ms) + slow * within(slow_ms)
@@ -131,14 +142,16 @@ mod tests {
             good_for: Span::secs(10),
             ..Default::default()
         };
-        let early = Manners::of(&version, start, start);
+        let early = Manners::of(&version, &BOUNDS, true);
+        assert!(Manners::is_good(&version, start, start + TimeDelta::seconds(9)));
+        assert!(!Manners::is_good(&version, start, start + TimeDelta::seconds(10)));
         let cumulated = |manners: &Manners, bound: f64| -> f64 {
             let upto = BOUNDS.iter().position(|one| (*one - bound).abs() < 1e-9).unwrap();
             manners.buckets[..=upto].iter().sum()
         };
         assert!((early.buckets.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         assert!((cumulated(&early, 0.05) - 0.5).abs() < 1e-9, "the median");
-        let late = Manners::of(&version, start, start + TimeDelta::seconds(10));
+        let late = Manners::of(&version, &BOUNDS, false);
         assert!((cumulated(&late, 1.0) - 0.75).abs() < 0.01, "a quarter is slow");
         assert!(late.mean_seconds > 0.75);
     }
