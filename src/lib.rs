@@ -18,6 +18,8 @@ pub mod telemetry;
 
 pub mod generate;
 
+pub mod evaluation;
+
 pub mod act;
 pub mod observe;
 

@@ -10,6 +10,7 @@ pub mod resolve;
 pub mod resolved;
 mod schedule;
 mod selectors;
+pub mod statistics;
 pub mod step;
 pub mod substitution;
 pub mod templates;

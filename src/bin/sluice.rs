@@ -33,6 +33,9 @@ enum Command {
         #[arg(long, default_value = ".")]
         root: PathBuf,
     },
+    /// Proves the statistics of the judge.
+    #[command(subcommand)]
+    Judge(sluice::evaluation::Command),
     /// Prints the CRDs of an API group.
     Crds {
         /// `sluice.dev`, or `argoproj.io` for a controller that serves Argo Rollouts' objects.
@@ -60,6 +63,10 @@ fn main() -> anyhow::Result<ExitCode> {
                 std::fs::write(&path, &file.content)
                     .with_context(|| format!("failed to write {}", path.display()))?;
             }
+        }
+        Command::Judge(command) => {
+            let is_proven = command.run(&mut io::stdout().lock())?;
+            return Ok(if is_proven { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Crds { api_group } => {
             let crds = sluice::generate::crds(ApiNames::for_group(&api_group)?)?;

@@ -25,6 +25,8 @@ const LAYERS: &[&[&str]] = &[
     &["clock"],
     &["telemetry"],
     &["generate"],
+    // Judges the judge; has no part in judging a release.
+    &["evaluation"],
     &["metrics", "git::backend"],
     // What speaks to a Git server through the port, and the two that are behind it.
     &["git::binary", "git::memory", "git::executor"],

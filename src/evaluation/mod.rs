@@ -1,0 +1,63 @@
+//! Proof of the judge: whether it computes what other programs compute, and how it does in simulated
+//! releases beside other methods. Nothing here has a part in judging a release.
+
+mod families;
+pub mod kayenta;
+pub mod vectors;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// `sluice judge`: what proves the statistics of the judge.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Compares the judge with a file of test vectors. Exit code 0 says that all agree.
+    CheckVectors {
+        /// JSON: `families.NAME.vectors[] = {id, input, output}`.
+        file: PathBuf,
+    },
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("failed to read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file does not hold test vectors.
+    #[error("{} holds no test vectors: `families.NAME.vectors[] = {{id, input, output}}` is expected", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The output cannot be written.
+    #[error("failed to write the result")]
+    Write(#[from] io::Error),
+}
+
+impl Command {
+    /// Carries it out; data to `out`. Whether all was as it should be.
+    pub fn run(&self, out: &mut impl Write) -> Result<bool, Error> {
+        match self {
+            Self::CheckVectors { file } => check_vectors(file, out),
+        }
+    }
+}
+
+fn check_vectors(file: &Path, out: &mut impl Write) -> Result<bool, Error> {
+    let path = || file.to_owned();
+    let text =
+        std::fs::read_to_string(file).map_err(|source| Error::Read { path: path(), source })?;
+    let report = vectors::check(&text).map_err(|source| Error::Form { path: path(), source })?;
+    write!(out, "{report}")?;
+    Ok(report.is_agreement())
+}
