@@ -1,6 +1,8 @@
 //! Sluice: progressive delivery for Kubernetes. The rooms, in dependency order; a room may use only
 //! those before it (`tests/architecture.rs` checks).
 
+pub mod mutants;
+
 pub mod revision;
 pub mod weight;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use sluice::api::ApiNames;
+use sluice::clock::SeededEntropy;
 use sluice::observe::cache::{Key, Scope};
 use sluice::observe::caches::Caches;
 use sluice::observe::{Memo, Recall, observe};
@@ -45,7 +46,8 @@ async fn measure() -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let names = ApiNames::default();
     let client = world.cluster().client(Identity::admin("bench"));
-    let (caches, _changes) = Caches::start(&client, names, Scope::Cluster, stop.clone());
+    let entropy = std::sync::Arc::new(SeededEntropy::new(1));
+    let (caches, _changes) = Caches::start(&client, names, Scope::Cluster, entropy, stop.clone());
     while caches.required().iter().any(|cache| cache.ready().is_err()) {
         world.wait(Duration::from_millis(100)).await;
     }

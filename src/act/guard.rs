@@ -17,6 +17,7 @@ use crate::act::leadership::{Epoch, Leadership, LossReason};
 use crate::act::outcome::{outcome_of, refused_here};
 use crate::act::patch::{guarded_json_patch, guarded_merge_patch};
 use crate::act::wire::{Doubt, Part, Reply, Target, Wire};
+use crate::mutants::{Mutant, mutant};
 
 pub use crate::act::outcome::WriteOutcome;
 pub use crate::act::patch::merge_difference;
@@ -124,7 +125,8 @@ impl Writer {
     /// Whether the object must be [taken over](Self::take_over) before anything is decided from it:
     /// it carries an older epoch, or a write to it has an unknown result.
     pub fn needs_take_over(&self, target: &Target, guard: &Guard) -> bool {
-        guard.epoch.is_none_or(|epoch| epoch < self.leadership.required_epoch(target))
+        let is_behind = |epoch| epoch < self.leadership.required_epoch(target);
+        !mutant(Mutant::NoTakeOver) && guard.epoch.is_none_or(is_behind)
     }
 
     /// Puts the present epoch on an object and nothing else. That moves its resourceVersion, so that
@@ -241,7 +243,11 @@ impl Writer {
             method: Method::PATCH,
             part: Part::Sub("status"),
             content_type: MERGE_PATCH,
-            body: guarded_merge_patch(guard, json!({ "status": change }), None),
+            body: if mutant(Mutant::UnguardedStatus) {
+                json!({ "status": change })
+            } else {
+                guarded_merge_patch(guard, json!({ "status": change }), None)
+            },
             stamp: None,
         })
         .await
@@ -349,6 +355,7 @@ impl Writer {
     async fn may_write(&self, guard: Option<&Guard>) -> Result<(), LossReason> {
         self.leadership.check()?;
         match guard.and_then(|guard| guard.epoch) {
+            Some(_) if mutant(Mutant::LeaseNeverExpires) => Ok(()),
             Some(seen) if seen.term > self.leadership.term() => self.leadership.confirm(seen).await,
             Some(_) | None => Ok(()),
         }

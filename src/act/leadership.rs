@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::wire::Target;
+use crate::mutants::{Mutant, mutant};
 
 /// How long a doubtful leader waits for its elector's answer before it writes nothing.
 const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -171,6 +172,9 @@ impl Leadership {
     /// # Errors
     /// Why this leadership is over.
     pub fn check(&self) -> Result<(), LossReason> {
+        if mutant(Mutant::LeaseNeverExpires) {
+            return Ok(());
+        }
         let mut state = self.state();
         if let Some(reason) = &state.lost {
             return Err(reason.clone());
@@ -185,6 +189,9 @@ impl Leadership {
 
     /// Ends this leadership; the first reason stays.
     pub fn lose(&self, reason: LossReason) {
+        if mutant(Mutant::LeaseNeverExpires) {
+            return;
+        }
         self.state().lost.get_or_insert(reason);
         self.shared.ended.cancel();
     }

@@ -8,6 +8,7 @@ use json_patch::{AddOperation, PatchOperation, TestOperation};
 use serde_json::{Map, Value, json};
 
 use crate::act::guard::Guard;
+use crate::mutants::{Mutant, mutant};
 
 /// `operations` behind tests of identity and version; with `stamp` also the annotation key and value.
 pub(super) fn guarded_json_patch(
@@ -19,6 +20,9 @@ pub(super) fn guarded_json_patch(
         test(&["metadata", "uid"], &guard.uid),
         test(&["metadata", "resourceVersion"], &guard.resource_version),
     ];
+    if mutant(Mutant::UnguardedWrite) {
+        all.pop();
+    }
     let annotations = PointerBuf::from_tokens(["metadata", "annotations"]);
     let (tests, changes): (Vec<_>, Vec<_>) =
         operations.iter().cloned().partition(|one| matches!(one, PatchOperation::Test(_)));
@@ -91,7 +95,9 @@ pub(super) fn guarded_merge_patch(
 ) -> Value {
     let mut metadata = Map::new();
     metadata.insert("uid".to_owned(), guard.uid.clone().into());
-    metadata.insert("resourceVersion".to_owned(), guard.resource_version.clone().into());
+    if !mutant(Mutant::UnguardedWrite) {
+        metadata.insert("resourceVersion".to_owned(), guard.resource_version.clone().into());
+    }
     if let Some((key, value)) = stamp {
         metadata.insert("annotations".to_owned(), json!({ key: value }));
     }

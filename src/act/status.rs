@@ -5,6 +5,7 @@ use super::actions::{Hands, failure};
 use super::guard::{WriteOutcome, merge_difference};
 use super::wire::Target;
 use crate::api::status::RolloutStatus;
+use crate::mutants::{Mutant, mutant};
 use crate::observe::Snapshot;
 use crate::plan::action::ActionFailure;
 
@@ -32,6 +33,7 @@ impl Hands {
                 cache.note(object);
                 Ok(())
             }
+            WriteOutcome::Conflict if mutant(Mutant::ConflictIsSuccess) => Ok(()),
             other => Err(failure(&other)),
         }
     }

@@ -18,6 +18,7 @@ use crate::api::analysis::{AnalysisPhase, MetricResult};
 use crate::metrics::sample::{
     DETAIL_LIMIT, MeasureError, MeasurementResult, SampleValue, shortened,
 };
+use crate::mutants::{Mutant, mutant};
 
 /// Message of a measurement that was cut off because its run ended.
 pub const METRIC_TERMINATED: &str = "Metric Terminated";
@@ -75,6 +76,12 @@ pub fn assess(metric: &ResolvedMetric, result: &MeasurementResult) -> Assessment
         }
         MeasurementResult::Cancelled => {
             Assessment::new(AnalysisPhase::Inconclusive, METRIC_TERMINATED)
+        }
+        MeasurementResult::Error(error) if mutant(Mutant::ErrorIsFailure) => {
+            Assessment::new(AnalysisPhase::Failed, error.to_string())
+        }
+        MeasurementResult::Error(error) if mutant(Mutant::ErrorIsSuccess) => {
+            Assessment::new(AnalysisPhase::Successful, error.to_string())
         }
         MeasurementResult::Error(error) => Assessment::new(AnalysisPhase::Error, error.to_string()),
     }
@@ -193,6 +200,12 @@ fn assess_value(threshold: &Threshold, value: &SampleValue) -> Assessment {
         (Answer::Yes, Answer::Absent | Answer::No | Answer::Open)
         | (Answer::Absent, Answer::No) => Assessment::new(AnalysisPhase::Successful, ""),
         (Answer::No, Answer::No) => Assessment::new(AnalysisPhase::Inconclusive, ""),
+        (Answer::Open, Answer::Absent | Answer::No | Answer::Open)
+        | (Answer::No | Answer::Absent, Answer::Open)
+            if mutant(Mutant::NothingIsSuccess) =>
+        {
+            Assessment::new(AnalysisPhase::Successful, "")
+        }
         (Answer::Open, Answer::Absent | Answer::No | Answer::Open)
         | (Answer::No | Answer::Absent, Answer::Open) => {
             Assessment::new(AnalysisPhase::Error, quality.error().to_string())

@@ -1,5 +1,8 @@
 //! The kubectl plugin: hands the command line, the terminal and the clock to the library.
 
+#[cfg(feature = "mutants")]
+compile_error!("nothing ships with bugs that can be planted");
+
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 

@@ -1,5 +1,8 @@
 //! The controller and its tools. Only parses the command line and calls the library.
 
+#[cfg(feature = "mutants")]
+compile_error!("nothing ships with bugs that can be planted");
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -35,6 +35,7 @@ use crate::api::{ApiNames, Kind};
 use crate::clock::{Clock, Entropy};
 use crate::metrics::runner::OutcomeReady;
 use crate::metrics::{MeasureError, MeasurementKey, MeasurementOutcome, MeasurementResult, Runner};
+use crate::mutants::{Mutant, mutant};
 use crate::observe::analysis::{ObjectReader, RunId, Sources};
 use crate::observe::cache::{Change, Key};
 use crate::observe::caches::Caches;
@@ -192,7 +193,11 @@ impl AnalysisRuns {
         let outcomes = stream::poll_fn(|context| outcomes.poll_recv(context))
             .filter_map(|news| ready(self.memory.key_of(&news.run_uid)))
             .map(Ask::now);
-        let keys = self.equipment.caches.runs.keys();
+        let keys = if mutant(Mutant::RestartForgetsRuns) {
+            Vec::new()
+        } else {
+            self.equipment.caches.runs.keys()
+        };
         work::run(&self, keys, stream::select(changes, outcomes), stop).await;
         self.equipment.runner.forget_all();
     }

@@ -34,12 +34,13 @@ impl Turn {
         *self = Self { written_at: Some(Instant::now()), at: None };
     }
 
-    /// Until when a write has to wait; `None` when it may be made now.
+    /// Until when a write has to wait; `None` when it may be made now. A process that has just come
+    /// waits as well: it has not seen everything yet, and would take back what it wrote.
     pub(super) fn not_before(&mut self, details: &Details) -> Option<Instant> {
         let now = Instant::now();
-        let rested = self.written_at.map(|at| at + PAUSE).filter(|at| *at > now);
-        if rested.is_some() {
-            return rested;
+        let rested = *self.written_at.get_or_insert(now) + PAUSE;
+        if rested > now {
+            return Some(rested);
         }
         let at = *self.at.get_or_insert_with(|| details.take(now));
         (at > now).then_some(at)
@@ -60,8 +61,10 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_rollout_writes_at_once_and_then_every_five_seconds() {
+    async fn one_rollout_writes_every_five_seconds() {
         let (details, mut turn) = (Details::default(), Turn::default());
+        assert_eq!(turn.not_before(&details), Some(Instant::now() + PAUSE));
+        tokio::time::advance(PAUSE).await;
         assert_eq!(turn.not_before(&details), None);
         turn.note_written();
         assert_eq!(turn.not_before(&details), Some(Instant::now() + PAUSE));
@@ -72,8 +75,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_rollouts_wait_for_one_another_but_not_for_ever() {
         let details = Details::default();
-        let began = Instant::now();
         let mut turns: Vec<Turn> = (0..1000).map(|_| Turn::default()).collect();
+        turns.iter_mut().for_each(Turn::note_written);
+        tokio::time::advance(PAUSE).await;
+        let began = Instant::now();
         let mut waits: Vec<_> = turns.iter_mut().map(|turn| turn.not_before(&details)).collect();
         assert_eq!(waits.remove(0), None);
         assert_eq!(waits[0], Some(began + GAP));

@@ -24,6 +24,7 @@ use crate::act::wire::{Read, Target};
 use crate::api::Kind;
 use crate::api::status::{RolloutPhase, RolloutStatus};
 use crate::clock::{Clock, Entropy};
+use crate::mutants::{Mutant, mutant};
 use crate::observe::cache::{Change, Key};
 use crate::observe::{Interest, Memo, Recall, Snapshot, observe};
 use crate::plan::action::{ActionFailure, Outcome};
@@ -51,7 +52,6 @@ struct Local {
     failing: Vec<(FailingAction, u32)>,
     fresh_at: Option<Instant>,
     details: details::Turn,
-    is_taken_over: bool,
     interests: BTreeSet<Interest>,
     report: report::Memory,
     recall: Recall,
@@ -101,7 +101,8 @@ impl Work for Rollouts {
             return if self.read(key).await { Next::Again } else { self.soon() };
         }
         if decision.class.is_some() || decision.changes_memory() {
-            match self.take_over(key, &snapshot).await {
+            // Each time: what was not read yet when this process began is taken over when it is.
+            match self.hands.take_over(&snapshot).await {
                 Ok(false) => {}
                 Ok(true) => return Next::Again,
                 Err(failure) => {
@@ -206,7 +207,11 @@ impl Rollouts {
 
     /// When to look again after actions that ended so.
     fn after_actions(&self, decision: &Decision, outcomes: &[Outcome]) -> Next {
-        let at_decision = Next::At(self.instant_of(decision.wake_at));
+        let at_decision = if mutant(Mutant::EventsOnly) {
+            Next::Nothing
+        } else {
+            Next::At(self.instant_of(decision.wake_at))
+        };
         let is_conflict =
             |outcome: &Outcome| outcome.result.as_ref().err() == Some(&ActionFailure::Conflict);
         if outcomes.is_empty() {
@@ -223,12 +228,11 @@ impl Rollouts {
         match failure {
             // What was read is out of date: read again, decide again.
             ActionFailure::Conflict | ActionFailure::Ambiguous(_) => {
-                if let Some(local) = self.locals().get_mut(key)
-                    && matches!(failure, ActionFailure::Ambiguous(_))
-                {
-                    local.is_taken_over = false;
+                if self.read(key).await {
+                    Next::Again
+                } else {
+                    self.soon()
                 }
-                if self.read(key).await { Next::Again } else { self.soon() }
             }
             ActionFailure::Refused(_) | ActionFailure::NameIsTaken => self.soon(),
             ActionFailure::NotLeading => Next::At(Instant::now() + Duration::from_mins(1)),
@@ -312,17 +316,6 @@ impl Rollouts {
         }
     }
 
-    async fn take_over(&self, key: &Key, snapshot: &Snapshot) -> Result<bool, ActionFailure> {
-        if self.locals().get(key).is_some_and(|local| local.is_taken_over) {
-            return Ok(false);
-        }
-        let has_written = self.hands.take_over(snapshot).await?;
-        if let Some(local) = self.locals().get_mut(key) {
-            local.is_taken_over = !has_written;
-        }
-        Ok(has_written)
-    }
-
     fn note_outcomes(&self, key: &Key, outcomes: &[Outcome], now: DateTime<Utc>) {
         let mut locals = self.locals();
         let local = locals.entry(key.clone()).or_default();
@@ -335,7 +328,6 @@ impl Rollouts {
                 // Looking again is all that is needed.
                 ActionFailure::Conflict => (false, false),
                 ActionFailure::Ambiguous(_) => {
-                    local.is_taken_over = false;
                     local.fresh_at = None;
                     (false, true)
                 }

@@ -34,6 +34,7 @@ use crate::metrics::job::JobPort;
 use crate::metrics::measure::MeasureContext;
 use crate::metrics::runner::{OutcomeReady, Runner};
 use crate::metrics::transport::Transport;
+use crate::mutants::{Mutant, mutant};
 use crate::observe::cache::{Change, Scope};
 use crate::observe::caches::Caches;
 use crate::telemetry::logs::{LogConfig, LogError, start};
@@ -205,7 +206,8 @@ impl Controller {
             Scope::Namespaces(settings.namespaces.clone())
         };
         let watching = CancellationToken::new();
-        let (caches, mut changes) = Caches::start(&client, names, scope, watching.clone());
+        let (caches, mut changes) =
+            Caches::start(&client, names, scope, entropy.clone(), watching.clone());
         let process = Process {
             names,
             wire: Wire::new(client),
@@ -340,6 +342,9 @@ async fn elect_and_lead(
         end = elector.hold(&leadership, stop) => end,
         result = &mut work => return result,
     };
+    if mutant(Mutant::LeaseNeverExpires) && matches!(end, HoldEnd::Lost(_)) {
+        return work.await;
+    }
     process.metrics.leadership_lost();
     working.cancel();
     match end {

@@ -2,14 +2,16 @@
 //!
 //! A cache is told of our own writes ([`Cache::note`]), and an older watch event never overwrites
 //! them: nobody decides on less than what we wrote ourselves. After a relist, objects that are gone
-//! are reported as gone, which the watch itself does not do. A cache never fails: while it is not
-//! complete it says so, and what it holds is then not known.
+//! are reported as gone, which the watch itself does not do. What a watch has lost without a word is
+//! found by a list beside it (`observe::relist`). A cache never fails: while it is not complete it
+//! says so, and what it holds is then not known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use futures::future::join_all;
+use futures::future::{join_all, select};
 use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::core::ApiResource;
@@ -20,6 +22,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::relist::{self, Listing, Pace};
 use super::watched::Watched;
 use crate::telemetry::chain;
 
@@ -87,6 +90,8 @@ pub struct Cache {
     unsynced: AtomicUsize,
     trouble: RwLock<Option<String>>,
     objects: RwLock<Objects>,
+    /// Who hears of objects that a write of ours has made.
+    news: Option<mpsc::UnboundedSender<Change>>,
 }
 
 #[derive(Debug, Default)]
@@ -94,10 +99,19 @@ struct Objects {
     by_key: BTreeMap<Key, Arc<Value>>,
     by_owner: HashMap<String, BTreeSet<Key>>,
     by_service: HashMap<Key, BTreeSet<Key>>,
-    /// Keys seen in the relists that are under way, by namespace of the watch.
-    relists: HashMap<Option<String>, BTreeSet<Key>>,
+    /// Lists that are under way.
+    lists: HashMap<ListId, Listing>,
     /// Watches that have listed everything once.
     listed: BTreeSet<Option<String>>,
+}
+
+/// A list: of a watch, by its namespace, or beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ListId {
+    /// Namespace of the watch; none: of all namespaces.
+    pub(super) watch: Option<String>,
+    /// Whether the watch goes on meanwhile.
+    pub(super) is_beside: bool,
 }
 
 /// The label by which an EndpointSlice names its Service.
@@ -111,7 +125,15 @@ impl Cache {
             unsynced: AtomicUsize::new(watches),
             trouble: RwLock::default(),
             objects: RwLock::default(),
+            news: None,
         }
+    }
+
+    /// The same cache, which tells of the objects that our writes have made: their watch events may
+    /// get lost.
+    #[must_use]
+    pub fn telling(self, news: mpsc::UnboundedSender<Change>) -> Self {
+        Self { news: Some(news), ..self }
     }
 
     /// The kind.
@@ -178,12 +200,56 @@ impl Cache {
 
     /// Takes note of what one of our writes made of an object.
     pub fn note(&self, object: Value) {
-        self.put(object);
+        let change = self.put(object).filter(|change| change.is_new);
+        if let (Some(change), Some(news)) = (change, &self.news) {
+            // The receiver is gone only when the process ends.
+            let _ = news.send(Change { is_echo: true, ..change });
+        }
     }
 
     /// Takes note that an object is gone.
     pub fn forget(&self, key: &Key) {
         self.write().remove(key);
+    }
+
+    /// Whether a watch has listed everything once.
+    pub(super) fn has_listed(&self, id: &ListId) -> bool {
+        self.read().listed.contains(&id.watch)
+    }
+
+    /// A list begins.
+    pub(super) fn begin_list(&self, id: ListId) {
+        self.write().lists.insert(id, Listing::default());
+    }
+
+    /// A list has shown an object; what changed by that.
+    pub(super) fn list(&self, id: &ListId, object: Value) -> Option<Change> {
+        let key = key_of(&object);
+        let mut objects = self.write();
+        let is_gone = objects.lists.get_mut(id).is_some_and(|list| {
+            let uid = text(&object, "uid").unwrap_or_default();
+            list.show(key.clone(), uid).is_err()
+        });
+        if is_gone { None } else { self.put_into(&mut objects, key, object) }
+    }
+
+    /// A list is over: what it did not show is gone.
+    pub(super) fn end_list(&self, id: &ListId) -> Vec<Change> {
+        let Some(listing) = self.write().lists.remove(id) else { return vec![] };
+        let is_watched = |key: &Key| id.watch.as_ref().is_none_or(|watch| key.namespace == *watch);
+        let lost: Vec<Key> = self
+            .read()
+            .by_key
+            .keys()
+            .filter(|key| is_watched(key) && listing.is_missing(key))
+            .cloned()
+            .collect();
+        lost.iter().filter_map(|key| self.gone(key, None)).collect()
+    }
+
+    /// A list came to nothing.
+    pub(super) fn drop_list(&self, id: &ListId) {
+        self.write().lists.remove(id);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Objects> {
@@ -194,10 +260,17 @@ impl Cache {
         self.objects.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores an object unless a newer version is there; what it was before, if it was stored.
+    /// Stores an object unless a newer version is there; what changed.
     fn put(&self, object: Value) -> Option<Change> {
         let key = key_of(&object);
         let mut objects = self.write();
+        for list in objects.lists.values_mut() {
+            list.note(key.clone());
+        }
+        self.put_into(&mut objects, key, object)
+    }
+
+    fn put_into(&self, objects: &mut Objects, key: Key, object: Value) -> Option<Change> {
         let plural = self.resource.plural.clone();
         let before = objects.by_key.get(&key);
         let is_new = before.is_none();
@@ -220,22 +293,17 @@ impl Cache {
         watch: Option<&str>,
         event: Event<Watched<METADATA_ONLY>>,
     ) -> Vec<Change> {
+        let id = ListId { watch: watch.map(str::to_owned), is_beside: false };
         match event {
             Event::Init => {
-                self.write().relists.insert(watch.map(str::to_owned), BTreeSet::new());
+                self.begin_list(id);
                 vec![]
             }
-            Event::InitApply(object) => {
-                let key = Key::new(object.namespace().unwrap_or_default(), object.name_any());
-                if let Some(relist) = self.write().relists.get_mut(&watch.map(str::to_owned)) {
-                    relist.insert(key);
-                }
-                self.put(object.json).into_iter().collect()
-            }
+            Event::InitApply(object) => self.list(&id, object.json).into_iter().collect(),
             Event::InitDone => {
-                let changes = self.finish_relist(watch);
+                let changes = self.end_list(&id);
                 *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = None;
-                if self.write().listed.insert(watch.map(str::to_owned)) {
+                if self.write().listed.insert(id.watch) {
                     self.unsynced.fetch_sub(1, Ordering::Release);
                 }
                 changes
@@ -246,21 +314,6 @@ impl Cache {
                 self.gone(&key, object.uid().as_deref()).into_iter().collect()
             }
         }
-    }
-
-    fn finish_relist(&self, watch: Option<&str>) -> Vec<Change> {
-        let Some(seen) = self.write().relists.remove(&watch.map(str::to_owned)) else {
-            return vec![];
-        };
-        let is_watched = |key: &Key| watch.is_none_or(|namespace| key.namespace == namespace);
-        let lost: Vec<Key> = self
-            .read()
-            .by_key
-            .keys()
-            .filter(|key| is_watched(key) && !seen.contains(*key))
-            .cloned()
-            .collect();
-        lost.iter().filter_map(|key| self.gone(key, None)).collect()
     }
 
     /// Removes an object, unless another of its name has taken its place.
@@ -280,7 +333,7 @@ impl Cache {
 
 impl Objects {
     fn insert(&mut self, key: Key, object: Arc<Value>) {
-        self.remove(&key);
+        self.take(&key);
         if let Some(owner) = controller_uid(&object) {
             self.by_owner.entry(owner.to_owned()).or_default().insert(key.clone());
         }
@@ -291,7 +344,17 @@ impl Objects {
         self.by_key.insert(key, object);
     }
 
+    /// Removes an object that is gone.
     fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
+        let object = self.take(key)?;
+        let uid = text(&object, "uid").unwrap_or_default();
+        for list in self.lists.values_mut() {
+            list.note_gone(key, uid);
+        }
+        Some(object)
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Arc<Value>> {
         let object = self.by_key.remove(key)?;
         if let Some(owner) = controller_uid(&object)
             && let Some(keys) = self.by_owner.get_mut(owner)
@@ -361,23 +424,39 @@ fn is_same(a: &Value, b: &Value) -> bool {
     same("uid") && same("resourceVersion")
 }
 
+/// Where a cache gets its objects.
+pub struct Source {
+    /// The API server.
+    pub client: Client,
+    /// The namespaces.
+    pub scope: Scope,
+    /// Selectors.
+    pub config: watcher::Config,
+}
+
 /// Keeps a cache up to date until `stop`; with `METADATA_ONLY` its objects are nothing but metadata.
-pub async fn run<const METADATA_ONLY: bool>(
+pub(super) async fn run<const METADATA_ONLY: bool>(
     cache: Arc<Cache>,
-    client: Client,
-    scope: Scope,
-    config: watcher::Config,
+    source: Source,
     changes: mpsc::UnboundedSender<Change>,
+    pace: Pace,
     stop: CancellationToken,
 ) {
+    let Source { client, scope, config } = source;
     let watches = scope.watches().into_iter().map(|watch| {
         let (client, resource) = (client.clone(), cache.resource());
         let api: Api<Watched<METADATA_ONLY>> = match watch.as_deref() {
             None => Api::all_with(client, resource),
             Some(namespace) => Api::namespaced_with(client, namespace, resource),
         };
-        let stream = watcher::watcher(api, config.clone()).default_backoff();
-        follow(&cache, watch, stream, &changes, &stop)
+        let stream = watcher::watcher(api.clone(), config.clone()).default_backoff();
+        let id = ListId { watch: watch.clone(), is_beside: true };
+        let lists = relist::run(&cache, id, api, config.clone(), &changes, &pace);
+        let watching = follow(&cache, watch, stream, &changes, &stop);
+        // It is the watch that ends, with `stop`.
+        async {
+            select(pin!(watching), pin!(lists)).await;
+        }
     });
     join_all(watches).await;
 }
@@ -389,7 +468,7 @@ async fn follow<const METADATA_ONLY: bool>(
     changes: &mpsc::UnboundedSender<Change>,
     stop: &CancellationToken,
 ) {
-    let mut stream = std::pin::pin!(stream);
+    let mut stream = pin!(stream);
     loop {
         let event = tokio::select! {
             biased;
@@ -461,6 +540,17 @@ mod tests {
         let mut namesake = object("a", 13);
         namesake.json["metadata"]["uid"] = json!("uid-2");
         assert!(!cache.apply(None, Event::Apply(namesake))[0].is_echo);
+    }
+
+    #[test]
+    fn an_object_that_we_have_made_is_news_even_if_its_event_never_comes() {
+        let (news, mut told) = mpsc::unbounded_channel();
+        let cache = cache().telling(news);
+        cache.note(object("a", 12).json);
+        cache.note(object("a", 13).json);
+        let first = told.try_recv().unwrap();
+        assert!(first.is_new && first.is_echo);
+        assert!(told.try_recv().is_err(), "only the making is news");
     }
 
     #[test]

@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::cache::{Cache, Change, Scope, run};
+use super::cache::{Cache, Change, Scope, Source, run};
 use super::limit::limited;
+use super::relist::Pace;
 use crate::api::{ApiNames, Kind};
+use crate::clock::Entropy;
 use crate::traffic::RouteRef;
 
 /// The caches.
@@ -44,6 +46,7 @@ struct Starter {
     client: Client,
     scope: Scope,
     changes: mpsc::UnboundedSender<Change>,
+    pace: Pace,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -74,11 +77,12 @@ impl Caches {
         client: &Client,
         names: ApiNames,
         scope: Scope,
+        entropy: Arc<dyn Entropy>,
         stop: CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<Change>) {
         let (changes, receiver) = mpsc::unbounded_channel();
-        let starter =
-            Starter { client: limited(client), scope, changes, stop, tasks: TaskTracker::new() };
+        let (client, pace, tasks) = (limited(client), Pace::new(entropy), TaskTracker::new());
+        let starter = Starter { client, scope, changes, pace, stop, tasks };
         let revisions = Config::default().labels(names.revision_label());
         let all = Config::default;
         let own = |kind: Kind| starter.start::<false>(names.resource(kind), all());
@@ -152,10 +156,12 @@ impl Starter {
         resource: ApiResource,
         config: Config,
     ) -> Arc<Cache> {
-        let cache = Arc::new(Cache::new(resource, Cache::watches_of(&self.scope)));
-        let (client, scope) = (self.client.clone(), self.scope.clone());
-        let (changes, stop) = (self.changes.clone(), self.stop.clone());
-        self.tasks.spawn(run::<METADATA_ONLY>(cache.clone(), client, scope, config, changes, stop));
+        let cache = Cache::new(resource, Cache::watches_of(&self.scope));
+        let cache = Arc::new(cache.telling(self.changes.clone()));
+        let source = Source { client: self.client.clone(), scope: self.scope.clone(), config };
+        let (changes, pace) = (self.changes.clone(), self.pace.clone());
+        let running = run::<METADATA_ONLY>(cache.clone(), source, changes, pace, self.stop.clone());
+        self.tasks.spawn(running);
         cache
     }
 }

@@ -7,6 +7,7 @@ pub mod caches;
 mod limit;
 pub mod objects;
 mod recall;
+mod relist;
 mod rollout;
 mod watched;
 

@@ -1,6 +1,6 @@
 //! The facts of one Rollout, gathered from the caches at one moment.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -55,8 +55,9 @@ pub struct Snapshot {
     pub observed: Observed,
     /// The Rollout as read.
     pub rollout: Arc<Value>,
-    /// Every other object that was looked at, by plural and name.
-    pub objects: HashMap<(String, String), Arc<Value>>,
+    /// Every other object that was looked at, by plural and name; in an order that is always the same,
+    /// since a new leader writes to them one after the other.
+    pub objects: BTreeMap<(String, String), Arc<Value>>,
     /// Objects whose changes concern the Rollout, whether they exist or not.
     pub interests: BTreeSet<Interest>,
 }
@@ -65,7 +66,7 @@ struct Look<'a> {
     caches: &'a Caches,
     names: ApiNames,
     namespace: &'a str,
-    objects: HashMap<(String, String), Arc<Value>>,
+    objects: BTreeMap<(String, String), Arc<Value>>,
     interests: BTreeSet<Interest>,
 }
 
@@ -83,7 +84,7 @@ pub fn observe(
         caches,
         names,
         namespace: &namespace,
-        objects: HashMap::new(),
+        objects: BTreeMap::new(),
         interests: BTreeSet::new(),
     };
     let replica_sets = look.replica_sets(&fact.uid, &memo.recall);

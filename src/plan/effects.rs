@@ -13,6 +13,7 @@ use super::wait::Wait;
 use super::{git, runs, targets};
 use crate::api::Time;
 use crate::api::status::PendingScaleDown;
+use crate::mutants::{Mutant, mutant};
 use crate::revision::Revision;
 use crate::weight::Split;
 
@@ -82,6 +83,10 @@ impl Effects {
 pub(super) fn plan(view: &View<'_>, safety_only: bool) -> Effects {
     let mut effects = Effects::default();
     let weights = weights(view, &mut effects);
+    if mutant(Mutant::AbortTidiesFirst) && matches!(view.memory.phase, Phase::Aborted(_)) {
+        let analyse = analyse(view, &mut effects);
+        effects.offer(EffectClass::Analyse, view, analyse);
+    }
     effects.offer(EffectClass::LowerWeight, view, weights.lower);
     if safety_only {
         return effects;
@@ -321,6 +326,7 @@ fn linger(
     }
     let delay = match delay {
         ScaleDown::Never => return None,
+        ScaleDown::After(_) if mutant(Mutant::ScaleDownDelayIgnored) => return Some(to_zero),
         ScaleDown::After(delay) if delay <= TimeDelta::zero() => return Some(to_zero),
         ScaleDown::After(delay) => delay,
     };

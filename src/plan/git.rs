@@ -23,6 +23,7 @@ use crate::api::status::{
     FailedRevision, GitRevertState, GitRevertStatus, RevisionOutcome, RevisionRecord,
 };
 use crate::git::revert_id::RevertId;
+use crate::mutants::{Mutant, mutant};
 use crate::revision::{Commit, Revision, TemplateDigest};
 
 /// Longest patch that is kept in status, in characters.
@@ -208,6 +209,9 @@ fn opted_out(view: &View<'_>) -> Option<String> {
 /// Whether no user reaches the failed revision, confirmed.
 fn is_all_stable(view: &View<'_>) -> bool {
     let Some(stable) = &view.memory.stable else { return false };
+    if mutant(Mutant::RevertBeforeTraffic) {
+        return true;
+    }
     match &view.spec.strategy {
         ValidStrategy::Canary(canary) if canary.routing.is_some() => {
             view.traffic().is_confirmed_all_stable()
@@ -323,7 +327,10 @@ fn wait_for_commit(view: &View<'_>, effects: &mut Effects) {
     let given_up_at = record.observed_at.0 + LOOK_FOR_COMMIT;
     match view.observed.git.ledger.get(revision) {
         Some(LedgerAnswer::Running { last: Some(miss) }) => {
-            effects.wait_until(what(&miss.reason), miss.next_try.min(given_up_at));
+            // The next try is made until it has an answer, and that is news.
+            let is_ahead = miss.next_try > view.now();
+            let until = Some(miss.next_try).filter(|_| is_ahead).unwrap_or(given_up_at);
+            effects.wait_until(what(&miss.reason), until.min(given_up_at));
         }
         Some(
             LedgerAnswer::Running { last: None }

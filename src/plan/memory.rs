@@ -10,6 +10,7 @@ use crate::api::status::{
     BlueGreenStage, CompletionStatus, FailedRevision, GitRevertStatus, LastRequest, PauseReason,
     PendingScaleDown, RevisionRecord, RolloutPhase, RolloutStatus,
 };
+use crate::mutants::{Mutant, mutant};
 use crate::revision::Revision;
 
 /// What a Rollout remembers.
@@ -271,9 +272,11 @@ fn parse_phase(status: &RolloutStatus) -> (Phase, Requests) {
         return (Phase::Settled, requests);
     }
     match (status.abort, status.aborted_at) {
+        (true, Some(_)) if mutant(Mutant::AbortIsForgotten) => {}
         (true, Some(at)) => {
             return (Phase::Aborted(Aborted { at, cause: abort_cause(status) }), requests);
         }
+        (true, None) if mutant(Mutant::PromoteBeatsAbort) && status.promote_full => {}
         (true, None) => requests.abort = true,
         (false, Some(_)) => requests.retry = true,
         (false, None) => {}

@@ -25,6 +25,7 @@ mod wait;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::conditions::AbortCause;
+use crate::mutants::{Mutant, mutant};
 use action::{Action, EffectClass};
 use effects::Effects;
 use facts::{Known, Observed, RouteFact, RouteState, ServiceState};
@@ -36,6 +37,8 @@ pub use wait::Wait;
 
 /// Longest time between two looks at a Rollout: a lost event is made up for within it.
 const LONGEST_WAIT: TimeDelta = TimeDelta::seconds(60);
+/// Time until a pass that found a wait over, and nothing to do, looks again.
+const SHORTEST_WAIT: TimeDelta = TimeDelta::seconds(1);
 /// How long a deleted Rollout waits for its traffic to be safe.
 const DELETION_BOUND: TimeDelta = TimeDelta::seconds(60);
 
@@ -166,6 +169,8 @@ fn changed(view: &View<'_>, mut memory: Memory, change: Option<Change>) -> Decis
 fn decision(view: &View<'_>, memory: Memory, mut effects: Effects) -> Decision {
     timers::note(view, &memory, &mut effects);
     let latest = view.now() + LONGEST_WAIT;
+    // What is over and brought nothing is no reason to look again without a rest.
+    let soonest = if effects.class.is_some() { view.now() } else { view.now() + SHORTEST_WAIT };
     let mut waiting: Vec<Wait> = Vec::new();
     for wait in effects.waits {
         if !waiting.iter().any(|other| other.what == wait.what) {
@@ -180,7 +185,11 @@ fn decision(view: &View<'_>, memory: Memory, mut effects: Effects) -> Decision {
         next_class: None,
         actions: effects.actions,
         waiting,
-        wake_at: effects.wake_at.map_or(latest, |at| at.clamp(view.now(), latest)),
+        wake_at: match effects.wake_at {
+            Some(at) if at <= view.now() => soonest,
+            Some(at) => at.min(latest),
+            None => latest,
+        },
         problems: view.observed.rollout.spec.problems.clone(),
     }
 }
@@ -302,6 +311,9 @@ fn note_progress(view: &View<'_>, memory: &mut Memory) {
     let available = view.current().map_or(0, |current| current.available);
     if is_updating && available > memory.progress_mark {
         memory.progress_mark = available;
+        if let (true, Phase::Canary(step)) = (mutant(Mutant::StepStartMoves), &mut memory.phase) {
+            step.started_at = Some(now);
+        }
         memory.last_progress_at = Some(now);
         memory.deadline_exceeded = false;
     }

@@ -13,6 +13,7 @@ use crate::analysis::templates::plan_run;
 use crate::api::Kind;
 use crate::api::analysis::{AnalysisPhase, RolloutAnalysis};
 use crate::api::status::BlueGreenStage;
+use crate::mutants::{Mutant, mutant};
 use crate::revision::Revision;
 
 /// The slots in which an analysis is to run now.
@@ -73,7 +74,7 @@ pub(super) fn of_attempt<'a>(
     let attempt = view.memory.attempt;
     view.runs()
         .iter()
-        .filter(move |run| run.attempt == Some(attempt))
+        .filter(move |run| run.attempt == Some(attempt) || mutant(Mutant::OldRunsCount))
         .filter_map(|run| run.slot.map(|slot| (slot, run)))
 }
 

@@ -14,6 +14,7 @@ pub(super) use weights::{desired_split, wanted_split};
 
 use super::validate::{ScaleDown, ValidStrategy};
 use super::view::View;
+use crate::mutants::{Mutant, mutant};
 use crate::weight::Split;
 
 /// How long pods of a revision that is no longer needed stay, and how many such sets may linger.
@@ -60,6 +61,9 @@ pub(super) fn is_weight_done(view: &View<'_>, split: Split) -> bool {
 /// Whether the router is confirmed to carry `split` to ready pods of the right revision.
 pub(super) fn is_weight_in_effect(view: &View<'_>, split: Split) -> bool {
     let Some(routing) = view.routing() else { return false };
+    if mutant(Mutant::StepBeforeWeight) {
+        return is_canary_sized(view);
+    }
     let serves = split.is_all_stable()
         || (view.selects(&routing.canary_service, &view.revision)
             && view
@@ -81,8 +85,12 @@ pub(super) fn is_initial_done(view: &View<'_>) -> bool {
 /// Whether the new revision has taken over from the stable one.
 pub(super) fn is_promotion_done(view: &View<'_>) -> bool {
     let Some(current) = view.current() else { return false };
-    let is_full = current.desired == view.replicas()
-        && current.available >= enough_available(view, view.replicas());
+    let is_full = mutant(Mutant::HealthyBeforeReady)
+        || (current.desired == view.replicas()
+            && current.available >= enough_available(view, view.replicas()));
+    if mutant(Mutant::HealthyBeforeHome) {
+        return is_full;
+    }
     let is_home = view.routing().is_none_or(|routing| {
         view.selects(&routing.stable_service, &view.revision)
             && view.traffic().is_confirmed_all_stable()

@@ -13,6 +13,7 @@ use super::{effects, runs, transition};
 use crate::analysis::Verdict;
 use crate::api::Time;
 use crate::api::status::PauseReason;
+use crate::mutants::{Mutant, mutant};
 
 /// Adds the waits of pauses, bounds the others by the progress deadline, and wakes when either is
 /// over.
@@ -51,6 +52,10 @@ pub(super) fn note(view: &View<'_>, memory: &Memory, effects: &mut Effects) {
 /// other that two processes share. From then on only a clock counts that never jumps. Neither makes
 /// it longer than `length`.
 pub(super) fn pause_left(view: &View<'_>, since: Time, length: TimeDelta) -> TimeDelta {
+    if mutant(Mutant::PauseCountsFromBeginning) {
+        let began = view.memory.timing.started_at.unwrap_or(since);
+        return began.0 + length - view.now();
+    }
     let watch = view.observed.pause_watch.filter(|watch| watch.since == since.0);
     let (first_seen, watched) =
         watch.map_or((view.now(), TimeDelta::zero()), |watch| (watch.first_seen, watch.watched));

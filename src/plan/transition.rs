@@ -12,6 +12,7 @@ use crate::analysis::Verdict;
 use crate::api::Time;
 use crate::api::conditions::AbortCause;
 use crate::api::status::{CompletionStatus, FailedRevision, PauseReason, RevisionOutcome};
+use crate::mutants::{Mutant, mutant};
 use crate::plan::facts::RunSlot;
 use crate::plan::memory::{Aborted, Memory, Pause, Phase};
 use crate::plan::validate::{Step, ValidCanary, ValidStrategy};
@@ -68,7 +69,10 @@ fn forward(view: &View<'_>) -> Option<(Memory, Change)> {
     attempt::new_revision(view)
         .or_else(|| attempt::retry_requested(view))
         .or_else(|| inconclusive(view))
-        .or_else(|| if view.spec.paused { None } else { progress(view) })
+        .or_else(|| {
+            let is_held = view.spec.paused && !mutant(Mutant::PausedGoesOn);
+            if is_held { None } else { progress(view) }
+        })
 }
 
 /// Whether the template is still the one of the attempt that is remembered. When it is not, old
@@ -140,7 +144,7 @@ fn abort(view: &View<'_>, by: AbortCause, cause: String, has_failed: bool) -> (M
 }
 
 fn deadline_passed(view: &View<'_>) -> Option<(Memory, Change)> {
-    if !is_same_attempt(view) || view.memory.stood_still() {
+    if !is_same_attempt(view) || view.memory.stood_still() || mutant(Mutant::DeadlineIgnored) {
         return None;
     }
     if view.now() < deadline(view, view.memory)? {

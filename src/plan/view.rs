@@ -10,6 +10,7 @@ use super::defaults::means_the_same;
 use super::facts::{Known, Observed, ReplicaSetFact, RouteState, RunFact, ServiceState};
 use super::memory::{Memory, Requests};
 use super::validate::{ValidCanary, ValidRollout, ValidRouting, ValidStrategy};
+use crate::mutants::{Mutant, mutant};
 use crate::revision::{Revision, TemplateDigest};
 use crate::traffic::Acceptance;
 use crate::weight::Split;
@@ -199,6 +200,7 @@ impl Traffic {
 
     fn add(&mut self, id: &str, state: &Known<RouteState>) {
         match state {
+            Known::Unknown(_) if mutant(Mutant::UnknownRouteIsStable) => {}
             Known::Unknown(reason) => {
                 self.highest = None;
                 self.lowest = None;
@@ -232,6 +234,7 @@ impl Traffic {
                 self.splits.insert(id.to_owned(), *split);
                 match acceptance {
                     Acceptance::Confirmed => {}
+                    _ if mutant(Mutant::UnconfirmedIsConfirmed) => {}
                     Acceptance::Waiting { what } | Acceptance::Refused { what } => {
                         self.unconfirmed.get_or_insert(format!("{id}: {what}"));
                     }

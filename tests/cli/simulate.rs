@@ -70,7 +70,7 @@ async fn another_end_than_expected_has_an_exit_code_of_its_own() {
 #[tokio::test]
 async fn one_seed_has_one_timeline() {
     let line = format!(
-        "{WEB} --canary p50=40ms,p99=2s --at 1m=stable.crash --at 90s=stable.healthy -o json"
+        "{WEB} --canary p50=40ms,p99=2s --at 40s=controller-restart --at 70s=stable.crash --at 90s=stable.healthy -o json"
     );
     let first = simulate(&format!("{line} --seed 7")).await;
     let second = simulate(&format!("{line} --seed 7")).await;

@@ -32,7 +32,8 @@ async fn controller(cluster: Cluster, stop: CancellationToken) {
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(2));
     let client = cluster.client(Identity::service_account("sluice-system", "sluice-controller"));
     let names = ApiNames::SLUICE;
-    let (caches, mut changes) = Caches::start(&client, names, Scope::Cluster, stop.clone());
+    let (caches, mut changes) =
+        Caches::start(&client, names, Scope::Cluster, entropy.clone(), stop.clone());
     while caches.required().iter().any(|cache| cache.ready().is_err()) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -158,7 +158,8 @@ impl World {
         let ended = CancellationToken::new();
         ended.cancel();
         let names = self.names;
-        let (caches, _) = Caches::start(&self.api.client(), names, Scope::Cluster, ended);
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let (caches, _) = Caches::start(&self.api.client(), names, Scope::Cluster, entropy, ended);
         let caches = Arc::new(caches);
         if let Some(run) = self.api.get(&self.path()) {
             caches.runs.note(run);

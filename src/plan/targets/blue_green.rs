@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::services::Selection;
 use crate::api::status::BlueGreenStage;
+use crate::mutants::{Mutant, mutant};
 use crate::plan::memory::{BlueGreen, Phase};
 use crate::plan::validate::{ValidBlueGreen, ValidStrategy};
 use crate::plan::view::View;
@@ -48,7 +49,7 @@ pub(super) fn selections(view: &View<'_>, blue_green: &ValidBlueGreen) -> Vec<Se
     let replicas = view.replicas();
     let available = view.current().map_or(0, |set| set.available);
     let until_full = || {
-        (available < replicas).then(|| {
+        (available < replicas && !mutant(Mutant::SwitchBeforeFull)).then(|| {
             format!(
                 "{replicas} available pods of revision {} ({available} available)",
                 view.revision
@@ -70,6 +71,7 @@ pub(super) fn selections(view: &View<'_>, blue_green: &ValidBlueGreen) -> Vec<Se
             BlueGreenStage::Promoting => point(active, &view.revision, until_full()),
             BlueGreenStage::Verifying => point(active, &view.revision, None),
         },
+        (Phase::Aborted(_), _) if mutant(Mutant::AbortLeavesActive) => {}
         (_, Some(stable)) => point(active, stable, None),
         (_, None) => {}
     }
@@ -100,6 +102,9 @@ pub(in crate::plan) fn is_preview_ready(view: &View<'_>) -> bool {
         .preview_service
         .as_ref()
         .is_none_or(|preview| size == 0 || view.selects(preview, &view.revision));
+    if mutant(Mutant::SwitchBeforeFull) {
+        return is_previewed;
+    }
     current.desired == size && current.available >= size && is_previewed
 }
 

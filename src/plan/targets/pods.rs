@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::blue_green;
 use super::services::may_select;
 use super::weights::{target_split, wanted_split, weight_at};
+use crate::mutants::{Mutant, mutant};
 use crate::plan::facts::ReplicaSetFact;
 use crate::plan::memory::Phase;
 use crate::plan::sizes::{Bounds, PodSet, closest_sizes, next_sizes};
@@ -81,7 +82,7 @@ fn routed_sizes(view: &View<'_>, canary: &ValidCanary) -> BTreeMap<String, u32> 
     if let Some(stable) = view.stable() {
         let size = match (&view.memory.phase, highest) {
             (Phase::Canary(_) | Phase::Promoting { .. }, Some(actual))
-                if canary.dynamic_stable_scale =>
+                if canary.dynamic_stable_scale || mutant(Mutant::StableShrinks) =>
             {
                 // The larger of what the router does and what it is to do.
                 let wanted = canary.routing.as_ref().map_or(actual, |r| target_split(view, r).0);
@@ -120,6 +121,9 @@ fn routed_sizes(view: &View<'_>, canary: &ValidCanary) -> BTreeMap<String, u32> 
 /// say is not what the data plane does yet, those that it has.
 fn needed_now(view: &View<'_>, canary: &ValidCanary, set: &ReplicaSetFact) -> u32 {
     let Some(routing) = &canary.routing else { return 0 };
+    if mutant(Mutant::PodsGoBeforeTraffic) || mutant(Mutant::StableShrinks) {
+        return 0;
+    }
     let traffic = view.traffic();
     let replicas = view.replicas();
     let side = |service: &str, split: Option<Split>, need: fn(Split, u32) -> u32| {

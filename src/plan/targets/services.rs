@@ -2,6 +2,7 @@
 
 use super::blue_green;
 use super::pods::{canary_size, enough_available};
+use crate::mutants::{Mutant, mutant};
 use crate::plan::facts::{Known, ServiceState};
 use crate::plan::memory::Phase;
 use crate::plan::validate::{ValidCanary, ValidStrategy, string_map};
@@ -56,6 +57,9 @@ fn guard_selection(view: &View<'_>, selection: Selection) -> Selection {
             }
             let is_ours = fact.selector.contains_key(label);
             let enough = if is_ours { 1 } else { view.replicas() };
+            if mutant(Mutant::ServiceBeforePods) {
+                return None;
+            }
             let available = view.replica_set(&revision).map_or(0, |set| set.available);
             (view.replicas() > 0 && available < enough.max(1)).then(|| {
                 format!("{enough} available pods of revision {revision} before Service `{service}` selects it ({available} available)", enough = enough.max(1))
@@ -75,12 +79,16 @@ fn canary_selections(view: &View<'_>, canary: &ValidCanary) -> Vec<Selection> {
         || traffic.is_confirmed_at(Split::all_canary(traffic.highest.map_or(100, Split::total)));
     let available = view.current().map_or(0, |set| set.available);
     let until_available = |wanted: u32| {
-        (available < wanted).then(|| {
+        (available < wanted && !mutant(Mutant::ServiceBeforePods)).then(|| {
             format!("{wanted} available pods of revision {} ({available} available)", view.revision)
         })
     };
     let until_empty = |is_empty: bool, side: &str| {
-        (!is_empty)
+        let is_mutant = match side {
+            "canary" => mutant(Mutant::ServiceMovesWithTraffic),
+            _ => mutant(Mutant::StableMovesWithTraffic),
+        };
+        (!is_empty && !is_mutant)
             .then(|| format!("the router to confirm that no traffic goes to the {side} Service"))
     };
     let mut point = |service: &Option<String>, revision: Revision, wait: Option<String>| {
@@ -142,6 +150,9 @@ pub(super) fn may_select(view: &View<'_>, service: &str, revision: &Revision) ->
 
 /// Whether users can still reach `revision`, as far as is known; unknown counts as reachable.
 pub(in crate::plan) fn may_receive_traffic(view: &View<'_>, revision: &Revision) -> bool {
+    if mutant(Mutant::PodsGoBeforeTraffic) {
+        return false;
+    }
     let may_select = |service: &str| may_select(view, service, revision);
     match &view.spec.strategy {
         ValidStrategy::Canary(canary) => match &canary.routing {

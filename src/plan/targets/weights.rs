@@ -1,5 +1,6 @@
 //! Which split of the traffic a phase asks for, and how much of it the canary can take.
 
+use crate::mutants::{Mutant, mutant};
 use crate::plan::facts::Known;
 use crate::plan::memory::Phase;
 use crate::plan::targets::pods::{canary_size, enough_available};
@@ -61,6 +62,12 @@ pub(super) fn target_split(view: &View<'_>, routing: &ValidRouting) -> (Split, O
     let none = Split::all_stable(routing.total);
     let Some(wanted) = wanted_split(view) else { return (none, None) };
     match &view.memory.phase {
+        Phase::Aborted(_)
+            if mutant(Mutant::AbortWaitsForAnalysis)
+                && view.runs().iter().any(|run| !run.verdict.is_final()) =>
+        {
+            (view.traffic().highest.unwrap_or(none), None)
+        }
         Phase::Initial | Phase::Settled | Phase::BlueGreen(_) | Phase::Aborted(_) => (none, None),
         // Once stable's Service selects the new revision too, the weight goes home.
         Phase::Promoting { .. } if view.selects(&routing.stable_service, &view.revision) => {
@@ -118,6 +125,7 @@ fn admit(view: &View<'_>, routing: &ValidRouting, wanted: Split) -> (Split, Opti
     let size = canary_size(view).unwrap_or(replica_set.desired);
     let enough = enough_available(view, size).max(1);
     match view.ready_behind(service, &view.revision) {
+        _ if mutant(Mutant::WeightBeforeReady) => (wanted, None),
         Known::Unknown(reason) => (held, Some(reason)),
         Known::Known(0) => {
             let wait =

@@ -3,6 +3,7 @@
 use super::{Change, MAX_RECORDS, is_same_attempt};
 use crate::api::Time;
 use crate::api::status::{BlueGreenStage, CompletionStatus, RevisionOutcome, RevisionRecord};
+use crate::mutants::{Mutant, mutant};
 use crate::plan::memory::{BlueGreen, CanaryStep, Memory, Pause, Phase, Timing};
 use crate::plan::validate::ValidStrategy;
 use crate::plan::view::View;
@@ -51,7 +52,9 @@ fn begin(view: &View<'_>, step_hash: String) -> (Memory, Change) {
     }
     memory.current = Some(view.revision.clone());
     memory.step_hash = step_hash;
-    memory.attempt = memory.attempt.saturating_add(1);
+    if !mutant(Mutant::SameAttempt) {
+        memory.attempt = memory.attempt.saturating_add(1);
+    }
     memory.last_progress_at = Some(now);
     memory.progress_mark = 0;
     memory.unmeasured_since = None;
@@ -109,7 +112,10 @@ fn first_phase(view: &View<'_>) -> Phase {
             Phase::Promoting { full: false }
         }
         ValidStrategy::Canary(_) => Phase::Canary(CanaryStep {
-            index: 0,
+            index: match &view.memory.phase {
+                Phase::Canary(step) if mutant(Mutant::StepSurvivesSupersede) => step.index,
+                _ => 0,
+            },
             started_at: Some(Time(view.now())),
             pause: Pause::None,
         }),

@@ -6,6 +6,7 @@ use super::{Change, complete, paused};
 use crate::analysis::Verdict;
 use crate::api::Time;
 use crate::api::status::{BlueGreenStage, PauseReason};
+use crate::mutants::{Mutant, mutant};
 use crate::plan::facts::RunSlot;
 use crate::plan::memory::{BlueGreen, Memory, Pause, Phase};
 use crate::plan::validate::{Promotion, ValidBlueGreen};
@@ -33,7 +34,9 @@ pub(super) fn progress(
                 return None;
             }
             let needs_analysis = blue_green.pre_promotion.is_some() && !at.skips_gates;
-            if needs_analysis && !has_passed(RunSlot::PrePromotion) {
+            let has_passed =
+                mutant(Mutant::SwitchBeforeAnalysis) || has_passed(RunSlot::PrePromotion);
+            if needs_analysis && !has_passed {
                 return None;
             }
             gate(view, blue_green, at)

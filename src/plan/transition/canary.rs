@@ -6,6 +6,7 @@ use super::{Change, paused, resumed, step_at};
 use crate::analysis::Verdict;
 use crate::api::Time;
 use crate::api::status::PauseReason;
+use crate::mutants::{Mutant, mutant};
 use crate::plan::facts::RunSlot;
 use crate::plan::memory::{CanaryStep, Memory, Pause, Phase};
 use crate::plan::validate::{Step, ValidCanary};
@@ -47,7 +48,9 @@ pub(super) fn progress(
         }
         (Step::Analysis(_), _) => runs::judging(view)
             .any(|(slot, run)| {
-                slot == RunSlot::Step(at.index) && run.verdict == Verdict::Successful
+                let is_good = run.verdict == Verdict::Successful
+                    || (mutant(Mutant::RunningIsSuccess) && !run.verdict.is_final());
+                slot == RunSlot::Step(at.index) && is_good
             })
             .then(|| step_done(view, at.index)),
     }
@@ -56,7 +59,7 @@ pub(super) fn progress(
 fn step_done(view: &View<'_>, index: u32) -> (Memory, Change) {
     let now = Time(view.now());
     let mut memory = view.memory.clone();
-    let next = index.saturating_add(1);
+    let next = index.saturating_add(if mutant(Mutant::StepSkipped) { 2 } else { 1 });
     let next_step = view.canary().and_then(|canary| step_at(canary, next));
     memory.phase = match next_step {
         None => Phase::Promoting { full: false },

@@ -25,6 +25,8 @@ pub enum Change {
 pub struct Writer {
     /// User name of the identity.
     pub user: String,
+    /// The pod that its token is bound to; empty without one.
+    pub pod: String,
     /// `User-Agent` of the request; for companions their name.
     pub user_agent: String,
     /// The field manager that the change is booked under.

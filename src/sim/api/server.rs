@@ -92,6 +92,7 @@ impl Call {
             resource: self.target.resource.clone(),
             writer: Writer {
                 user: self.identity.user.clone(),
+                pod: self.identity.pod.clone(),
                 user_agent: self.user_agent.clone(),
                 field_manager: self.manager(),
             },

@@ -10,7 +10,10 @@ mod faults;
 mod generate;
 mod isolate;
 mod manifests;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod oracle;
+mod repository;
 mod run;
 mod shim;
 mod shrink;
@@ -90,6 +93,19 @@ enum Verb {
         /// The files; of a folder, all in it.
         files: Vec<PathBuf>,
     },
+    /// Plants one bug after the other and looks for it: in the plain releases, the sweep, and seeds.
+    /// Exits with 1 if one is not found. Only there with `--features mutants`.
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Takes every so-many-th case of the sweep only.
+        #[arg(long, default_value_t = 5)]
+        every: usize,
+        /// At most so many seeds.
+        #[arg(long, default_value_t = 500)]
+        seeds: u64,
+        /// Only these.
+        names: Vec<String>,
+    },
     /// Prints a case with everything that happened.
     Explain {
         /// The seed.
@@ -114,6 +130,8 @@ fn main() -> ExitCode {
         }
         Verb::Same { from_seed, count } => same(jobs, from_seed, count),
         Verb::Sweep { every } => sweep_all(jobs, every),
+        #[cfg(feature = "mutants")]
+        Verb::Mutants { every, seeds, names } => mutants::hunt(jobs, every, seeds, &names),
         Verb::Shrink { seed, file } => case_of(seed, file).and_then(|case| shrink_one(&case)),
         Verb::Replay { files } => replay(jobs, &files),
         Verb::Explain { seed, file, log } => {

@@ -12,6 +12,9 @@ pub(crate) const FOLDER: &str = "apps/web";
 pub(crate) const ROLLOUT_FILE: &str = "apps/web/rollout.yaml";
 /// Repository of the image.
 pub(crate) const IMAGE: &str = "registry.example.test/web";
+/// The password of the Git server, plain and as its Secret has it.
+pub(crate) const SECRETS: [&str; 2] =
+    ["canary-of-the-simulation", "Y2FuYXJ5LW9mLXRoZS1zaW11bGF0aW9u"];
 /// Seconds without progress after which an update is aborted.
 pub(crate) const DEADLINE_SECONDS: u32 = 150;
 
@@ -89,7 +92,7 @@ spec:
 apiVersion: v1
 kind: Secret
 metadata: {{name: git}}
-data: {{username: dGVhbQ==, password: c2VjcmV0}}
+data: {{username: dGVhbQ==, password: Y2FuYXJ5LW9mLXRoZS1zaW11bGF0aW9u}}
 ---
 apiVersion: sluice.dev/v1alpha1
 kind: MetricsSource

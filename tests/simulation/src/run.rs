@@ -25,6 +25,7 @@ use crate::manifests::{
     self, BRANCH, FOLDER, NAME, NAMESPACE, ROLLOUT_FILE, URL, files, platform, versions,
 };
 use crate::oracle::{Beside, End, Ending, Oracle, Violation};
+use crate::repository;
 use crate::shim;
 
 /// From the healing to rest at the latest.
@@ -363,17 +364,19 @@ impl<'a> Run<'a> {
 
     /// What the data plane has now; it matters only for ReplicaSets.
     fn beside(&self, entry: &Entry) -> Beside {
+        let is_calm = self.faults.fired().is_empty();
         if entry.resource.plural != "replicasets" {
-            return Beside::default();
+            return Beside { is_calm, ..Beside::default() };
         }
         let history = self.world.in_force();
         let last = history.iter().rev().find(|one| one.route.name == NAME);
-        let Some(last) = last else { return Beside::default() };
+        let Some(last) = last else { return Beside { is_calm, ..Beside::default() } };
         let total: u64 = last.backends.iter().map(|backend| backend.weight).sum();
         #[expect(clippy::cast_precision_loss, reason = "weights are at most 100")]
         let share = |weight: u64| 100.0 * weight as f64 / total.max(1) as f64;
         let shares = last.backends.iter();
-        Beside { in_force: shares.map(|one| (one.service.1.clone(), share(one.weight))).collect() }
+        let in_force = shares.map(|one| (one.service.1.clone(), share(one.weight))).collect();
+        Beside { in_force, is_calm }
     }
 
     fn trace(&mut self, entry: &Entry) {
@@ -416,7 +419,8 @@ impl<'a> Run<'a> {
         let ending = Ending {
             at: self.world.now(),
             quiet_from,
-            head: self.head(),
+            lost: repository::lost(&self.world, &self.faults.fired()),
+            head: repository::head(&self.world),
             messages,
             refused: refused.iter().map(|(who, what)| format!("{who}: {what:?}")).collect(),
             panics: panics.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -445,18 +449,6 @@ impl<'a> Run<'a> {
             virtual_ms: (self.world.now() - WorldPlan::new(0).origin).num_milliseconds(),
             timeline: self.timeline.unwrap_or_default(),
         }
-    }
-
-    /// The tag that Git declares.
-    fn head(&self) -> String {
-        let (Ok(url), Ok(branch)) = (GitUrl::parse(URL), BranchName::parse(BRANCH)) else {
-            return String::new();
-        };
-        let Ok(path) = RepoPath::parse(ROLLOUT_FILE) else { return String::new() };
-        let text = self.world.git().file(&url, &branch, &path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let line = text.lines().find_map(|line| line.trim().strip_prefix("image: "));
-        line.and_then(|image| image.rsplit(':').next()).unwrap_or_default().to_owned()
     }
 }
 

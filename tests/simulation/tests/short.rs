@@ -1,5 +1,5 @@
 //! A short share of the simulation in every test run: each case of the corpus, a few seeds, and that
-//! a seed is the same history alone and among others. `.ci/run soak` has the long share.
+//! a seed is the same history alone and among others. `.ci/run simulation` has the long share.
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail like the tests themselves")]
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::view::{count, shares, text};
 use super::{Oracle, Time};
-use crate::case::{Act, Case, Shape, What};
+use crate::case::{Act, Case, Shape};
 use crate::manifests::{is_bad, is_broken};
 
 /// Where a run came to.
@@ -34,6 +34,8 @@ pub(crate) struct Ending {
     pub(crate) quiet_from: Time,
     /// Messages of the commits, newest first.
     pub(crate) messages: Vec<String>,
+    /// Files of others that are not as they were pushed last.
+    pub(crate) lost: Vec<String>,
     /// The tag at the head of the branch.
     pub(crate) head: String,
     /// Rights that the controller asked for and has not.
@@ -130,21 +132,26 @@ impl Oracle {
         if self.shape != Shape::PlainCanary && end.share != 100 {
             self.violate("L1", 0, now, format!("{} % to stable in the end", end.share));
         }
-        // A clock that was ahead has put delays off that only tidy up: they follow the wall clock.
-        let was_ahead = case
-            .faults
-            .iter()
-            .any(|fault| matches!(fault.what, What::Clock { ahead_ms, .. } if ahead_ms > 0));
         for (name, set) in self.view.sets.clone() {
             let is_stable = super::view::revision_of(&set) == stable;
             let left = count(&set, "/spec/replicas");
-            if !is_stable && left > 0 && !was_ahead {
+            if !is_stable && left > 0 {
                 self.violate("L1", 0, now, format!("{name} keeps {left} pods in the end"));
             }
         }
         if end.asked != ending.head {
             let what = format!("asks for {}, and Git has {}", end.asked, ending.head);
             self.violate("L1", 0, now, what);
+        }
+        // L6: what was due in Git is done, or it is said why not.
+        let state = text(&self.view.rollout, "/status/gitRevert/state");
+        let is_awaited = self.view.rollout.pointer("/status/waitingOn/0").is_some();
+        if matches!(state, "Planned" | "Pushing") && !is_awaited {
+            self.violate("L6", 0, now, format!("the revert is still {state} in the end"));
+        }
+        // S22: what others pushed is there.
+        for lost in &ending.lost {
+            self.violate("S22", 0, now, format!("{lost} is not what was last pushed"));
         }
         self.judge_outcome(case, ending, end);
     }

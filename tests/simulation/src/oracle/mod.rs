@@ -1,10 +1,12 @@
 //! The oracle: invariants over the log of the API server, judged change by change, and the end of a
 //! run. A violation is charged to the controller only when its own write made it.
 //!
-//! The numbers of the invariants are those of ARCHITECTURE.md. The oracle reads what is stored; it
+//! The numbers of the invariants are those of docs/simulation.md. The oracle reads what is stored; it
 //! asks neither the controller nor its code.
 
+mod analysis;
 mod end;
+mod fences;
 mod status;
 mod traffic;
 mod view;
@@ -17,10 +19,10 @@ use sluice::sim::api::{Change, Entry};
 
 pub(crate) use end::{End, Ending, differs_from_twin, is_excused};
 pub(crate) use view::Time;
-use view::{View, shares, text};
+use view::{View, selected, shares, text};
 
-use crate::case::{Act, Case, Shape};
-use crate::manifests::{NAME, NAMESPACE};
+use crate::case::{Act, Case, Shape, What};
+use crate::manifests::{NAME, NAMESPACE, SECRETS};
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub(crate) struct Violation {
 pub(crate) struct Beside {
     /// Percent of the requests by Service, as the data plane has it.
     pub(crate) in_force: BTreeMap<String, f64>,
+    /// Whether nothing has gone wrong until now.
+    pub(crate) is_calm: bool,
 }
 
 /// The oracle of one run.
@@ -49,6 +53,8 @@ pub(crate) struct Oracle {
     shape: Shape,
     has_promote_full: bool,
     has_autoscaler: bool,
+    /// Whether a clock differs from the world's at some time.
+    has_clock: bool,
     begin: Time,
     pub(crate) view: View,
     violations: Vec<Violation>,
@@ -57,6 +63,12 @@ pub(crate) struct Oracle {
     once_stable: BTreeSet<String>,
     /// The last step that the present attempt was at.
     last_index: Option<u32>,
+    /// Since when it is there.
+    index_since: Option<Time>,
+    /// When its last traffic left a revision.
+    left_at: BTreeMap<String, Time>,
+    /// The last term of each process.
+    terms: BTreeMap<String, u32>,
     /// The active Service's revisions in the present attempt.
     switched: (u64, Vec<String>),
     /// When an abort was recorded that traffic has not followed yet.
@@ -76,12 +88,16 @@ impl Oracle {
             shape: case.setup.shape,
             has_promote_full: case.steps.iter().any(|step| step.act == Act::PromoteFull),
             has_autoscaler: case.setup.has_autoscaler,
+            has_clock: case.faults.iter().any(|one| matches!(one.what, What::Clock { .. })),
             begin,
             view: View::default(),
             violations: Vec::new(),
             reached: BTreeSet::new(),
             once_stable: BTreeSet::new(),
             last_index: None,
+            index_since: None,
+            left_at: BTreeMap::new(),
+            terms: BTreeMap::new(),
             switched: (0, Vec::new()),
             abort_open_since: None,
             last_write: None,
@@ -102,15 +118,35 @@ impl Oracle {
             self.note_write(entry);
             self.judge(entry, beside);
         }
+        if entry.resource.plural == "leases" && is_ours {
+            self.note_lease(entry);
+        }
         if entry.namespace() == NAMESPACE {
             self.note_state(entry, is_ours);
         }
+        let before = self.served();
         self.view.take(entry);
+        let after = self.served();
+        for revision in before.difference(&after) {
+            self.left_at.insert(revision.clone(), entry.at);
+        }
         self.watch_abort(entry.at, entry.version);
+    }
+
+    /// The revisions that users reach, as routes and Services say.
+    fn served(&self) -> BTreeSet<String> {
+        let all = shares(&self.view.route);
+        let used = all.iter().filter(|(_, share)| **share > 0.0);
+        let services = used.filter_map(|(service, _)| self.view.services.get(service));
+        services.map(|service| selected(service).to_owned()).collect()
     }
 
     fn note_write(&mut self, entry: &Entry) {
         let plural = entry.resource.plural.as_str();
+        let written = entry.object.to_string();
+        if SECRETS.iter().any(|secret| written.contains(secret)) {
+            self.blame(entry, "S32", format!("a password stands in {plural}/{}", entry.name()));
+        }
         if !matches!(plural, "leases" | "events") {
             let (name, verb) = (entry.name(), entry.verb.as_str());
             let what = format!("{verb} {plural}/{name} {}", entry.subresource);
@@ -129,38 +165,19 @@ impl Oracle {
             return;
         }
         self.judge_epoch(entry);
+        if beside.is_calm {
+            self.judge_order(entry);
+        }
         match (plural, entry.change) {
             ("httproutes", Change::Modified) => self.judge_route(entry),
             ("services", Change::Modified) => self.judge_service(entry),
             ("replicasets", Change::Modified | Change::Removed) => self.judge_set(entry, beside),
             ("rollouts", Change::Modified) if entry.name() == NAME => self.judge_status(entry),
+            ("analysisruns", Change::Added | Change::Modified) => self.judge_run(entry),
             ("httproutes" | "services" | "rollouts", change) => {
                 self.blame(entry, "S25", format!("{change:?} of {plural}/{}", entry.name()));
             }
             _ => {}
-        }
-    }
-
-    /// S19: the epoch on an object never falls.
-    fn judge_epoch(&mut self, entry: &Entry) {
-        let epoch = |object: &Value| {
-            let annotations = object.pointer("/metadata/annotations");
-            let text = annotations.and_then(|all| all.get("sluice.dev/epoch")?.as_str());
-            text.and_then(|text| text.parse::<sluice::act::leadership::Epoch>().ok())
-        };
-        let before = entry.old.as_ref().and_then(|old| epoch(old));
-        let after = epoch(&entry.object);
-        if let (Some(before), Some(after)) = (before, after) {
-            if after < before {
-                let what = format!("the epoch falls from {before} to {after}");
-                self.blame(entry, "S19", what);
-            }
-            if after.term > before.term {
-                self.reached.insert("an object is taken over by a later leader");
-            }
-            if after.turn > before.turn && after.term == before.term {
-                self.reached.insert("an object is taken over after a doubtful write");
-            }
         }
     }
 
@@ -180,6 +197,29 @@ impl Oracle {
             self.abort_open_since = Some(now);
             let what = format!("aborted three minutes ago, and {share} % go to the canary");
             self.violate("L2", version, now, what);
+        }
+    }
+
+    /// S11: an abort takes the traffic away before it does anything else. Where something went wrong
+    /// before, the route may be what cannot be written.
+    fn judge_order(&mut self, entry: &Entry) {
+        let is_other =
+            matches!(entry.resource.plural.as_str(), "analysisruns" | "replicasets" | "services");
+        let all = shares(&self.view.route);
+        let share = self.view.share_of(self.view.current(), &all);
+        let is_routed = matches!(self.shape, Shape::Canary | Shape::PausedCanary);
+        let is_updating = self.view.current() != self.view.stable();
+        let is_recorded = self.view.rollout.pointer("/status/abortedAt").is_some();
+        if is_other && is_routed && is_updating && is_recorded && share > 0.0 {
+            let what = format!(
+                "the update is aborted, {share} % go to the canary, and {}/{} is written",
+                entry.resource.plural,
+                entry.name()
+            );
+            // What was under way when the abort was recorded is no choice.
+            if entry.subresource != "status" {
+                self.blame(entry, "S11", what);
+            }
         }
     }
 

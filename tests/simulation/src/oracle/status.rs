@@ -3,8 +3,8 @@
 use serde_json::Value;
 use sluice::sim::api::Entry;
 
-use super::Oracle;
-use super::view::{count, is_set, shares, text};
+use super::view::{FRESH, count, is_confirmed, is_set, shares, text};
+use super::{Oracle, Time};
 use crate::case::Shape;
 use crate::manifests::{NAME, is_bad, is_broken};
 
@@ -33,9 +33,58 @@ impl Oracle {
         if Self::phase(new) == "Healthy" && Self::phase(&old) != "Healthy" {
             self.judge_health(entry);
         }
+        self.judge_beginning(entry, &old);
+        self.judge_plan(entry, &old);
         let attempts = |object: &Value| object.pointer("/status/attempt").and_then(Value::as_u64);
         if attempts(new) < attempts(&old) {
             self.blame(entry, "S6", "the number of the attempt falls".to_owned());
+        }
+    }
+
+    /// S6: another revision is another attempt, and an attempt begins at its beginning.
+    fn judge_beginning(&mut self, entry: &Entry, old: &Value) {
+        let new = &entry.object;
+        let changes = |pointer: &str| old.pointer(pointer) != new.pointer(pointer);
+        let is_new = changes("/status/attempt");
+        if changes("/status/currentPodHash") && !is_new {
+            self.blame(entry, "S6", "another revision, and the same attempt".to_owned());
+        }
+        if let Some(index) = Self::index(new).filter(|index| is_new && *index > 0) {
+            self.blame(entry, "S6", format!("an attempt begins at step {index}"));
+        }
+    }
+
+    /// S23: a revert is due only when no user reaches the failed revision.
+    fn judge_plan(&mut self, entry: &Entry, old: &Value) {
+        let state = |object: &Value| text(object, "/status/gitRevert/state").to_owned();
+        let is_planned = state(&entry.object) == "Planned" && state(old) != "Planned";
+        let share = self.view.share_of(self.view.stable(), &shares(&self.view.route));
+        if is_planned && self.shape != Shape::PlainCanary && share < 100.0 {
+            let what = format!("a revert is planned while only {share} % go to stable");
+            self.blame(entry, "S23", what);
+        }
+    }
+
+    /// S8, S12: what lets a step pass.
+    fn judge_gate(&mut self, entry: &Entry, old: &Value, step: u32) {
+        let new = entry.object.clone();
+        if is_set(&new, "/spec/paused") {
+            self.blame(entry, "S8", format!("step {step} is done while a person pauses it"));
+        }
+        let pointer = format!("/spec/strategy/canary/steps/{step}");
+        let Some(declared) = new.pointer(&pointer) else { return };
+        if declared.get("analysis").is_some() && !self.has_passed("Step", Some(step)) {
+            self.blame(entry, "S12", format!("step {step} is done without its analysis"));
+        }
+        let length = text(declared, "/pause/duration").trim_end_matches('s').parse::<i64>();
+        let Ok(length) = length else { return };
+        // The status says when it began; its write may have been on its way for a while.
+        let began = text(old, "/status/currentStepStartedAt").parse::<Time>().ok();
+        let began = began.max(self.index_since.map(|since| since - FRESH));
+        let lasted = began.map(|began| (entry.at - began).num_milliseconds());
+        if lasted.is_some_and(|lasted| lasted < length * 1000 - 1000) && !self.has_clock {
+            let what = format!("a pause of {length} s ends after {} ms", lasted.unwrap_or(0));
+            self.blame(entry, "S8", what);
         }
     }
 
@@ -57,6 +106,9 @@ impl Oracle {
                 let what = format!("the start of step {after} moves from {was} to {is}");
                 self.blame(entry, "S9", what);
             }
+            if after == before + 1 && !is_full {
+                self.judge_gate(entry, old, before);
+            }
             if after == before + 1 && !is_full && self.shape != Shape::PlainCanary {
                 self.judge_step(entry, before);
             }
@@ -73,6 +125,10 @@ impl Oracle {
         let share = shares(&self.view.route).get("web-canary").copied().unwrap_or(0.0);
         if (share - weight).abs() > 0.01 {
             let what = format!("step {step} (weight {weight}) is done while the route has {share}");
+            self.blame(entry, "S7", what);
+        }
+        if !is_confirmed(&self.view.route) {
+            let what = format!("step {step} (weight {weight}) is done before it is in force");
             self.blame(entry, "S7", what);
         }
     }
@@ -140,7 +196,7 @@ impl Oracle {
         let (Some(old), new) = (entry.old.clone(), entry.object.clone()) else { return };
         self.note_phase(&old, &new);
         if is_ours {
-            self.note_attempt(&old, &new);
+            self.note_attempt(&old, &new, entry.at);
         }
         let had = |pointer: &str| is_set(&old, pointer);
         let has = |pointer: &str| is_set(&new, pointer);
@@ -186,12 +242,15 @@ impl Oracle {
     }
 
     /// A new attempt, an abort of ours.
-    fn note_attempt(&mut self, old: &Value, new: &Value) {
+    fn note_attempt(&mut self, old: &Value, new: &Value, at: Time) {
         let changed = |pointer: &str| old.pointer(pointer) != new.pointer(pointer);
         if changed("/status/attempt") {
             self.last_index = None;
         }
         self.last_index = Self::index(new).or(self.last_index);
+        if changed("/status/attempt") || Self::index(new) != Self::index(old) {
+            self.index_since = Some(at);
+        }
         if changed("/status/currentPodHash") {
             self.rollouts += 1;
             let index = Self::index(old);

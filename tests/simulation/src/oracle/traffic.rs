@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sluice::sim::api::{Change, Entry};
 
-use super::view::{FRESH, count, revision_of, selected, shares};
+use super::view::{FRESH, count, is_set, revision_of, selected, shares};
 use super::{Beside, Oracle};
 use crate::case::Shape;
 use crate::manifests::is_bad;
@@ -26,7 +26,7 @@ impl Oracle {
         for (service, share) in &after {
             let was = before.get(service).copied().unwrap_or(0.0);
             if *share > was {
-                self.judge_raise(entry, service, *share);
+                self.judge_raise(entry, service, &before, &after);
             }
         }
         if before != after {
@@ -35,7 +35,14 @@ impl Oracle {
     }
 
     /// A share of a Service is raised.
-    fn judge_raise(&mut self, entry: &Entry, service: &str, share: f64) {
+    fn judge_raise(
+        &mut self,
+        entry: &Entry,
+        service: &str,
+        before: &BTreeMap<String, f64>,
+        after: &BTreeMap<String, f64>,
+    ) {
+        let share = after.get(service).copied().unwrap_or(0.0);
         let revision = self.view.services.get(service).map(|found| selected(found).to_owned());
         let Some(revision) = revision else {
             self.blame(entry, "S2", format!("{share} % to {service}, which does not exist"));
@@ -45,7 +52,9 @@ impl Oracle {
             let what = format!("{share} % to {service}, which had no ready endpoint of late");
             self.blame(entry, "S2", what);
         }
-        let is_canary = revision == self.view.current() && revision != self.view.stable();
+        // Two Services may lead to one revision: what moves between them is no more than before.
+        let rises = self.view.share_of(&revision, after) > self.view.share_of(&revision, before);
+        let is_canary = rises && revision == self.view.current() && revision != self.view.stable();
         if self.view.is_aborted() && is_canary {
             let what = format!("{share} % to {revision}, which is aborted");
             self.blame(entry, "S10", what);
@@ -74,7 +83,9 @@ impl Oracle {
         }
         if share > 0.0 && !to.is_empty() {
             let (ready, need) = (self.view.most_ready(&to, entry.at), self.need(share, entry));
-            if ready < need.min(1) {
+            // Blue-green moves everybody at once; going back must not wait for anything.
+            let is_switch = entry.name() == "web-active" && to == self.view.current();
+            if ready < if is_switch { need } else { need.min(1) } {
                 let what = format!(
                     "{} with {share} % moves to {to}: {ready} ready, not {need}",
                     entry.name()
@@ -92,6 +103,17 @@ impl Oracle {
         let attempt = u64::from(count(&self.view.rollout, "/status/attempt"));
         if self.switched.0 != attempt {
             self.switched = (attempt, vec![from.to_owned()]);
+        }
+        let is_free = is_set(&self.view.rollout, "/status/promoteFull")
+            || self.once_stable.contains(&to)
+            || from.is_empty();
+        if to == self.view.current()
+            && !is_free
+            && !self.view.is_aborted()
+            && !self.has_passed("PrePromotion", None)
+        {
+            let what = format!("the active Service moves to {to} before its analysis has passed");
+            self.blame(entry, "S31", what);
         }
         let is_back = self.switched.1.contains(&to);
         if is_back && !self.view.is_aborted() && to != self.view.current() && !from.is_empty() {
@@ -143,6 +165,13 @@ impl Oracle {
         if is_updating && revision == self.view.stable() && to < least {
             let what = format!("stable goes to {to} of {least} during an update");
             self.blame(entry, "S4", what);
+        }
+        // 20 s is the shortest delay in the manifests.
+        let left = self.left_at.get(&revision).map(|left| entry.at - *left);
+        let is_hasty = left.is_some_and(|left| left < chrono::TimeDelta::seconds(20));
+        if is_hasty && to == 0 && !self.has_clock {
+            let what = format!("{revision} loses its pods right after its traffic");
+            self.blame(entry, "S31", what);
         }
         if share == 0.0 && to == 0 {
             self.reached.insert("a revision without traffic is scaled to nothing");
@@ -219,7 +248,7 @@ fn without_selector(service: &Value) -> Value {
 }
 
 /// An object without what the server counts, and without our annotations.
-fn without_bookkeeping(object: &Value) -> Value {
+pub(super) fn without_bookkeeping(object: &Value) -> Value {
     let mut rest = object.clone();
     if let Some(map) = rest.as_object_mut() {
         map.remove("status");

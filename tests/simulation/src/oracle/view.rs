@@ -78,6 +78,8 @@ pub(crate) struct View {
     pub(crate) sets: BTreeMap<String, Value>,
     /// Services by name.
     pub(crate) services: BTreeMap<String, Value>,
+    /// AnalysisRuns by name.
+    pub(crate) runs: BTreeMap<String, Value>,
     /// The Rollout.
     pub(crate) rollout: Value,
     /// The route.
@@ -110,6 +112,21 @@ pub(crate) fn is_set(value: &Value, pointer: &str) -> bool {
 pub(crate) fn selected(service: &Value) -> &str {
     let selector = service.pointer("/spec/selector").and_then(|selector| selector.get(REVISION));
     selector.and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether whoever programs the data plane says that it has taken the newest version of a route.
+pub(crate) fn is_confirmed(route: &Value) -> bool {
+    let generation = count(route, "/metadata/generation");
+    let parents = route.pointer("/status/parents").and_then(Value::as_array);
+    let says = |parent: &Value| {
+        let conditions = parent.get("conditions").and_then(Value::as_array);
+        conditions.into_iter().flatten().any(|condition| {
+            text(condition, "/type") == "Accepted"
+                && text(condition, "/status") == "True"
+                && count(condition, "/observedGeneration") == generation
+        })
+    };
+    parents.is_some_and(|parents| !parents.is_empty() && parents.iter().all(says))
 }
 
 /// The revision of a ReplicaSet or pod.
@@ -164,6 +181,7 @@ impl View {
                 }
                 replace(&mut self.sets, name, current);
             }
+            "analysisruns" => replace(&mut self.runs, name, current),
             "services" => replace(&mut self.services, name, current),
             "httproutes" if name == NAME => self.route = current.unwrap_or_default(),
             "rollouts" if name == NAME => {
