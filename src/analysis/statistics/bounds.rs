@@ -10,36 +10,64 @@ const LOG_RANGE: f64 = 12.0;
 /// Halvings of the range: the ratio is exact to about 1e-12 of itself.
 const HALVINGS: u32 = 46;
 
+/// A ratio of which the verdict has already said whether it is refuted, so that a bound never says
+/// otherwise by a rounding error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decided {
+    /// The limit or the margin, above 0.
+    pub ratio: f64,
+    /// Whether it is refuted.
+    pub is_refuted: bool,
+}
+
 /// The ratio at which falling evidence comes down to `log_threshold`. None where it never was that
 /// high, so the lower bound is 0; at most e^12.
-///
-/// `floor` and `ceiling` hold the answer on one side of a ratio for which the answer is known.
 pub fn lower_bound(
     log_evidence: impl Fn(f64) -> f64,
     log_threshold: f64,
-    range: (Option<f64>, Option<f64>),
+    decided: Option<Decided>,
 ) -> Option<f64> {
-    let low = range.0.map_or(-LOG_RANGE, f64::ln);
-    let high = range.1.map_or(LOG_RANGE, f64::ln);
-    if range.0.is_none() && log_evidence(low.exp()) < log_threshold {
+    let is_refuted = |ratio: f64| log_evidence(ratio) >= log_threshold;
+    let (mut low, mut high) = (-LOG_RANGE, LOG_RANGE);
+    match decided {
+        Some(Decided { ratio, is_refuted: true }) => low = ratio.ln(),
+        Some(Decided { ratio, is_refuted: false }) => high = ratio.ln(),
+        None => {}
+    }
+    if low <= -LOG_RANGE && !is_refuted(low.exp()) {
         return None;
     }
-    if range.1.is_none() && log_evidence(high.exp()) >= log_threshold {
+    if high >= LOG_RANGE && is_refuted(high.exp()) {
         return Some(high.exp());
     }
-    Some(bisect(low, high, |ratio| log_evidence(ratio) >= log_threshold))
+    // The end of the range above what is decided, or below it: never on the other side.
+    let (below, above) = bisect(low, high, is_refuted);
+    Some(if low > -LOG_RANGE { above } else { below })
 }
 
 /// The ratio at which rising evidence reaches `log_threshold`. None where it never does: no upper
 /// bound yet.
-pub fn upper_bound(log_evidence: impl Fn(f64) -> f64, log_threshold: f64) -> Option<f64> {
-    if log_evidence(LOG_RANGE.exp()) < log_threshold {
+pub fn upper_bound(
+    log_evidence: impl Fn(f64) -> f64,
+    log_threshold: f64,
+    decided: Option<Decided>,
+) -> Option<f64> {
+    let is_open = |ratio: f64| log_evidence(ratio) < log_threshold;
+    let (mut low, mut high) = (-LOG_RANGE, LOG_RANGE);
+    match decided {
+        Some(Decided { ratio, is_refuted: true }) => high = ratio.ln(),
+        Some(Decided { ratio, is_refuted: false }) => low = ratio.ln(),
+        None => {}
+    }
+    if high >= LOG_RANGE && is_open(high.exp()) {
         return None;
     }
-    Some(bisect(-LOG_RANGE, LOG_RANGE, |ratio| log_evidence(ratio) < log_threshold))
+    let (below, above) = bisect(low, high, is_open);
+    Some(if high < LOG_RANGE { below } else { above })
 }
 
-fn bisect(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool) -> f64 {
+/// Two ratios between which the answer turns from yes to no.
+fn bisect(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool) -> (f64, f64) {
     for _ in 0..HALVINGS {
         let middle = f64::midpoint(low, high);
         if is_below(middle.exp()) {
@@ -48,5 +76,5 @@ fn bisect(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool) -> f64 {
             high = middle;
         }
     }
-    f64::midpoint(low, high).exp()
+    (low.exp(), high.exp())
 }

@@ -75,8 +75,15 @@ impl Mixture {
     /// Takes in a look: for each alternative what [`super::rate`] or [`super::odds`] says that it
     /// adds, already divided by the dispersion. The number of alternatives must not change.
     pub fn add(&mut self, increments: impl IntoIterator<Item = f64>) {
-        self.looks = self.looks.saturating_add(1);
-        let log_stake = self.prior.stake(self.looks).0.ln();
+        self.add_block(1, increments);
+    }
+
+    /// Takes in several looks as if they were one, with the stakes of all of them at its beginning.
+    pub fn add_block(&mut self, looks: u32, increments: impl IntoIterator<Item = f64>) {
+        let before = self.looks;
+        self.looks = before.saturating_add(looks);
+        let stake: f64 = (before..self.looks).map(|look| self.prior.stake(look + 1).0).sum();
+        let log_stake = stake.ln();
         if self.log_wealth.is_empty() {
             self.log_wealth =
                 increments.into_iter().map(|increment| log_stake + increment).collect();

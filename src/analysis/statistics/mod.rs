@@ -15,6 +15,8 @@
 //! | [`mixture`] | joins looks and alternatives, and a regression that begins late |
 //! | [`bounds`] | at least and at most how many times as many |
 //! | [`dispersion`] | how far the pods of stable differ, before the start |
+//! | [`evidence`], [`history`] | all of it, kept from look to look |
+//! | [`verdict`] | FAIL, PASS, CONTINUE, INCONCLUSIVE or NODATA |
 //! | [`budget`] | several metrics, one budget |
 //! | [`report`] | tests at one moment, bands for plots, the split of the traffic |
 
@@ -23,11 +25,17 @@ pub mod budget;
 pub mod counts;
 mod decimal;
 pub mod dispersion;
+pub mod evidence;
 pub mod gauge;
 pub mod histogram;
+pub mod history;
 pub mod log_space;
 pub mod mixture;
 pub mod odds;
 pub mod rate;
 pub mod report;
 pub mod share;
+pub mod verdict;
+
+#[cfg(test)]
+mod tests;

@@ -164,8 +164,8 @@ pub(super) fn ratio_bounds(case: &Pair<'_>) -> Compared {
         actual,
         tolerance,
     };
-    let lower = bounds::lower_bound(fail, -input.alpha.ln(), (None, None));
-    let upper = bounds::upper_bound(pass, -input.beta.ln());
+    let lower = bounds::lower_bound(fail, -input.alpha.ln(), None);
+    let upper = bounds::upper_bound(pass, -input.beta.ln(), None);
     Ok(vec![
         bound("ratio_lower", output.ratio_lower, lower),
         bound("ratio_upper", output.ratio_upper, upper),
