@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use statrs::distribution::{ContinuousCDF as _, Normal};
 
 use super::counts::{InvalidCounts, SlowCounts};
+use super::report::band_radius;
 
 /// The increase of a counter since the look before. A counter that fell was reset, and one that was
 /// not there began at 0.
@@ -111,6 +112,30 @@ impl Histogram {
             start = bucket.bound;
         }
         Some(last)
+    }
+
+    /// Between which bounds the true quantile `q` lies, at every moment with probability `1 - alpha`,
+    /// by the band of [`band_radius`]: 0 and infinity where there are too few requests to say. None
+    /// without requests.
+    pub fn quantile_band(&self, q: f64, alpha: f64) -> Option<(f64, f64)> {
+        let total = self.total();
+        if total < 1.0 {
+            return None;
+        }
+        let radius = band_radius(total, alpha);
+        let (mut below, mut band) = (0.0, (0.0, f64::INFINITY));
+        for bucket in &self.buckets {
+            below += bucket.count;
+            let reached = below / total;
+            if reached + radius < q {
+                band.0 = bucket.bound;
+            }
+            if reached - radius >= q {
+                band.1 = bucket.bound;
+                break;
+            }
+        }
+        Some(band)
     }
 
     /// The finite bounds nearest to the 50th, 90th and 99th percentile: where latency is judged

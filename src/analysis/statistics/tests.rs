@@ -462,6 +462,21 @@ fn histograms_of_both_arms_meet_at_their_common_bounds() {
 }
 
 #[test]
+fn a_quantile_lies_between_bounds_that_many_requests_tell_apart() {
+    let histogram = |times: f64| {
+        let counts = [(0.1, 400.0), (0.2, 350.0), (0.5, 200.0), (f64::INFINITY, 50.0)];
+        Histogram::from_counts(counts.map(|(bound, count)| (bound, count * times)))
+    };
+    // F is 0.4, 0.75, 0.95 and 1; the radius 0.09 with 1,000 requests, and 0.01 with 100,000.
+    assert_eq!(histogram(1.0).quantile_band(0.6, 0.05), Some((0.1, 0.2)));
+    assert_eq!(histogram(1.0).quantile_band(0.7, 0.05), Some((0.1, 0.5)));
+    assert_eq!(histogram(100.0).quantile_band(0.7, 0.05), Some((0.1, 0.2)));
+    assert_eq!(histogram(1.0).quantile_band(0.99, 0.05), Some((0.2, f64::INFINITY)));
+    assert_eq!(histogram(0.01).quantile_band(0.5, 0.05), Some((0.0, f64::INFINITY)));
+    assert_eq!(histogram(0.0).quantile_band(0.5, 0.05), None);
+}
+
+#[test]
 fn a_counter_that_fell_was_reset() {
     assert!((increase(Some(10.0), 13.0) - 3.0).abs() < 1e-12);
     assert!((increase(Some(10.0), 4.0) - 4.0).abs() < 1e-12);
