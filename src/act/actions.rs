@@ -69,10 +69,10 @@ impl Hands {
         let rollout = [("rollouts", &snapshot.rollout)].into_iter();
         let others = snapshot.objects.iter().map(|((plural, _), object)| (plural.as_str(), object));
         for (plural, object) in rollout.chain(others) {
-            let Some(cache) = self.caches.of_plural(plural) else { continue };
             if !plurals.contains(&plural) {
                 continue;
             }
+            let Some(cache) = self.caches.of_plural(plural) else { continue };
             let target = target_of(&cache, object);
             let Ok(guard) = self.writer.guard(object) else { continue };
             if self.writer.needs_take_over(&target, &guard) {
@@ -150,7 +150,7 @@ impl Hands {
     }
 
     /// Tells the cache what a write made of the object.
-    fn done(cache: &Cache, outcome: WriteOutcome) -> Result<(), ActionFailure> {
+    pub(super) fn done(cache: &Cache, outcome: WriteOutcome) -> Result<(), ActionFailure> {
         match outcome {
             WriteOutcome::Applied(object) => {
                 cache.note(object);
@@ -341,7 +341,7 @@ fn target_of(cache: &Cache, object: &Value) -> Target {
 }
 
 /// What a write that did not work means for the plan.
-pub(super) fn failure(outcome: &WriteOutcome) -> ActionFailure {
+fn failure(outcome: &WriteOutcome) -> ActionFailure {
     match outcome {
         WriteOutcome::Conflict | WriteOutcome::NotFound => ActionFailure::Conflict,
         WriteOutcome::AlreadyExists => ActionFailure::NameIsTaken,

@@ -1,11 +1,10 @@
 //! Writing the status: the smallest merge patch that makes the old one the new one, guarded like
 //! every other write.
 
-use super::actions::{Hands, failure};
-use super::guard::{WriteOutcome, merge_difference};
+use super::actions::Hands;
+use super::guard::merge_difference;
 use super::wire::Target;
 use crate::api::status::RolloutStatus;
-use crate::mutants::{Mutant, mutant};
 use crate::observe::Snapshot;
 use crate::plan::action::ActionFailure;
 
@@ -28,14 +27,7 @@ impl Hands {
         let cache = &self.caches.rollouts;
         let target = Target::namespaced(cache.resource(), &rollout.namespace, &rollout.name);
         let guard = self.writer.guard(&snapshot.rollout).map_err(|_| ActionFailure::Conflict)?;
-        match self.writer.patch_status(&target, &guard, &change).await {
-            WriteOutcome::Applied(object) => {
-                cache.note(object);
-                Ok(())
-            }
-            WriteOutcome::Conflict if mutant(Mutant::ConflictIsSuccess) => Ok(()),
-            other => Err(failure(&other)),
-        }
+        Self::done(cache, self.writer.patch_status(&target, &guard, &change).await)
     }
 }
 

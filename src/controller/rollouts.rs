@@ -98,7 +98,7 @@ impl Work for Rollouts {
         let decision = decide(&snapshot.observed);
         self.note_pause(key, &decision, now);
         if decision.is_forward() && !self.is_fresher_than(key, FRESH) {
-            return if self.read(key).await { Next::Again } else { self.soon() };
+            return self.read_again(key).await;
         }
         if decision.class.is_some() || decision.changes_memory() {
             // Each time: what was not read yet when this process began is taken over when it is.
@@ -227,16 +227,15 @@ impl Rollouts {
     async fn after_failure(&self, key: &Key, failure: &ActionFailure) -> Next {
         match failure {
             // What was read is out of date: read again, decide again.
-            ActionFailure::Conflict | ActionFailure::Ambiguous(_) => {
-                if self.read(key).await {
-                    Next::Again
-                } else {
-                    self.soon()
-                }
-            }
+            ActionFailure::Conflict | ActionFailure::Ambiguous(_) => self.read_again(key).await,
             ActionFailure::Refused(_) | ActionFailure::NameIsTaken => self.soon(),
             ActionFailure::NotLeading => Next::At(Instant::now() + Duration::from_mins(1)),
         }
+    }
+
+    /// Reads, and looks again: at once if the answer is certain.
+    async fn read_again(&self, key: &Key) -> Next {
+        if self.read(key).await { Next::Again } else { self.soon() }
     }
 
     fn soon(&self) -> Next {
