@@ -156,8 +156,10 @@ metadata: {name: prometheus}
 spec: {type: Prometheus, address: 'http://prometheus.monitoring:9090'}
 ";
 
-/// COUNT and MOST_ERRORS are for each user of it to say.
+/// Words in capitals are for each user of these to say.
 const ANALYSIS: &str = include_str!("../fixtures/world/analysis.yaml");
+const SERVICE: &str = include_str!("../fixtures/world/service.yaml");
+const TEMPLATE: &str = include_str!("../fixtures/world/template.yaml");
 
 /// 5, 25, 50 and then all, judged after each of the first three.
 pub(crate) fn canary() -> String {
@@ -195,6 +197,7 @@ pub(crate) fn blue_green() -> String {
 }
 
 fn rollout(strategy: &str) -> String {
+    let template = TEMPLATE.replace("TAG", "v1");
     format!(
         "apiVersion: sluice.dev/v1alpha1
 kind: Rollout
@@ -206,34 +209,14 @@ spec:
 {strategy}  gitRevert:
     mode: Push
     source: {{url: \"{URL}\", branch: {BRANCH}, path: {FOLDER}, secretRef: {{name: git}}}}
-  template:
-    metadata:
-      labels: {{app: web}}
-      annotations: {{prometheus.io/scrape: \"true\", prometheus.io/port: \"8080\"}}
-    spec:
-      containers:
-        - name: web
-          image: registry.example.test/web:v1
-          ports: [{{containerPort: 8080}}]
-"
+{template}"
     )
 }
 
 const CREATE_ONLY: &str = "annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}";
 
 fn service(name: &str) -> String {
-    format!(
-        "apiVersion: v1
-kind: Service
-metadata:
-  name: {name}
-  {CREATE_ONLY}
-spec:
-  selector: {{app: web}}
-  ports: [{{name: http, port: 80, targetPort: 8080}}]
----
-"
-    )
+    SERVICE.replace("NAME", name).replace("APP", "web")
 }
 
 fn route(backends: &[(&str, u32)]) -> String {

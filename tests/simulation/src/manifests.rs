@@ -10,8 +10,6 @@ pub(crate) const URL: &str = "https://git.example.test/shop.git";
 pub(crate) const BRANCH: &str = "main";
 pub(crate) const FOLDER: &str = "apps/web";
 pub(crate) const ROLLOUT_FILE: &str = "apps/web/rollout.yaml";
-/// Repository of the image.
-pub(crate) const IMAGE: &str = "registry.example.test/web";
 /// The password of the Git server, plain and as its Secret has it.
 pub(crate) const SECRETS: [&str; 2] =
     ["canary-of-the-simulation", "Y2FuYXJ5LW9mLXRoZS1zaW11bGF0aW9u"];
@@ -111,6 +109,7 @@ pub(crate) fn rollout(setup: &Setup, tag: &str) -> String {
     } else {
         format!("  replicas: {}\n", setup.replicas)
     };
+    let template = TEMPLATE.replace("TAG", tag);
     format!(
         "apiVersion: sluice.dev/v1alpha1
 kind: Rollout
@@ -123,16 +122,7 @@ spec:
 {strategy}  gitRevert:
     mode: Push
     source: {{url: \"{URL}\", branch: {BRANCH}, path: {FOLDER}, secretRef: {{name: git}}}}
-  template:
-    metadata:
-      labels: {{app: web}}
-      annotations: {{prometheus.io/scrape: \"true\", prometheus.io/port: \"8080\"}}
-    spec:
-      containers:
-        - name: web
-          image: {IMAGE}:{tag}
-          ports: [{{containerPort: 8080}}]
-"
+{template}"
     )
 }
 
@@ -197,18 +187,7 @@ fn strategy(shape: Shape) -> String {
 const CREATE_ONLY: &str = "annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}";
 
 fn service(name: &str, app: &str) -> String {
-    format!(
-        "apiVersion: v1
-kind: Service
-metadata:
-  name: {name}
-  {CREATE_ONLY}
-spec:
-  selector: {{app: {app}}}
-  ports: [{{name: http, port: 80, targetPort: 8080}}]
----
-"
-    )
+    SERVICE.replace("NAME", name).replace("APP", app)
 }
 
 fn route(backends: &[(&str, u32)]) -> String {
@@ -234,5 +213,7 @@ spec:
     )
 }
 
-/// COUNT and MOST_ERRORS are for each user of it to say.
+/// Words in capitals are for each user of these to say.
 const ANALYSIS: &str = include_str!("../../fixtures/world/analysis.yaml");
+const SERVICE: &str = include_str!("../../fixtures/world/service.yaml");
+const TEMPLATE: &str = include_str!("../../fixtures/world/template.yaml");
