@@ -32,6 +32,8 @@ const LAYERS: &[&[&str]] = &[
     &["metrics", "git::backend"],
     // What speaks to a Git server through the port, and the two that are behind it.
     &["git::binary", "git::memory", "git::executor"],
+    // The offline form of a revert; the controller does not know it.
+    &["restore"],
     &["observe"],
     &["act"],
     &["controller"],

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     super::source::{RepoPath, Source},
-    declared::{Identity, Own},
+    declared::{Declared, Identity, Own, OwnDocument},
     render::declare,
     tree::{Need, View},
     values::same_json,
@@ -49,17 +49,37 @@ pub fn verify_declaration(
     template: &Value,
 ) -> Result<Result<(), LedgerRefusal>, Need> {
     let declared = declare(view, source, identity)?;
-    let is_same = match &declared.own {
-        Own::One(own) => same_json(own.template(), template),
-        Own::Absent { unread } => return Ok(Err(LedgerRefusal::NotDeclared(unread.clone()))),
-        Own::Ambiguous(files) => return Ok(Err(LedgerRefusal::Ambiguous(files.clone()))),
-        Own::PathGone => return Ok(Err(LedgerRefusal::PathGone(source.path.clone()))),
+    let own = match own(&declared, source) {
+        Ok(own) => own,
+        Err(refusal) => return Ok(Err(refusal)),
     };
     Ok(if !declared.opaque.is_empty() {
         Err(LedgerRefusal::NotComputable(declared.opaque))
-    } else if is_same {
+    } else if same_json(own.template(), template) {
         Ok(())
     } else {
         Err(LedgerRefusal::OtherTemplate)
     })
+}
+
+/// The template that the tree of `view` declares for the Rollout, as far as it can be computed.
+///
+/// # Errors
+/// [`Need`] when contents have to be fetched first.
+pub fn declared_template(
+    view: View<'_>,
+    source: &Source,
+    identity: &Identity,
+) -> Result<Result<Value, LedgerRefusal>, Need> {
+    let declared = declare(view, source, identity)?;
+    Ok(own(&declared, source).map(|own| own.template().clone()))
+}
+
+fn own<'d>(declared: &'d Declared, source: &Source) -> Result<&'d OwnDocument, LedgerRefusal> {
+    match &declared.own {
+        Own::One(own) => Ok(own),
+        Own::Absent { unread } => Err(LedgerRefusal::NotDeclared(unread.clone())),
+        Own::Ambiguous(files) => Err(LedgerRefusal::Ambiguous(files.clone())),
+        Own::PathGone => Err(LedgerRefusal::PathGone(source.path.clone())),
+    }
 }
