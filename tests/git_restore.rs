@@ -224,6 +224,23 @@ fn a_base_that_others_use_needs_a_person() {
 }
 
 #[test]
+fn values_of_a_chart_go_back_without_rendering_it() {
+    let values = |tag: &str, replicas: u32| {
+        format!("image:\n  tag: '{tag}'  # bot\nreplicas: {replicas}\n")
+    };
+    let repository = Repository::new();
+    let good = repository.commit(&[
+        ("chart/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+        ("chart/templates/rollout.yaml", "{{- if .Values.image }}\nkind: Rollout\n{{- end }}\n"),
+        ("chart/values.yaml", &values("1.0", 3)),
+    ]);
+    let bad = repository.commit(&[("chart/values.yaml", &values("2.0", 3))]);
+    repository.commit(&[("chart/values.yaml", &values("2.0", 7))]);
+    repository.restore("chart", &good, &bad, &["--push"]).has(0, "Pushed");
+    assert_eq!(repository.pushed("chart/values.yaml"), values("1.0", 7));
+}
+
+#[test]
 fn a_branch_that_is_checked_out_cannot_be_pushed_to_and_the_patch_remains() {
     let repository = Repository::new();
     let good = repository.commit(&[(FILE, ROLLOUT)]);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     super::source::{RepoPath, Source},
     declared::{Declared, Identity, Own, OwnDocument},
+    ladder::{form_of, unnamed_images},
     render::declare,
     tree::{Need, View},
     values::same_json,
@@ -38,7 +39,8 @@ fn unread(files: &[String]) -> String {
     if files.is_empty() { String::new() } else { format!("; not read: {}", files.join("; ")) }
 }
 
-/// Whether the tree of `view` declares exactly `template` for the Rollout.
+/// Whether the tree of `view` declares exactly `template` for the Rollout. Where Helm makes the template
+/// the evidence is weaker: each image of it must be named by a value.
 ///
 /// # Errors
 /// [`Need`] when contents have to be fetched first.
@@ -51,6 +53,16 @@ pub fn verify_declaration(
     let declared = declare(view, source, identity)?;
     let own = match own(&declared, source) {
         Ok(own) => own,
+        Err(refusal @ LedgerRefusal::NotDeclared(_)) => {
+            let form = form_of(view, &source.path, source.file.as_ref(), &identity.name)?;
+            return match form {
+                Some(form) => Ok(match unnamed_images(view, &form, template)?.as_slice() {
+                    [] => Ok(()),
+                    images => Err(LedgerRefusal::NotComputable(images.to_vec())),
+                }),
+                None => Ok(Err(refusal)),
+            };
+        }
         Err(refusal) => return Ok(Err(refusal)),
     };
     Ok(if !declared.opaque.is_empty() {
@@ -62,7 +74,8 @@ pub fn verify_declaration(
     })
 }
 
-/// The template that the tree of `view` declares for the Rollout, as far as it can be computed.
+/// The template that the tree of `view` declares for the Rollout, as far as it can be computed; null
+/// where Helm makes it.
 ///
 /// # Errors
 /// [`Need`] when contents have to be fetched first.
@@ -72,7 +85,15 @@ pub fn declared_template(
     identity: &Identity,
 ) -> Result<Result<Value, LedgerRefusal>, Need> {
     let declared = declare(view, source, identity)?;
-    Ok(own(&declared, source).map(|own| own.template().clone()))
+    let name = &identity.name;
+    Ok(match own(&declared, source) {
+        Err(LedgerRefusal::NotDeclared(_))
+            if form_of(view, &source.path, source.file.as_ref(), name)?.is_some() =>
+        {
+            Ok(Value::Null)
+        }
+        own => own.map(|own| own.template().clone()),
+    })
 }
 
 fn own<'d>(declared: &'d Declared, source: &Source) -> Result<&'d OwnDocument, LedgerRefusal> {
