@@ -1,6 +1,10 @@
 //! `sluice git restore` as a program, on real repositories of this machine.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "support code of tests: what cannot be set up fails the test"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

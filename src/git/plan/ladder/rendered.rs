@@ -58,7 +58,8 @@ pub(in crate::git::plan) fn form_of(
 ) -> Result<Option<Form>, Need> {
     if let Some(file) = file.and_then(|file| path.resolve(file.as_str()).ok()) {
         let is_there = view.exists(&file) && is_manifest(&file);
-        let releases = if is_there { releases(view, &[file.clone()])? } else { Vec::new() };
+        let releases =
+            if is_there { releases(view, std::slice::from_ref(&file))? } else { Vec::new() };
         return Ok(match one_release(releases, name) {
             Some(release) => Some(release),
             None => is_there.then(|| Form::Files([file].into())),
@@ -186,16 +187,16 @@ impl Ladder<'_> {
     }
 
     fn restore_rendered(&self, form: &Form, head: &Declared) -> Result<Verdict, Need> {
-        let (changed, whole) = self.rendered_changes(form)?;
-        if changed.is_empty() && whole.is_empty() {
+        let (values, whole) = self.rendered_changes(form)?;
+        if values.is_empty() && whole.is_empty() {
             return Ok(Verdict::Blocked(Blocked::NoGitChange));
         }
         let differs = Differs::of(&self.question.bad.template, &self.question.good.template);
         let (chosen, left): (Vec<Changed>, Vec<Changed>) = match &differs {
             Differs::Values(leaves) if whole.is_empty() => {
-                changed.into_iter().partition(|one| leaves.iter().any(|leaf| explains(one, leaf)))
+                values.into_iter().partition(|one| leaves.iter().any(|leaf| explains(one, leaf)))
             }
-            Differs::Values(_) | Differs::Structure | Differs::Unknown => (changed, Vec::new()),
+            Differs::Values(_) | Differs::Structure | Differs::Unknown => (values, Vec::new()),
         };
         if let Some(verdict) = gate(&chosen) {
             return Ok(verdict);
@@ -253,14 +254,14 @@ impl Ladder<'_> {
         for view in [self.good, self.bad, self.head] {
             view.require(&files)?;
         }
-        let (mut changed, mut whole) = (Vec::new(), Vec::new());
+        let (mut values, mut whole) = (Vec::new(), Vec::new());
         for file in files {
             match self.value_changes(form, &file)? {
-                Some(mut changes) => changed.append(&mut changes),
+                Some(mut changes) => values.append(&mut changes),
                 None => whole.push(file),
             }
         }
-        Ok((changed, whole))
+        Ok((values, whole))
     }
 
     /// Whether a file that only GOOD or BAD has belongs to the form.
@@ -284,7 +285,7 @@ impl Ladder<'_> {
             return Ok(None);
         };
         let Some(changes) = scalar_changes(bad, good) else { return Ok(None) };
-        let changed =
+        let values =
             changes.into_iter().filter(|change| is_of_release(form, &change.path)).map(|change| {
                 let standing = match change.path.find(head) {
                     Some(value) if same_json(value, &change.from) => Standing::Bad,
@@ -293,7 +294,7 @@ impl Ladder<'_> {
                 };
                 Changed { file: file.clone(), documents: (good_at, head_at), change, standing }
             });
-        Ok(Some(changed.collect()))
+        Ok(Some(values.collect()))
     }
 
     fn edit_of(&self, one: &Changed) -> Result<(RepoPath, Edit), Need> {
@@ -387,10 +388,12 @@ fn unexplained(
         return None;
     }
     let unused: Vec<String> = left.iter().map(|one| one.change.path.to_string()).collect();
-    let mut words = format!("no value that is put back explains {}", open.join(", "));
-    if !unused.is_empty() {
-        words += &format!("; left as they are: {}", unused.join(", "));
-    }
+    let also = if unused.is_empty() {
+        String::new()
+    } else {
+        format!("; left as they are: {}", unused.join(", "))
+    };
+    let words = format!("no value that is put back explains {}{also}", open.join(", "));
     Some(SuggestReason::TemplateNotProved(words))
 }
 
