@@ -229,9 +229,8 @@ fn a_base_that_others_use_needs_a_person() {
 
 #[test]
 fn values_of_a_chart_go_back_without_rendering_it() {
-    let values = |tag: &str, replicas: u32| {
-        format!("image:\n  tag: '{tag}'  # bot\nreplicas: {replicas}\n")
-    };
+    let values =
+        |tag: &str, replicas: u32| format!("image:\n  tag: '{tag}'  # bot\nreplicas: {replicas}\n");
     let repository = Repository::new();
     let good = repository.commit(&[
         ("chart/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
