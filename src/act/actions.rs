@@ -13,7 +13,7 @@ use crate::observe::cache::Cache;
 use crate::observe::caches::{Caches, pods};
 use crate::observe::{Snapshot, backends};
 use crate::plan::action::{Action, ActionFailure, Outcome, RevertOrder};
-use crate::plan::facts::GitFact;
+use crate::plan::facts::{GitFact, Sight};
 use crate::plan::validate::ValidRollout;
 use crate::revision::Revision;
 use crate::traffic::{Change, RouteLens, RouteObjects, change_to};
@@ -22,7 +22,7 @@ use crate::weight::Split;
 /// Starts work in Git, which runs beside the passes.
 pub trait GitPort: Send + Sync + std::fmt::Debug {
     /// Looks for the commit that declares a revision.
-    fn look_up(&self, snapshot: &Snapshot, revision: &Revision);
+    fn look_up(&self, snapshot: &Snapshot, sight: &Sight);
     /// Takes a failed revision back.
     fn revert(&self, snapshot: &Snapshot, order: &RevertOrder);
     /// What is known of Git for the Rollout with this uid.
@@ -138,8 +138,8 @@ impl Hands {
             }
             Action::DeleteRun { name } => self.delete(snapshot, &self.caches.runs, name).await,
             Action::EvictPod { name } => self.evict(snapshot, name).await,
-            Action::LookUpCommit { revision } => {
-                self.git.look_up(snapshot, revision);
+            Action::LookUpCommit(sight) => {
+                self.git.look_up(snapshot, sight);
                 Ok(())
             }
             Action::RevertInGit(order) => {

@@ -78,6 +78,7 @@ fn change_news(change: &Change, revision: &str, new: &RolloutStatus) -> Option<N
         Change::Retried => {
             normal(Reason::RolloutRetry, format!("revision {revision} is tried again"))
         }
+        Change::Quarantined => warning(Reason::RolloutQuarantined, new.message.clone()),
         Change::Aborted(_) => warning(Reason::RolloutAborted, new.message.clone()),
         Change::DeadlineExceeded => warning(Reason::ProgressDeadlineExceeded, new.message.clone()),
         Change::Paused(reason) => {
@@ -109,7 +110,7 @@ fn git_news(state: GitRevertState, message: &str, url: &str) -> Option<News> {
             normal(Reason::GitRevertNotNeeded, message)
         }
         GitRevertState::Suggested => warning(Reason::GitRevertSuggested, message),
-        GitRevertState::Blocked | GitRevertState::Ineffective => {
+        GitRevertState::Blocked | GitRevertState::Ineffective | GitRevertState::Suspended => {
             warning(Reason::GitRevertBlocked, message)
         }
         GitRevertState::Planned | GitRevertState::AwaitingApproval | GitRevertState::Pushing => {

@@ -46,6 +46,8 @@ words! {
         Healthy => "Healthy",
         /// The bad version was taken back in Git.
         GitReverted => "GitReverted",
+        /// A version that had failed was declared again, and is refused.
+        Quarantined => "Quarantined",
     }
 }
 
@@ -126,6 +128,8 @@ words! {
         GitRevertBlocked => "GitRevertBlocked",
         /// Git declared the stable template already, or something newer.
         GitRevertNotNeeded => "GitRevertNotNeeded",
+        /// A version that had failed was declared again, and is refused.
+        RolloutQuarantined => "RolloutQuarantined",
     }
 }
 
@@ -174,6 +178,10 @@ words! {
         OptedOut => "OptedOut",
         /// The commit was made, and the cluster did not follow it.
         Ineffective => "Ineffective",
+        /// There were too many of late; Git still declares the bad version.
+        Suspended => "Suspended",
+        /// The bad version was declared again after it; it is refused, and not reverted again.
+        Quarantined => "Quarantined",
     }
 }
 

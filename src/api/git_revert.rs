@@ -27,10 +27,13 @@ pub struct GitRevert {
     /// Further paths that may be restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
-    /// How long a failed template stays refused. Not built yet.
+    /// How long a template that failed stays refused when it is declared again, by a bot or by a sync:
+    /// it is not rolled out until a person says so (`kubectl sluice release-hold`). Default 24h; `0s`:
+    /// not at all. A template that is held when the time is over stays held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<IntOrString>,
-    /// Most reverts of this Rollout in 24 hours. Not built yet.
+    /// Most commits for this Rollout in 24 hours, at least 1. Default 2; one more is suspended until a
+    /// person puts Git right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_per_day: Option<u32>,
     /// How long to wait until the cluster shows the reverted template. Default 15m.

@@ -138,6 +138,8 @@ pub enum Command {
     Abort(RolloutArgs),
     /// Try an aborted update again, from its first step
     Retry(RetryArgs),
+    /// Let a version that failed, and was declared again, be released
+    ReleaseHold(RolloutArgs),
     /// Halt progress until `resume` (sets spec.paused)
     Pause(RolloutArgs),
     /// Take `pause` back (clears spec.paused)

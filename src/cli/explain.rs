@@ -8,6 +8,7 @@ use super::cluster::Cluster;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Console;
+use super::release_hold::is_held;
 use super::standing::{PauseEnd, Standing, is_settled, pause_end, standing};
 use super::text::{Line, Span, Tone, span_of_time};
 use super::tree::{git_revert, phase_tone_of};
@@ -102,7 +103,11 @@ fn ends_when(rollout: &Rollout, standing: &Standing, now: DateTime<Utc>) -> Vec<
         );
     }
     let is_aborted = status.abort && status.aborted_at.is_some() && !is_settled(status);
-    if is_aborted {
+    if is_aborted && is_held(status) {
+        ends.push(format!(
+            "another version is declared, or a person runs: kubectl sluice release-hold {name}"
+        ));
+    } else if is_aborted {
         ends.push(format!(
             "the template changes, goes back to the stable one, or a person runs: kubectl sluice \
              retry {name}"
@@ -125,7 +130,8 @@ fn ends_when(rollout: &Rollout, standing: &Standing, now: DateTime<Utc>) -> Vec<
             | GitRevertState::AlreadyReverted
             | GitRevertState::Superseded
             | GitRevertState::Blocked
-            | GitRevertState::Ineffective,
+            | GitRevertState::Ineffective
+            | GitRevertState::Suspended,
         )
         | None => {}
     }

@@ -20,6 +20,7 @@ pub mod output;
 mod pause;
 mod pods;
 mod promote;
+mod release_hold;
 mod restart;
 mod retry;
 mod revert;
@@ -117,6 +118,7 @@ async fn dispatch(
         | Command::Promote(_)
         | Command::Abort(_)
         | Command::Retry(_)
+        | Command::ReleaseHold(_)
         | Command::Pause(_)
         | Command::Resume(_)
         | Command::Undo(_)
@@ -145,6 +147,10 @@ async fn on_cluster(
             verb::on_each(cluster, console, &args.names()?, abort::VERB, &decide).await
         }
         Command::Retry(args) => retry(cluster, console, args).await,
+        Command::ReleaseHold(args) => {
+            let decide = release_hold::decide;
+            verb::on_each(cluster, console, &args.names()?, release_hold::VERB, &decide).await
+        }
         Command::Pause(args) => {
             let decide = |subject: &verb::Subject| Ok(pause::decide_pause(subject));
             verb::on_each(cluster, console, &args.names()?, pause::PAUSE, &decide).await

@@ -120,6 +120,7 @@ pub fn git_revert(revert: &GitRevertStatus) -> Span {
         GitRevertState::Suggested => (Tone::Waiting, "Suggested"),
         GitRevertState::Blocked => (Tone::Bad, "Blocked"),
         GitRevertState::Ineffective => (Tone::Bad, "Ineffective"),
+        GitRevertState::Suspended => (Tone::Bad, "Suspended"),
     };
     let mut text = format!("{} {word}", tone.icon());
     if !revert.reason.is_empty() {

@@ -2,7 +2,7 @@
 //! own; its result is a fact of the next pass. It writes nothing to the cluster, and no pass ever
 //! waits for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,9 +27,8 @@ use crate::observe::cache::Key;
 use crate::observe::caches::builtin;
 use crate::observe::objects::secret_bytes;
 use crate::plan::action::RevertOrder;
-use crate::plan::facts::{GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult};
+use crate::plan::facts::{GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult, Sight};
 use crate::plan::validate::ValidGit;
-use crate::revision::Revision;
 use crate::telemetry::chain;
 
 /// Wait before the second look-up of a commit; doubled by each further one.
@@ -54,8 +53,8 @@ pub struct GitWorker {
 #[derive(Debug, Default)]
 struct State {
     facts: GitFact,
-    /// Look-ups that found nothing, by revision.
-    misses: HashMap<Revision, u32>,
+    /// Look-ups that found nothing.
+    misses: BTreeMap<Sight, u32>,
 }
 
 /// What a worker is made of.
@@ -293,32 +292,36 @@ fn parts(snapshot: &Snapshot) -> Option<(Key, String, ValidGit, Identity)> {
 }
 
 impl GitPort for GitWorker {
-    fn look_up(&self, snapshot: &Snapshot, revision: &Revision) {
+    fn look_up(&self, snapshot: &Snapshot, sight: &Sight) {
         let Some((key, uid, git, identity)) = parts(snapshot) else { return };
         let Some(template) =
             snapshot.observed.rollout.spec.usable.as_ref().map(|spec| spec.template.clone())
         else {
             return;
         };
-        let revision = revision.clone();
+        let sight = sight.clone();
         let pause = {
             let mut states = self.state();
             let state = states.entry(uid.clone()).or_default();
-            let misses = state.misses.get(&revision).copied().unwrap_or(0);
+            // Nobody asks any more for what was seen earlier.
+            let is_past = |other: &Sight| other.revision == sight.revision && other.at != sight.at;
+            state.facts.ledger.retain(|other, _| !is_past(other));
+            state.misses.retain(|other, _| !is_past(other));
+            let misses = state.misses.get(&sight).copied().unwrap_or(0);
             let pause = if misses == 0 {
                 Duration::ZERO
             } else {
                 let doubled = FIRST_PAUSE.saturating_mul(1 << misses.saturating_sub(1).min(16));
                 self.entropy.jitter(doubled.min(LONGEST_PAUSE), 20)
             };
-            let last = match state.facts.ledger.get(&revision) {
+            let last = match state.facts.ledger.get(&sight) {
                 Some(LedgerAnswer::NotFound(reason)) => Some(LedgerMiss {
                     reason: reason.clone(),
                     next_try: snapshot.observed.now + pause,
                 }),
                 Some(LedgerAnswer::Running { .. } | LedgerAnswer::Declared(_)) | None => None,
             };
-            state.facts.ledger.insert(revision.clone(), LedgerAnswer::Running { last });
+            state.facts.ledger.insert(sight.clone(), LedgerAnswer::Running { last });
             pause
         };
         let this = self.clone();
@@ -329,14 +332,15 @@ impl GitPort for GitWorker {
                 None => LedgerAnswer::NotFound("this controller runs without Git".to_owned()),
             };
             if let LedgerAnswer::NotFound(reason) = &answer {
+                let revision = &sight.revision;
                 tracing::debug!(rollout = %key, %revision, reason, "commit not found yet");
             }
             if let Some(state) = this.state().get_mut(&uid) {
                 if matches!(answer, LedgerAnswer::NotFound(_)) {
-                    let misses = state.misses.entry(revision.clone()).or_default();
+                    let misses = state.misses.entry(sight.clone()).or_default();
                     *misses = misses.saturating_add(1);
                 }
-                state.facts.ledger.insert(revision, answer);
+                state.facts.ledger.insert(sight, answer);
             }
             let _ = this.wishes.send(key);
         });

@@ -66,6 +66,12 @@ pub(super) fn count(metrics: &Metrics, memory: &mut Memory, written: &Written<'_
             memory.aborting_since = Some(written.now);
         }
         Some(Change::Completed) => metrics.rollout_ended(UpdateEnd::Completed),
+        Some(Change::Quarantined) => {
+            metrics.git_reverted(RevertEnd::Quarantined, written.git_mode, None);
+            if is_superseded(written.old, written.new) {
+                metrics.rollout_ended(UpdateEnd::Superseded);
+            }
+        }
         Some(Change::Began | Change::WentBack) if is_superseded(written.old, written.new) => {
             metrics.rollout_ended(UpdateEnd::Superseded);
         }
@@ -107,6 +113,7 @@ fn count_revert(metrics: &Metrics, memory: &mut Memory, written: &Written<'_>) {
         }
         GitRevertState::Blocked => RevertEnd::Blocked,
         GitRevertState::Ineffective => RevertEnd::Ineffective,
+        GitRevertState::Suspended => RevertEnd::Suspended,
     };
     let took = memory.revert_due_at.take().and_then(|since| (now - since).to_std().ok());
     metrics.git_reverted(end, git_mode, took.filter(|_| end == RevertEnd::Pushed));

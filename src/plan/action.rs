@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::facts::RunSlot;
+use super::facts::{RunSlot, Sight};
 use crate::revision::{Commit, Revision, TemplateDigest};
 use crate::weight::Split;
 
@@ -137,10 +137,7 @@ pub enum Action {
         name: String,
     },
     /// Find the commit that declares a revision.
-    LookUpCommit {
-        /// The revision.
-        revision: Revision,
-    },
+    LookUpCommit(Sight),
     /// Take the failed revision back in Git.
     RevertInGit(Box<RevertOrder>),
 }
@@ -198,7 +195,7 @@ impl Action {
             Self::TerminateRun { name } => ("stop AnalysisRun", name.clone()),
             Self::DeleteRun { name } => ("delete AnalysisRun", name.clone()),
             Self::EvictPod { name } => ("evict pod", name.clone()),
-            Self::LookUpCommit { revision } => ("find the commit of", revision.to_string()),
+            Self::LookUpCommit(sight) => ("find the commit of", sight.revision.to_string()),
             Self::RevertInGit(order) => ("revert in Git", order.id.clone()),
         };
         ActionKey { verb, object }

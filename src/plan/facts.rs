@@ -12,8 +12,8 @@ use super::action::ActionKey;
 use super::validate::Checked;
 use crate::analysis::Verdict;
 use crate::analysis::templates::TemplateLibrary;
-use crate::api::ApiNames;
 use crate::api::status::RolloutStatus;
+use crate::api::{ApiNames, Time};
 use crate::revision::{Commit, Revision, TemplateDigest};
 use crate::traffic::Acceptance;
 use crate::weight::Split;
@@ -241,10 +241,20 @@ pub struct RunFact {
 /// What is known of Git: results of work that runs beside the passes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GitFact {
-    /// Answers to ledger look-ups, by revision.
-    pub ledger: BTreeMap<Revision, LedgerAnswer>,
+    /// Answers to ledger look-ups.
+    pub ledger: BTreeMap<Sight, LedgerAnswer>,
     /// The revert that is being carried out, or its result.
     pub revert: Option<RevertProgress>,
+}
+
+/// A revision and when it was seen last. When it comes again another commit may declare it: an answer of
+/// an earlier time says nothing then.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sight {
+    /// The revision.
+    pub revision: Revision,
+    /// When its template was seen.
+    pub at: Time,
 }
 
 /// What a ledger look-up found.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::action::{Action, RevertOrder};
 use super::defaults::as_written;
 use super::effects::Effects;
-use super::facts::{LedgerAnswer, RevertProgress, RevertResult, RunSlot};
+use super::facts::{LedgerAnswer, RevertProgress, RevertResult, RunSlot, Sight};
 use super::memory::{Memory, Phase};
 use super::validate::{ValidGit, ValidStrategy};
 use super::view::View;
@@ -45,8 +45,11 @@ pub(super) fn next(view: &View<'_>) -> Option<Memory> {
 fn ledger_answer(view: &View<'_>) -> Option<Memory> {
     let mut memory = view.memory.clone();
     let mut changed = false;
-    for (revision, answer) in &view.observed.git.ledger {
-        let Some(record) = memory.record_mut(revision) else { continue };
+    for (sight, answer) in &view.observed.git.ledger {
+        let Some(record) = memory.record_mut(&sight.revision) else { continue };
+        if record.observed_at != sight.at {
+            continue;
+        }
         match answer {
             LedgerAnswer::Running { .. } => {}
             LedgerAnswer::Declared(commit) => {
@@ -80,6 +83,7 @@ fn template_came_back(view: &View<'_>) -> Option<Memory> {
             | GitRevertState::AlreadyReverted
             | GitRevertState::Suggested
             | GitRevertState::Ineffective
+            | GitRevertState::Suspended
             | GitRevertState::Blocked
     );
     let is_other_template = view.memory.current.as_ref() == Some(&view.revision)
@@ -165,20 +169,46 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         at: Time(view.now()),
         patch: String::new(),
         tries: 0,
+        pushed_at: pushed_of_late(view),
         approved: false,
     });
     let obstacle = opted_out(view)
-        .map(|message| (RevertEnd::OptedOut.as_str(), message))
-        .or_else(|| commit_unknown(view, &view.revision).map(|message| ("CommitUnknown", message)))
-        .or_else(|| commit_unknown(view, stable).map(|message| ("CommitUnknown", message)));
-    if let Some((reason, message)) = obstacle
+        .map(|message| (GitRevertState::Blocked, RevertEnd::OptedOut.as_str(), message))
+        .or_else(|| {
+            let unknown =
+                commit_unknown(view, &view.revision).or_else(|| commit_unknown(view, stable));
+            unknown.map(|message| (GitRevertState::Blocked, "CommitUnknown", message))
+        })
+        .or_else(|| {
+            budget_spent(view, git)
+                .map(|message| (GitRevertState::Suspended, "BudgetSpent", message))
+        });
+    if let Some((state, reason, message)) = obstacle
         && let Some(revert) = &mut memory.git_revert
     {
-        revert.state = GitRevertState::Blocked;
+        revert.state = state;
         reason.clone_into(&mut revert.reason);
         revert.message = message;
     }
     Some(memory)
+}
+
+/// The pushes of the last 24 hours. A time that is ahead of ours is of a clock that was wrong, and counts.
+fn pushed_of_late(view: &View<'_>) -> Vec<Time> {
+    let before = view.memory.git_revert.iter().flat_map(|revert| &revert.pushed_at).copied();
+    before.filter(|at| view.now() < at.0 + TimeDelta::hours(24)).collect()
+}
+
+/// What is to be said when there were as many reverts of late as there may be.
+fn budget_spent(view: &View<'_>, git: &ValidGit) -> Option<String> {
+    let pushed = pushed_of_late(view).len();
+    let is_spent = u32::try_from(pushed).unwrap_or(u32::MAX) >= git.max_per_day;
+    (is_spent && git.mode == GitRevertMode::Push).then(|| {
+        format!(
+            "{pushed} reverts were pushed in the last 24 hours, and no more may be (maxPerDay): put \
+             the branch right by hand"
+        )
+    })
 }
 
 /// Why the commit that declared a revision is not known, if it is not.
@@ -237,8 +267,11 @@ fn revert_result(view: &View<'_>) -> Option<Memory> {
         RevertResult::Pushed(commit) => {
             let message = format!("commit {} is on the branch", commit.short());
             let mut memory = with_state(view, GitRevertState::AwaitingSync, "", &message);
+            let mut pushed_at = pushed_of_late(view);
+            pushed_at.insert(0, Time(view.now()));
             if let Some(revert) = &mut memory.git_revert {
                 revert.commit = Some(commit.to_string());
+                revert.pushed_at = pushed_at;
             }
             memory
         }
@@ -308,10 +341,21 @@ fn sync_overdue(view: &View<'_>) -> Option<Memory> {
 pub(super) fn actions(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     let Some(git) = &view.spec.git else { return vec![] };
     wait_for_commit(view, effects);
+    wait_for_release(view, effects);
     if let Some(order) = revert_order(view, git, effects) {
         return vec![Action::RevertInGit(Box::new(order))];
     }
     look_ups(view)
+}
+
+/// A version that is refused waits for a person, or for another version.
+fn wait_for_release(view: &View<'_>, effects: &mut Effects) {
+    let record = view.memory.record(&view.revision);
+    let is_held = matches!(view.memory.phase, Phase::Aborted(_))
+        && record.is_some_and(|record| record.outcome == RevisionOutcome::Quarantined);
+    if is_held {
+        effects.wait("a person to release the quarantined version, or another version");
+    }
 }
 
 /// A revert that is held up by a commit that nobody has found yet says so, with what Git answered
@@ -325,7 +369,7 @@ fn wait_for_commit(view: &View<'_>, effects: &mut Effects) {
         format!("the commit that declares revision {revision}, to revert it in Git{because}")
     };
     let given_up_at = record.observed_at.0 + LOOK_FOR_COMMIT;
-    match view.observed.git.ledger.get(revision) {
+    match view.observed.git.ledger.get(&sight(view, record)) {
         Some(LedgerAnswer::Running { last: Some(miss) }) => {
             // The next try is made until it has an answer, and that is news.
             let is_ahead = miss.next_try > view.now();
@@ -344,16 +388,22 @@ fn wait_for_commit(view: &View<'_>, effects: &mut Effects) {
 /// Revisions whose commit is not known yet: the current one, and the stable one it may go back to.
 fn look_ups(view: &View<'_>) -> Vec<Action> {
     let Some(record) = view.memory.record(&view.revision) else { return vec![] };
-    if record.commit.is_some() || !is_worth_looking(view, record.observed_at) {
+    let is_wanted = record.commit.is_none() && record.outcome != RevisionOutcome::Quarantined;
+    if !is_wanted || !is_worth_looking(view, record.observed_at) {
         return vec![];
     }
-    match view.observed.git.ledger.get(&view.revision) {
+    let sight = sight(view, record);
+    match view.observed.git.ledger.get(&sight) {
         Some(LedgerAnswer::Running { .. } | LedgerAnswer::Declared(_)) => vec![],
         // The worker leaves more and more time between its tries.
         Some(LedgerAnswer::NotFound(_)) | None => {
-            vec![Action::LookUpCommit { revision: view.revision.clone() }]
+            vec![Action::LookUpCommit(sight)]
         }
     }
+}
+
+fn sight(view: &View<'_>, record: &RevisionRecord) -> Sight {
+    Sight { revision: view.revision.clone(), at: record.observed_at }
 }
 
 /// The branch's tip is the declaring commit soon after a template was first seen, and for as long as

@@ -29,6 +29,8 @@ pub enum Change {
     Began,
     /// The template went back to the stable revision.
     WentBack,
+    /// A template that had failed was declared again, and is refused.
+    Quarantined,
     /// A person asked to try again.
     Retried,
     /// The update was given up.

@@ -47,6 +47,7 @@ async fn nonsense_is_answered_politely_and_writes_nothing() {
         ("promote shop", "has no update in progress: nothing to promote"),
         ("promote shop --full", "has no update in progress: nothing to promote"),
         ("retry shop", "is not aborted: nothing to retry"),
+        ("release-hold shop", "holds no version"),
         ("resume shop", "is not paused by spec.paused"),
         ("revert shop --approve", "has no Git revert: nothing to approve"),
         ("set image shop web=shop:v2", "has these images already"),
@@ -150,6 +151,39 @@ async fn an_aborted_rollout_is_retried_and_never_promoted() {
     assert_eq!(status.get("abort"), None);
     assert_eq!(status["abortedAt"], json!("2026-08-17T11:59:00.000Z"));
     assert!(fake.run("retry shop").await.out.contains("is being tried again already"));
+}
+
+#[tokio::test]
+async fn a_version_that_is_held_is_released_on_purpose_only() {
+    let fake = cluster();
+    let hold = |outcome: &'static str| {
+        move |rollout: &mut Value| {
+            aborted(rollout);
+            let current = rollout["status"]["currentPodHash"].clone();
+            rollout["status"]["revisions"] = json!([{
+                "revision": current, "digest": "d", "outcome": outcome,
+                "observedAt": "2026-08-17T11:59:00.000Z",
+            }]);
+            rollout["status"]["failedRevisions"] =
+                json!([{"revision": current, "digest": "d", "at": "2026-08-17T11:00:00.000Z"}]);
+        }
+    };
+    change(&fake, hold("Failed"));
+    let outcome = fake.run("release-hold shop").await;
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.err.contains("hint: try it again: kubectl sluice retry shop"),
+        "{}",
+        outcome.err
+    );
+    change(&fake, hold("Quarantined"));
+    let why = fake.run("explain shop").await.out;
+    assert!(why.contains("kubectl sluice release-hold shop"), "{why}");
+    let outcome = fake.run("release-hold shop").await;
+    assert_eq!(outcome.out, "rollout \"shop\" is tried again from its first step\n");
+    let status = &now_is(&fake)["status"];
+    assert_eq!((status.get("abort"), &status["failedRevisions"]), (None, &json!([])));
+    assert_eq!(status["lastRequest"]["verb"], json!("release-hold"));
 }
 
 #[tokio::test]

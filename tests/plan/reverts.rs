@@ -1,10 +1,12 @@
 //! What a failed revision leads to in Git.
 
+use chrono::TimeDelta;
 use sluice::analysis::Verdict;
 use sluice::api::status::{GitRevertState, RevisionOutcome, RolloutPhase};
 use sluice::plan::facts::RevertResult;
 
 use crate::rollouts::{GIT, WITH_ANALYSIS, commit, failed, routed};
+use crate::world::World;
 
 #[test]
 fn an_analysis_error_aborts_but_is_no_reason_to_touch_git() {
@@ -84,4 +86,97 @@ fn an_opt_out_annotation_keeps_git_as_it_is_and_says_why() {
     let revert = world.status().git_revert.clone().expect("a revert");
     assert_eq!(revert.reason, "OptedOut");
     assert!(revert.message.contains("migration 42"));
+}
+
+/// web:1 is stable; web:2 failed and was taken back by one commit, which the cluster shows.
+fn reverted() -> World {
+    let mut world = routed(5, WITH_ANALYSIS, &format!("{GIT}  cooldown: 10m\n"));
+    world.ledger_answer = Some(commit('a'));
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.ledger_answer = Some(commit('b'));
+    world.verdicts.insert("Step", failed());
+    world.git_answer = Some(RevertResult::Pushed(commit('c')));
+    world.push("web:2");
+    world.run(40);
+    world.push("web:1");
+    world.run_until(RolloutPhase::Healthy, 60);
+    world
+}
+
+fn is_quarantined(world: &mut World) -> bool {
+    let conditions = &world.status().conditions;
+    conditions.iter().any(|condition| condition.kind == "Quarantined" && condition.status == "True")
+}
+
+#[test]
+fn scenario_44_a_failed_version_that_a_bot_declares_again_is_refused_and_reverted_once() {
+    let mut world = reverted();
+    world.push("web:2");
+    world.run(300);
+    assert_eq!(world.phase(), Some(RolloutPhase::Degraded), "{}", world.timeline);
+    assert!(is_quarantined(&mut world));
+    assert_eq!((world.actual(), world.available("web:2")), (0, 0), "{}", world.timeline);
+    assert_eq!(world.timeline.matches("actions=[revert").count(), 1);
+    assert_eq!(world.status().git_revert.as_ref().unwrap().state, GitRevertState::Reverted);
+    let wait = &world.status().waiting_on[0].what;
+    assert!(wait.contains("quarantined"), "{wait}");
+    // The time of the quarantine being over releases nothing by itself.
+    world.run(900);
+    assert!(is_quarantined(&mut world));
+    assert_eq!((world.actual(), world.available("web:2")), (0, 0));
+    // Another version is not concerned.
+    world.verdicts.clear();
+    world.push("web:3");
+    world.run_until(RolloutPhase::Healthy, 600);
+    assert!(!is_quarantined(&mut world));
+    assert_eq!(world.stable_image(), "web:3");
+    world.assert_safe();
+}
+
+#[test]
+fn scenario_45_a_person_releases_a_version_and_its_next_failure_is_reverted_within_the_budget() {
+    let mut world = reverted();
+    for (round, pushed) in [(2, 2), (3, 2)] {
+        world.ledger_answer = Some(commit(['d', 'e'][round - 2]));
+        world.push("web:2");
+        world.run(60);
+        assert!(is_quarantined(&mut world), "{}", world.timeline);
+        world.retry();
+        world.run(120);
+        assert!(!is_quarantined(&mut world));
+        assert_eq!(world.timeline.matches("actions=[revert").count(), pushed, "round {round}");
+        let state = world.status().git_revert.as_ref().unwrap().state;
+        let expected = [GitRevertState::AwaitingSync, GitRevertState::Suspended][round - 2];
+        assert_eq!(state, expected, "{}", world.timeline);
+        world.push("web:1");
+        world.run_until(RolloutPhase::Healthy, 60);
+    }
+    // A day later there is a budget again.
+    for at in &mut world.status().git_revert.as_mut().unwrap().pushed_at {
+        at.0 -= TimeDelta::hours(24);
+    }
+    world.run(600);
+    world.ledger_answer = Some(commit('f'));
+    world.push("web:2");
+    world.run(120);
+    assert_eq!(world.timeline.matches("actions=[revert").count(), 3);
+    world.assert_safe();
+}
+
+#[test]
+fn without_git_or_with_a_cooldown_of_zero_nothing_is_refused() {
+    for more in ["", &format!("{GIT}  cooldown: 0s\n")] {
+        let mut world = routed(5, WITH_ANALYSIS, more);
+        world.ledger_answer = Some(commit('a'));
+        world.run_until(RolloutPhase::Healthy, 30);
+        world.verdicts.insert("Step", failed());
+        world.push("web:2");
+        world.run(60);
+        world.push("web:1");
+        world.run_until(RolloutPhase::Healthy, 60);
+        world.verdicts.clear();
+        world.push("web:2");
+        world.run_until(RolloutPhase::Healthy, 600);
+        assert_eq!(world.stable_image(), "web:2");
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice::analysis::Verdict;
 use sluice::api::status::RolloutPhase::{self, Degraded, Healthy, Paused, Progressing};
 use sluice::plan::action::ActionKey;
-use sluice::plan::facts::{FailingAction, LedgerAnswer, LedgerMiss, RevertResult};
+use sluice::plan::facts::{FailingAction, LedgerAnswer, LedgerMiss, RevertResult, Sight};
 use sluice::revision::Revision;
 
 use crate::rollouts::{GIT, STEPS, WITH_ANALYSIS, blue_green, commit, failed, routed, unrouted};
@@ -287,7 +287,8 @@ fn a_commit_that_git_does_not_give_away_holds_a_revert_up_and_says_so() {
         reason: "could not resolve host git.example.com".to_owned(),
         next_try: world.now + TimeDelta::seconds(16),
     });
-    world.git.ledger.insert(revision, LedgerAnswer::Running { last });
+    let at = world.status().revisions[0].observed_at;
+    world.git.ledger.insert(Sight { revision, at }, LedgerAnswer::Running { last });
     world.settle();
     let (what, until) = wait(&mut world, "the commit that declares revision");
     assert!(what.ends_with("(could not resolve host git.example.com)"), "{what}");

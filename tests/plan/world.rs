@@ -578,7 +578,7 @@ impl World {
             Action::RevertInGit(order) => {
                 format!("revert {} to {}", order.failed.0, order.stable.0)
             }
-            Action::LookUpCommit { revision } => format!("look up {revision}"),
+            Action::LookUpCommit(sight) => format!("look up {}", sight.revision),
             Action::AddFinalizer
             | Action::RemoveFinalizer
             | Action::SetRevisionNumber { .. }

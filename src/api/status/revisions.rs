@@ -41,6 +41,8 @@ pub enum RevisionOutcome {
     Aborted,
     /// A newer one came before it was done.
     Superseded,
+    /// It had failed, was declared again too soon, and was not rolled out.
+    Quarantined,
 }
 
 /// A revision that failed.
@@ -97,6 +99,9 @@ pub struct GitRevertStatus {
     /// How many times it was tried.
     #[serde(default)]
     pub tries: u32,
+    /// When commits were pushed in the last 24 hours, this one included, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pushed_at: Vec<Time>,
     /// Whether a person approved it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub approved: bool,
@@ -125,4 +130,6 @@ pub enum GitRevertState {
     Blocked,
     /// The commit is applied but the template did not change.
     Ineffective,
+    /// There were too many reverts of late; a person must look.
+    Suspended,
 }

@@ -6,7 +6,7 @@ use super::cut;
 use super::phase::{abort_message, deadline_message, problem_message};
 use crate::api::Time;
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::status::{Condition, GitRevertState, RolloutPhase, RolloutStatus};
+use crate::api::status::{Condition, GitRevertState, RevisionOutcome, RolloutPhase, RolloutStatus};
 use crate::plan::Decision;
 use crate::plan::facts::Observed;
 use crate::plan::memory::{Memory, Pause, Phase};
@@ -65,7 +65,9 @@ pub(super) fn conditions(
                 Reason::GitRevertNotNeeded
             }
             GitRevertState::Suggested => Reason::GitRevertSuggested,
-            GitRevertState::Blocked | GitRevertState::Ineffective => Reason::GitRevertBlocked,
+            GitRevertState::Blocked | GitRevertState::Ineffective | GitRevertState::Suspended => {
+                Reason::GitRevertBlocked
+            }
             GitRevertState::Planned
             | GitRevertState::AwaitingApproval
             | GitRevertState::Pushing
@@ -74,6 +76,7 @@ pub(super) fn conditions(
         let message = revert.message.clone();
         wanted.push((ConditionType::GitReverted, is_reverted, reason, message));
     }
+    wanted.extend(quarantined(old, memory));
     let before: BTreeMap<&str, &Condition> =
         old.conditions.iter().map(|condition| (condition.kind.as_str(), condition)).collect();
     wanted
@@ -82,6 +85,26 @@ pub(super) fn conditions(
             condition(before.get(kind.as_str()).copied(), kind, is_true, reason, &message, observed)
         })
         .collect()
+}
+
+/// Only where there was something to refuse.
+fn quarantined(
+    old: &RolloutStatus,
+    memory: &Memory,
+) -> Option<(ConditionType, bool, Reason, String)> {
+    let kind = ConditionType::Quarantined;
+    let record = memory.current.as_ref().and_then(|current| memory.record(current));
+    let is_held = record.is_some_and(|record| record.outcome == RevisionOutcome::Quarantined);
+    match &memory.phase {
+        Phase::Aborted(aborted) if is_held => {
+            Some((kind, true, Reason::RolloutQuarantined, aborted.cause.clone()))
+        }
+        _ => old
+            .conditions
+            .iter()
+            .any(|condition| condition.kind == kind.as_str())
+            .then(|| (kind, false, Reason::RolloutUpdated, "no version is refused".to_owned())),
+    }
 }
 
 fn progressing(memory: &Memory, view: Option<&View<'_>>) -> (bool, Reason, String) {

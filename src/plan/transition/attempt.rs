@@ -2,16 +2,21 @@
 
 use super::{Change, MAX_RECORDS, is_same_attempt};
 use crate::api::Time;
-use crate::api::status::{BlueGreenStage, CompletionStatus, RevisionOutcome, RevisionRecord};
+use crate::api::status::{
+    BlueGreenStage, CompletionStatus, FailedRevision, RevisionOutcome, RevisionRecord,
+};
 use crate::mutants::{Mutant, mutant};
-use crate::plan::memory::{BlueGreen, CanaryStep, Memory, Pause, Phase, Timing};
+use crate::plan::memory::{Aborted, BlueGreen, CanaryStep, Memory, Pause, Phase, Timing};
 use crate::plan::validate::ValidStrategy;
 use crate::plan::view::View;
 
 pub(super) fn new_revision(view: &View<'_>) -> Option<(Memory, Change)> {
     let step_hash = view.canary().map_or_else(String::new, |canary| canary.step_hash.clone());
     if !is_same_attempt(view) {
-        return Some(begin(view, step_hash));
+        return Some(match quarantine(view) {
+            Some(failed) => hold(view, step_hash, failed),
+            None => begin(view, step_hash),
+        });
     }
     let fits = phase_fits_strategy(view);
     if view.memory.step_hash == step_hash && fits {
@@ -73,6 +78,36 @@ fn begin(view: &View<'_>, step_hash: String) -> (Memory, Change) {
         first_phase(view)
     };
     (memory, if goes_back { Change::WentBack } else { Change::Began })
+}
+
+/// The failure for which the template is refused, if it is: it failed not long ago, Git took it back or
+/// should have, and nobody has said since that it may be tried again.
+fn quarantine<'a>(view: &View<'a>) -> Option<&'a FailedRevision> {
+    let git = view.spec.git.as_ref()?;
+    view.memory.stable.as_ref().filter(|stable| **stable != view.revision)?;
+    let is_same = |failed: &&FailedRevision| failed.revision == view.revision.as_str();
+    let failed = view.memory.failed.iter().find(is_same)?;
+    (view.now() < failed.at.0 + git.cooldown).then_some(failed)
+}
+
+/// The attempt ends before it begins: users stay on the stable revision, and no pod is made.
+fn hold(view: &View<'_>, step_hash: String, failed: &FailedRevision) -> (Memory, Change) {
+    let now = Time(view.now());
+    let (mut memory, _) = begin(view, step_hash);
+    if let Some(record) = memory.record_mut(&view.revision) {
+        record.outcome = RevisionOutcome::Quarantined;
+    }
+    memory.timing.finished_at = Some(now);
+    memory.timing.completion = Some(CompletionStatus::Aborted);
+    let cause = format!(
+        "revision {} failed at {} and was declared again: it is refused until a person releases it \
+         ({})",
+        view.revision,
+        failed.at.0.format("%Y-%m-%dT%H:%M:%SZ"),
+        failed.message
+    );
+    memory.phase = Phase::Aborted(Aborted { at: now, cause });
+    (memory, Change::Quarantined)
 }
 
 /// Notes that a revision was seen. A revision that comes again keeps its record, but its commit is

@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use super::Problems;
 use super::types::ValidGit;
 use crate::api::git_revert::{GitRevert, GitRevertCause, GitRevertMode};
+use crate::api::values::IntOrString;
 use crate::git::source::{BranchName, GitUrl, RepoPath};
 
 const FIELD: &str = "spec.gitRevert";
@@ -31,10 +32,21 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
     if let Some(file) = &source.file {
         problems.take(&format!("{FIELD}.source.file"), RepoPath::parse(file));
     }
-    let verify_timeout = git.verify_timeout.as_ref();
-    let verify_timeout = verify_timeout
-        .and_then(|given| problems.take(&format!("{FIELD}.verifyTimeout"), given.as_duration()))
-        .unwrap_or(TimeDelta::minutes(15));
+    let mut duration = |field: &str, given: Option<&IntOrString>, usual: TimeDelta| {
+        given
+            .and_then(|given| problems.take(&format!("{FIELD}.{field}"), given.as_duration()))
+            .unwrap_or(usual)
+    };
+    let verify_timeout =
+        duration("verifyTimeout", git.verify_timeout.as_ref(), TimeDelta::minutes(15));
+    let cooldown = duration("cooldown", git.cooldown.as_ref(), TimeDelta::hours(24));
+    let max_per_day = git.max_per_day.unwrap_or(2);
+    if max_per_day == 0 {
+        problems.add(
+            format!("{FIELD}.maxPerDay"),
+            "must be at least 1; `mode: Suggest` pushes nothing",
+        );
+    }
     Some(ValidGit {
         mode: git.mode,
         approval: git.approval.unwrap_or_default(),
@@ -49,6 +61,8 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
         file: source.file.clone(),
         secret: source.secret_ref.as_ref().map(|secret| secret.name.clone()),
         verify_timeout,
+        cooldown,
+        max_per_day,
         commit: git.commit.clone().unwrap_or_default(),
     })
 }
@@ -62,14 +76,6 @@ fn refuse_unbuilt(git: &GitRevert, problems: &mut Problems) {
     }
     if git.pull_request.is_some() {
         problems.unbuilt(format!("{FIELD}.pullRequest"), "");
-    }
-    if git.cooldown.is_some() {
-        problems
-            .unbuilt(format!("{FIELD}.cooldown"), ": a template is reverted once for each commit");
-    }
-    if git.max_per_day.is_some() {
-        problems
-            .unbuilt(format!("{FIELD}.maxPerDay"), ": a template is reverted once for each commit");
     }
     for (idx, cause) in git.causes.iter().enumerate() {
         match cause {

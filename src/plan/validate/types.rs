@@ -222,6 +222,10 @@ pub struct ValidGit {
     pub secret: Option<String>,
     /// How long to wait for the cluster to show the reverted template.
     pub verify_timeout: TimeDelta,
+    /// How long a template that failed is refused when it is declared again; zero: not at all.
+    pub cooldown: TimeDelta,
+    /// Most commits in 24 hours.
+    pub max_per_day: u32,
     /// Author and form of the commit.
     pub commit: GitCommitOptions,
 }

@@ -102,12 +102,12 @@ impl World {
                 set.fact.ready -= 1;
                 set.ready_at = ready_at;
             }
-            Action::LookUpCommit { revision } => {
+            Action::LookUpCommit(sight) => {
                 let answer = match &self.ledger_answer {
                     Some(commit) => LedgerAnswer::Declared(commit.clone()),
                     None => LedgerAnswer::Running { last: None },
                 };
-                self.git.ledger.insert(revision.clone(), answer);
+                self.git.ledger.insert(sight.clone(), answer);
             }
             Action::RevertInGit(order) => {
                 self.git.revert = Some(RevertProgress {
