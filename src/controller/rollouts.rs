@@ -39,7 +39,7 @@ const RESYNC: Duration = Duration::from_secs(50);
 /// How long news of other objects wait for more: pods, their ReplicaSet and their endpoints change
 /// together, and one pass sees it all.
 const SETTLE: Duration = Duration::from_millis(20);
-/// How long after a conflict the watch has to bring what changed, before it is tried again.
+/// How long after a conflict it is tried again: what changed was read then, if it could be.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
 /// Longest back-off of an action that keeps failing.
 const LONGEST_BACKOFF: u32 = 60;

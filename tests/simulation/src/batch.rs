@@ -26,6 +26,8 @@ pub(crate) struct Sum {
     pub(crate) deaths: u64,
     /// Violations.
     pub(crate) violations: u64,
+    /// The most requests in a second, and the most writes to one object in a minute.
+    pub(crate) busiest: (u64, usize),
     /// Runs that reached a state.
     pub(crate) reached: BTreeMap<String, u64>,
 }
@@ -38,6 +40,8 @@ impl Sum {
         self.faults += report.faults;
         self.deaths += report.deaths;
         self.violations += u64::try_from(report.violations.len()).unwrap_or(0);
+        self.busiest.0 = self.busiest.0.max(report.busiest.0);
+        self.busiest.1 = self.busiest.1.max(report.busiest.1);
         for state in &report.reached {
             *self.reached.entry(state.clone()).or_default() += 1;
         }
