@@ -4,4 +4,6 @@
 #[cfg(test)]
 mod releases;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod scene;
