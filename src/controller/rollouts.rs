@@ -107,7 +107,15 @@ impl Work for Rollouts {
                 Ok(true) => return Next::Again,
                 Err(failure) => {
                     tracing::warn!(error = %failure, "cannot take over");
-                    return self.after_failure(key, &failure).await;
+                    let next = self.after_failure(key, &failure).await;
+                    // A webhook's refusal of a patch can look like a conflict: without a pause it
+                    // would be asked again as fast as it answers.
+                    let is_conflict = failure == ActionFailure::Conflict;
+                    return if is_conflict {
+                        Next::At(Instant::now() + CONFLICT_PAUSE)
+                    } else {
+                        next
+                    };
                 }
             }
         }

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use serde_json::json;
 use sluice::sim::api::{
     Effect, Entry, EventFate, Failure, Identity, Interference, Reply, RequestFacts, RequestFate,
     WatchId,
 };
-use serde_json::json;
 use sluice::sim::world::{
     BehaviourPatch, Named, Order, Patch, ProcessOrder, Span, Timed, World, Write,
 };
@@ -142,7 +142,9 @@ impl Faults {
                 let until = Instant::now() + Duration::from_millis(*lasts_ms);
                 self.state().cut_off.insert(name(*process).to_owned(), until);
                 let identity = self.state().identities.get(name(*process)).cloned();
-                for (id, _) in identity.map(|one| world.cluster().watches(Some(&one))).unwrap_or_default() {
+                for (id, _) in
+                    identity.map(|one| world.cluster().watches(Some(&one))).unwrap_or_default()
+                {
                     world.cluster().cut(id);
                 }
             }
@@ -300,8 +302,8 @@ fn overtake(world: &World, path: &str) -> Option<(String, String)> {
         namespace: (*namespace).to_owned(),
         name: (*name).to_owned(),
     };
-    let patch = json!({"metadata": {"annotations": {"example.test/note": world.now().to_string()}}});
-    let write = Write::Merge(Patch { object, subresource: String::new(), patch });
+    let note = json!({"metadata": {"annotations": {"example.test/note": world.now().to_string()}}});
+    let write = Write::Merge(Patch { object, subresource: String::new(), patch: note });
     soon(world, Order::Write { who: "kubectl".to_owned(), write }, None);
     Some(((*plural).to_owned(), (*name).to_owned()))
 }

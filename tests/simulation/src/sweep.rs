@@ -7,8 +7,7 @@ use crate::case::{Act, Case, Fault, Setup, Shape, Step, What, When};
 
 /// The releases: a good one and then a bad one in every shape, and one that is superseded midway.
 pub(crate) fn canonical() -> Vec<Case> {
-    let release =
-        |at_ms: u64, tag: &str| Step { at_ms, act: Act::Release(tag.to_owned()) };
+    let release = |at_ms: u64, tag: &str| Step { at_ms, act: Act::Release(tag.to_owned()) };
     let plain = |shape, what: &str, steps, heals_at_ms| Case {
         about: format!("{shape:?}: {what}"),
         seed: 7,

@@ -88,7 +88,8 @@ impl Oracle {
         let is_hopeless = self.view.stable().is_empty()
             && is_broken(image.rsplit(':').next().unwrap_or_default());
         text(rollout, "/status/observedGeneration") == generation
-            && (phase == "Healthy" || (phase == "Degraded" && (self.view.is_aborted() || is_hopeless)))
+            && (phase == "Healthy"
+                || (phase == "Degraded" && (self.view.is_aborted() || is_hopeless)))
     }
 
     /// Judges the end.

@@ -51,7 +51,11 @@ impl Oracle {
         // On the way back to stable whatever the Service still leads to is better than nothing.
         let is_back = revision == self.view.stable();
         let found = self.view.most_endpoints(service, &revision, entry.at);
-        let found = if is_back { found.max(self.view.most_endpoints(service, "", entry.at)) } else { found };
+        let found = if is_back {
+            found.max(self.view.most_endpoints(service, "", entry.at))
+        } else {
+            found
+        };
         if found == 0 {
             let what = format!("{share} % to {service}, which had no ready endpoint of late");
             self.blame(entry, "S2", what);
@@ -177,9 +181,8 @@ impl Oracle {
         let written = self.view.share_of(&revision, &shares(&self.view.route));
         // What the data plane still has counts until it has said that it follows.
         let behind = self.view.share_of(&revision, &beside.in_force);
-        let is_followed = self.view.was_confirmed(entry.at, |all| {
-            self.view.share_of(&revision, all) <= written
-        });
+        let is_followed =
+            self.view.was_confirmed(entry.at, |all| self.view.share_of(&revision, all) <= written);
         let share = if is_followed { written } else { written.max(behind) };
         let need = self.need(share, entry);
         if to < need {

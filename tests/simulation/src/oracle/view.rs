@@ -267,7 +267,10 @@ impl View {
         are_meant: impl Fn(&BTreeMap<String, f64>) -> bool,
     ) -> bool {
         let first = self.said.iter().rposition(|(since, _)| *since <= now - FRESH).unwrap_or(0);
-        self.said.iter().skip(first).any(|(_, confirmed)| confirmed.as_ref().is_some_and(&are_meant))
+        self.said
+            .iter()
+            .skip(first)
+            .any(|(_, confirmed)| confirmed.as_ref().is_some_and(&are_meant))
     }
 
     /// Percent of the requests that go to a revision by these shares and the selectors of now.
