@@ -207,7 +207,7 @@ impl<'a> Run<'a> {
             add(at, Due::Fault(fault.when, &fault.what));
         }
         for ((at, _), due) in agenda {
-            if at >= case.heals_at_ms {
+            if at >= case.heals_at_ms || self.goes_in_circles() {
                 break;
             }
             let at = self.began + Duration::from_millis(at);
@@ -287,7 +287,7 @@ impl<'a> Run<'a> {
         let until = Instant::now() + REST;
         let mut since = None;
         let mut before = None;
-        while Instant::now() < until {
+        while Instant::now() < until && !self.goes_in_circles() {
             self.advance(Duration::from_secs(1)).await;
             let now = (self.oracle.is_at_rest(), self.oracle.last_write.clone());
             if !now.0 || before.as_ref() != Some(&now) {
@@ -313,7 +313,15 @@ impl<'a> Run<'a> {
                 Err(_) => {}
             }
             self.restart_ended();
+            if self.goes_in_circles() {
+                break;
+            }
         }
+    }
+
+    /// Whether the run has gone wrong in a way that it may never come out of.
+    fn goes_in_circles(&self) -> bool {
+        self.faults.rate().1 || self.oracle.is_too_busy()
     }
 
     /// A process that came to its end by itself (it does when it loses its leadership) is started

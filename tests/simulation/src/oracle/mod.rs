@@ -131,6 +131,11 @@ impl Oracle {
         &self.violations
     }
 
+    /// Whether some object is written again and again.
+    pub(crate) fn is_too_busy(&self) -> bool {
+        self.busiest > MOST_WRITES_A_MINUTE
+    }
+
     /// Judges a change, and takes note of it.
     pub(crate) fn feed(&mut self, entry: &Entry, beside: &Beside) {
         let is_ours = entry.writer.user.ends_with(":sluice-controller");
