@@ -441,12 +441,12 @@ fn what_a_git_revert_may_do() {
         (json!({"also": ["apps/config"]}), "also: is not supported yet"),
         (json!({"pullRequest": {"labels": []}}), "pullRequest: is not supported yet"),
         (
-            json!({"cooldown": "24h"}),
-            "cooldown: is not supported yet: a template is reverted once for each commit",
+            json!({"cooldown": "a day"}),
+            "cooldown: ",
         ),
         (
-            json!({"maxPerDay": 2}),
-            "maxPerDay: is not supported yet: a template is reverted once for each commit",
+            json!({"maxPerDay": 0}),
+            "maxPerDay: must be at least 1; `mode: Suggest` pushes nothing",
         ),
         (
             json!({"causes": ["AnalysisFailed", "PodsUnhealthy"]}),
