@@ -442,12 +442,9 @@ fn what_a_git_revert_may_do() {
         (json!({"pullRequest": {"labels": []}}), "pullRequest: is not supported yet"),
         (
             json!({"cooldown": "a day"}),
-            "cooldown: ",
+            "cooldown: \"a day\" is not a duration: write seconds as a number, or \"30s\", \"5m\", \"1h30m\"",
         ),
-        (
-            json!({"maxPerDay": 0}),
-            "maxPerDay: must be at least 1; `mode: Suggest` pushes nothing",
-        ),
+        (json!({"maxPerDay": 0}), "maxPerDay: must be at least 1; `mode: Suggest` pushes nothing"),
         (
             json!({"causes": ["AnalysisFailed", "PodsUnhealthy"]}),
             "causes[1]: is not supported yet: only AnalysisFailed is",
