@@ -46,6 +46,8 @@ words! {
         Healthy => "Healthy",
         /// The bad version was taken back in Git.
         GitReverted => "GitReverted",
+        /// A canary that should have traffic serves no requests, so nothing can be compared.
+        NoTraffic => "NoTraffic",
     }
 }
 
@@ -120,6 +122,10 @@ words! {
         GitRevertPushed => "GitRevertPushed",
         /// The revert was suggested.
         GitRevertSuggested => "GitRevertSuggested",
+        /// The canary serves no requests though it should.
+        NoTraffic => "NoTraffic",
+        /// It serves requests.
+        TrafficSeen => "TrafficSeen",
         /// The cluster shows the stable template again.
         GitReverted => "GitReverted",
         /// The revert cannot be made.

@@ -56,6 +56,10 @@ pub(super) fn report(
                 metrics.analysis_value(&namespace, &text(owner, "name"), &metric.name, value);
             }
         }
+        MeasurementResult::Look(look) => {
+            let seconds = look.until.signed_duration_since(look.from).num_seconds();
+            tracing::debug!(metric = metric.name, seconds, "looked at both arms");
+        }
         MeasurementResult::JobSucceeded { .. }
         | MeasurementResult::JobFailed { .. }
         | MeasurementResult::JobStuck { .. }

@@ -35,7 +35,7 @@ pub(super) fn check(canary: &CanaryStrategy, problems: &mut Problems) -> Option<
         problems.add(format!("{FIELD}.maxUnavailable"), "must be at most 100%");
     }
     let background = canary.analysis.as_ref().map(|background| {
-        analysis::check(&format!("{FIELD}.analysis"), &background.analysis, problems);
+        analysis::check_background(&format!("{FIELD}.analysis"), background, problems);
         let starting = background.starting_step.unwrap_or(0);
         let starting = u32::try_from(starting).unwrap_or_else(|_| {
             problems.add(format!("{FIELD}.analysis.startingStep"), "must be at least 0");
@@ -74,6 +74,7 @@ pub(super) fn check(canary: &CanaryStrategy, problems: &mut Problems) -> Option<
         max_surge: surge,
         max_unavailable: unavailable,
         background,
+        inline: canary.analysis.as_ref().map(|it| it.inline.clone()).unwrap_or_default(),
         scale_down,
         scale_down_limit: canary.scale_down_delay_revision_limit,
         abort_scale_down,
