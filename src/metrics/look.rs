@@ -98,10 +98,9 @@ fn one_series(found: &Value) -> Result<Series, MeasureError> {
         let many = found.get(many).and_then(Value::as_array).cloned();
         many.or_else(|| found.get(one).map(|value| vec![value.clone()])).unwrap_or_default()
     };
-    let numbers: Option<Vec<(i64, f64)>> =
-        list("values", "value").iter().map(|point| number(point)).collect();
+    let numbers: Option<Vec<(i64, f64)>> = list("values", "value").iter().map(number).collect();
     let histograms: Option<Vec<(i64, NativeBuckets)>> =
-        list("histograms", "histogram").iter().map(|point| histogram(point)).collect();
+        list("histograms", "histogram").iter().map(histogram).collect();
     Ok(Series {
         labels: labels.collect(),
         numbers: numbers.ok_or_else(|| malformed("a sample"))?,

@@ -176,7 +176,7 @@ pub(super) fn build(view: &View<'_>, slot: RunSlot) -> Result<(String, Value), S
     };
     let none = InlineAnalysis::default();
     let inline = match (&view.spec.strategy, slot) {
-        (ValidStrategy::Canary(canary), RunSlot::Background) => &canary.inline,
+        (ValidStrategy::Canary(canary), RunSlot::Background) => canary.inline.as_ref(),
         (_, _) => &none,
     };
     let planned =

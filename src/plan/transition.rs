@@ -61,7 +61,11 @@ pub enum Change {
 /// invalid one permits only what makes users safer.
 pub(super) fn next(view: &View<'_>, is_valid: bool) -> Option<(Memory, Change)> {
     abort_requested(view)
-        .or_else(|| verdict_failed(view))
+        .or_else(|| {
+            // Who tries again knows of the verdict: it is about the attempt before.
+            let is_retried = is_valid && view.requests.retry;
+            if is_retried { None } else { verdict_failed(view) }
+        })
         .or_else(|| deadline_passed(view))
         .or_else(|| if is_valid { forward(view) } else { None })
 }

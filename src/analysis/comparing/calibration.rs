@@ -110,15 +110,16 @@ pub(super) fn begin(
                 bounds = Histogram::from_cumulative(&first()).bounds_to_judge();
             }
             if bounds.is_empty() {
-                return Err("stable has no latencies yet, so the bounds cannot be chosen: they are \
+                return Err(
+                    "stable has no latencies yet, so the bounds cannot be chosen: they are \
                             looked for again; or write bounds"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
             let (factor, note) = factor(metric.dispersion, || pods.slower_than(&bounds));
             let factor = factor.unwrap_or(1.0);
             let onset = Design::onset(horizon);
-            let evidence =
-                MetricEvidence::Latency(LatencyEvidence::new(&bounds, onset, factor));
+            let evidence = MetricEvidence::Latency(LatencyEvidence::new(&bounds, onset, factor));
             Ok(Begun { evidence, note, is_first_look_spent })
         }
     }

@@ -44,7 +44,7 @@ pub(in crate::analysis) fn conclude(run: &ResolvedRun, status: &mut AnalysisRunS
     let stored = status.evidence.as_ref().map(|raw| &raw.0);
     let state = match State::read(stored) {
         Ok(state) => state,
-        Err(error) => return unreadable(run, status, &error.to_string()),
+        Err(error) => return unreadable(run, status, &error),
     };
     let metrics = compared(run);
     let facts: Vec<Facts<'_>> = metrics
@@ -86,10 +86,10 @@ pub(in crate::analysis) fn conclude(run: &ResolvedRun, status: &mut AnalysisRunS
         reports.push(MetricComparison {
             name: name.clone(),
             verdict: own,
-            log_e_fail: finite(fact.standing.log_e_against),
-            log_e_pass: finite(fact.standing.log_e_in_favour),
-            ratio_lower: fact.ratio.0.and_then(finite),
-            ratio_upper: fact.ratio.1.and_then(finite),
+            log_e_fail: decimal(fact.standing.log_e_against),
+            log_e_pass: decimal(fact.standing.log_e_in_favour),
+            ratio_lower: fact.ratio.0.and_then(decimal),
+            ratio_upper: fact.ratio.1.and_then(decimal),
         });
         let matters = match word {
             ComparisonVerdict::Fail => has_failed,
@@ -111,8 +111,9 @@ pub(in crate::analysis) fn conclude(run: &ResolvedRun, status: &mut AnalysisRunS
     });
 }
 
-fn finite(number: f64) -> Option<f64> {
-    number.is_finite().then_some(number)
+/// For reports: what is finite, to four decimals.
+fn decimal(number: f64) -> Option<String> {
+    number.is_finite().then(|| format!("{number:.4}"))
 }
 
 /// Puts the sentence where the newest measurement does not say why there is none.
@@ -137,7 +138,8 @@ fn unreadable(run: &ResolvedRun, status: &mut AnalysisRunStatus, error: &str) {
         let found = status.metric_results.iter_mut().find(|result| result.name == metric.name);
         if let Some(result) = found {
             result.phase = AnalysisPhase::Inconclusive;
-            result.message = format!("{error}; it was written by another version of the controller");
+            result.message =
+                format!("{error}; it was written by another version of the controller");
         }
     }
 }
@@ -145,9 +147,9 @@ fn unreadable(run: &ResolvedRun, status: &mut AnalysisRunStatus, error: &str) {
 /// How long the canary has had no exposure in any metric, as far as looks have gone. Time of pods is no
 /// sign of traffic.
 fn without_exposure(facts: &[Facts<'_>]) -> TimeDelta {
-    let of_requests = facts.iter().filter(|it| {
-        !matches!(it.compared.subject, Subject::Count { total: None, .. })
-    });
+    let of_requests = facts
+        .iter()
+        .filter(|it| !matches!(it.compared.subject, Subject::Count { total: None, .. }));
     of_requests
         .filter_map(|it| {
             Some(it.progress.until?.0.signed_duration_since(it.progress.exposed_at?.0))

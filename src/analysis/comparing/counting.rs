@@ -196,7 +196,9 @@ impl Latencies {
             if self.native.iter().any(|bucket| spans(&bucket) && bucket.count > 0.0) {
                 return None;
             }
-            return Some(self.native.iter().filter(|it| it.lower >= bound).map(|it| it.count).sum());
+            return Some(
+                self.native.iter().filter(|it| it.lower >= bound).map(|it| it.count).sum(),
+            );
         }
         let up_to = self.classic.iter().find(|(own, _)| own.total_cmp(&bound).is_eq())?;
         Some((self.total() - up_to.1).max(0.0))

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::calibration::Begun;
 use super::counting::{self, Latencies, LatencyPair, Pair, Span};
-use super::{ComparedMetric, Progress, Settings, State, Subject, calibration};
+use super::{ComparedMetric, Progress, ResolvedArms, Settings, State, Subject, calibration};
 use crate::analysis::judge::Assessment;
 use crate::analysis::statistics::counts::{Counts, SlowCounts};
 use crate::analysis::statistics::evidence::{LatencyEvidence, MetricEvidence};
@@ -80,7 +81,7 @@ fn try_take(
 ) -> Result<String, String> {
     let arms = settings.arms.as_ref().ok_or("the arms are not named")?;
     let stored = status.evidence.as_ref().map(|raw| &raw.0);
-    let mut state = State::read(stored).map_err(|error| error.to_string())?;
+    let mut state = State::read(stored)?;
     let started_at = status.started_at.map_or(look.from, |at| at.0);
     let mut progress = state.progress.remove(name).unwrap_or_default();
     if let Some(until) = progress.until
@@ -89,56 +90,91 @@ fn try_take(
         return Err("the look begins where none has ended; it is taken again".to_owned());
     }
     let span = Span::of(look.from, look.until, &look.parts);
-    let mut is_first_look_spent = false;
-    let mut evidence = match state.evidence.metrics.remove(name) {
-        Some(evidence) => evidence,
-        None => {
-            let history = look.history.as_deref().unwrap_or_default();
-            let first = || {
-                let mut all = Latencies::default();
-                let strata = counting::histograms(&look.parts, &span, arms, &[]).into_values();
-                strata.for_each(|pair| all.add(pair.stable));
-                all.cumulative()
-            };
-            let begun = calibration::begin(metric, settings, arms, history, first)?;
-            progress.note = begun.note;
-            is_first_look_spent = begun.is_first_look_spent;
-            begun.evidence
-        }
+    let (mut evidence, is_spent) = if let Some(evidence) = state.evidence.metrics.remove(name) {
+        (evidence, false)
+    } else {
+        let begun = begin(metric, settings, arms, look, &span)?;
+        progress.note = begun.note;
+        (begun.evidence, begun.is_first_look_spent)
     };
     let is_warm_up = look.until <= started_at + settings.warmup;
+    let taken = Taken { look, span, arms, is_warm_up, is_spent };
+    let totals = judge(metric, &mut evidence, &taken)?;
+    note(&mut progress, &totals, look, started_at);
+    let value = describe(&totals);
+    state.progress.insert(name.to_owned(), progress);
+    state.evidence.metrics.insert(name.to_owned(), evidence);
+    status.evidence = Some(RawObject(state.write()));
+    Ok(value)
+}
+
+/// A look, and how it is taken in.
+struct Taken<'a> {
+    look: &'a Look,
+    span: Span,
+    arms: &'a ResolvedArms,
+    is_warm_up: bool,
+    /// Whether it went into the choice of bounds, and must not be judged at them.
+    is_spent: bool,
+}
+
+/// Evidence before the first look.
+fn begin(
+    metric: &ComparedMetric,
+    settings: &Settings,
+    arms: &ResolvedArms,
+    look: &Look,
+    span: &Span,
+) -> Result<Begun, String> {
+    let history = look.history.as_deref().unwrap_or_default();
+    let first = || {
+        let mut all = Latencies::default();
+        let strata = counting::histograms(&look.parts, span, arms, &[]).into_values();
+        strata.for_each(|pair| all.add(pair.stable));
+        all.cumulative()
+    };
+    calibration::begin(metric, settings, arms, history, first)
+}
+
+/// Adds a look to the evidence; the counts of all strata, bad events and exposure of the canary first.
+fn judge(
+    metric: &ComparedMetric,
+    evidence: &mut MetricEvidence,
+    taken: &Taken<'_>,
+) -> Result<[f64; 4], String> {
+    let Taken { look, span, arms, is_warm_up, is_spent } = taken;
     let part = |idx: usize| look.parts.get(idx).map_or(&[][..], Vec::as_slice);
-    let totals = match (&metric.subject, &mut evidence) {
+    Ok(match (&metric.subject, evidence) {
         (Subject::Rate { limits, .. }, MetricEvidence::Rate(evidence)) => {
-            let bad = counting::counters(part(0), &span, arms, &metric.by);
-            let total = counting::counters(part(1), &span, arms, &metric.by);
+            let bad = counting::counters(part(0), span, arms, &metric.by);
+            let total = counting::counters(part(1), span, arms, &metric.by);
             let strata = rates(bad, total)?;
-            evidence.look(&strata, limits, is_warm_up);
+            evidence.look(&strata, limits, *is_warm_up);
             sums(&strata)
         }
         (Subject::Count { total, limits, .. }, MetricEvidence::Rate(evidence)) => {
             let strata = if total.is_some() {
-                let events = counting::counters(part(0), &span, arms, &metric.by);
-                rates(events, counting::counters(part(1), &span, arms, &metric.by))?
+                let events = counting::counters(part(0), span, arms, &metric.by);
+                rates(events, counting::counters(part(1), span, arms, &metric.by))?
             } else {
-                let events = counting::counters(part(0), &span, arms, &[]);
-                let exposed = counting::pod_seconds(part(0), &span, arms);
+                let events = counting::counters(part(0), span, arms, &[]);
+                let exposed = counting::pod_seconds(part(0), span, arms);
                 rates(events, [(Vec::new(), exposed)].into())?
             };
-            evidence.look(&strata, limits, is_warm_up);
+            evidence.look(&strata, limits, *is_warm_up);
             sums(&strata)
         }
         (Subject::Slo { max_rate, .. }, MetricEvidence::Absolute(evidence)) => {
-            let bad = counting::counters(part(0), &span, arms, &[]);
-            let strata = rates(bad, counting::counters(part(1), &span, arms, &[]))?;
+            let bad = counting::counters(part(0), span, arms, &[]);
+            let strata = rates(bad, counting::counters(part(1), span, arms, &[]))?;
             for counts in &strata {
                 evidence.look(counts.canary_bad(), counts.canary_total(), *max_rate);
             }
             sums(&strata)
         }
         (Subject::Latency { limits, .. }, MetricEvidence::Latency(evidence)) => {
-            let mut strata = counting::histograms(&look.parts, &span, arms, &metric.by);
-            if is_first_look_spent {
+            let mut strata = counting::histograms(&look.parts, span, arms, &metric.by);
+            if *is_spent {
                 strata.clear();
             }
             let size = |pair: &LatencyPair| pair.canary.total() + pair.stable.total();
@@ -149,7 +185,7 @@ fn try_take(
             };
             let strata = counting::largest(strata, size, join);
             let slow = slow_counts(evidence, &strata)?;
-            evidence.look(&slow, limits, is_warm_up);
+            evidence.look(&slow, limits, *is_warm_up);
             let total = |of: fn(&LatencyPair) -> f64| strata.iter().map(of).sum::<f64>();
             let slowest = slow.last().map(Vec::as_slice).unwrap_or_default();
             let slow_of = |of: fn(&SlowCounts) -> u64| {
@@ -169,13 +205,7 @@ fn try_take(
             | Subject::Latency { .. },
             _,
         ) => return Err("its evidence is of another type than the metric".to_owned()),
-    };
-    note(&mut progress, &totals, look, started_at);
-    let value = describe(&totals);
-    state.progress.insert(name.to_owned(), progress);
-    state.evidence.metrics.insert(name.to_owned(), evidence);
-    status.evidence = Some(RawObject(state.write()));
-    Ok(value)
+    })
 }
 
 fn note(progress: &mut Progress, totals: &[f64; 4], look: &Look, started_at: DateTime<Utc>) {
@@ -245,7 +275,8 @@ fn slow_counts(
             let counts = SlowCounts::new(canary, stable, canary_total, stable_total);
             at_bound.push(counts.map_err(|error| error.to_string())?);
         }
-        let has_requests = strata.iter().any(|pair| pair.canary.total() + pair.stable.total() > 0.0);
+        let has_requests =
+            strata.iter().any(|pair| pair.canary.total() + pair.stable.total() > 0.0);
         if at_bound.is_empty() && has_requests {
             let mut bounds: Vec<f64> =
                 strata.iter().flat_map(|pair| pair.stable.bounds()).collect();

@@ -21,6 +21,7 @@ pub mod selector;
 mod sentence;
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -166,13 +167,18 @@ pub(super) struct State {
 
 impl State {
     /// What was stored; an empty one when nothing was.
-    pub(super) fn read(stored: Option<&Value>) -> Result<Self, UnknownState> {
-        let Some(stored) = stored else { return Ok(Self::default()) };
-        let evidence = Evidence::read(stored)?;
-        let progress = match stored.get("progress") {
-            Some(progress) => BTreeMap::deserialize(progress)?,
-            None => BTreeMap::new(),
+    ///
+    /// # Errors
+    /// Why it cannot be gone on with, for people.
+    pub(super) fn read(stored: Option<&Value>) -> Result<Self, String> {
+        let told = |error: UnknownState| match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
         };
+        let Some(stored) = stored else { return Ok(Self::default()) };
+        let evidence = Evidence::read(stored).map_err(told)?;
+        let progress = stored.get("progress").map_or(Ok(BTreeMap::new()), BTreeMap::deserialize);
+        let progress = progress.map_err(|error| told(error.into()))?;
         Ok(Self { evidence, progress })
     }
 

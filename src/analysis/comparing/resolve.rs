@@ -5,8 +5,8 @@ use chrono::TimeDelta;
 
 mod metric;
 
-pub use metric::metric;
 pub(in crate::analysis) use metric::check_not_compared;
+pub use metric::metric;
 
 use super::{ResolvedArms, Selector, Settings};
 use crate::analysis::Problem;
@@ -211,10 +211,8 @@ fn is_label(name: &str) -> bool {
 
 /// The provider that stands for the source of a comparison.
 pub fn provider(comparison: &Comparison, query: &str) -> MetricProvider {
-    let default = SourceRef {
-        name: DEFAULT_SOURCE.to_owned(),
-        kind: Some(SourceKind::ClusterMetricsSource),
-    };
+    let default =
+        SourceRef { name: DEFAULT_SOURCE.to_owned(), kind: Some(SourceKind::ClusterMetricsSource) };
     let source = comparison.source.clone();
     prometheus::Spec {
         source: source.or_else(|| comparison.address.is_none().then_some(default)),

@@ -88,7 +88,11 @@ impl Selector {
     pub fn with(&self, matchers: &[String]) -> String {
         let own = (!self.inside.is_empty()).then_some(self.inside.as_str());
         let all: Vec<&str> = own.into_iter().chain(matchers.iter().map(String::as_str)).collect();
-        if all.is_empty() { self.name.clone() } else { format!("{}{{{}}}", self.name, all.join(",")) }
+        if all.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}{{{}}}", self.name, all.join(","))
+        }
     }
 }
 
@@ -122,9 +126,11 @@ fn refusal(expr: &Expr) -> Option<String> {
         Expr::MatrixSelector(_) | Expr::Subquery(_) => {
             format!("has a range in []: {SELF}")
         }
-        Expr::Binary(binary) if binary.op.to_string() == "/" => "divides, and a quotient has lost how \
+        Expr::Binary(binary) if binary.op.to_string() == "/" => {
+            "divides, and a quotient has lost how \
              many requests it stands for: write the two counters, as total and bad"
-            .to_owned(),
+                .to_owned()
+        }
         Expr::Binary(binary) => {
             format!("uses the operator {}: write one plain series selector a field", binary.op)
         }

@@ -131,7 +131,7 @@ pub struct ComparisonStatus {
     pub on_inconclusive: OnInconclusive,
 }
 
-/// What one metric that compares says.
+/// What one metric that compares says. Fractions are decimal strings, as Kubernetes' conventions ask.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MetricComparison {
@@ -141,16 +141,16 @@ pub struct MetricComparison {
     pub verdict: ComparisonVerdict,
     /// Natural logarithm of the evidence against "within its limits".
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_e_fail: Option<f64>,
+    pub log_e_fail: Option<String>,
     /// Natural logarithm of the evidence against "at or beyond its margin".
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_e_pass: Option<f64>,
+    pub log_e_pass: Option<String>,
     /// The canary has at least this many times the bad share of stable; absent for no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ratio_lower: Option<f64>,
+    pub ratio_lower: Option<String>,
     /// And at most this many times; absent for no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ratio_upper: Option<f64>,
+    pub ratio_upper: Option<String>,
 }
 
 /// What evidence says about a release.

@@ -41,9 +41,12 @@ pub(super) fn progress(
                 return Some((memory, change));
             }
             Some(match closed {
-                Gate::GiveUp { why } => {
-                    abort(view, AbortCause::AnalysisFailed, format!("undecided at the end of its steps: {why}"), false)
-                }
+                Gate::GiveUp { why } => abort(
+                    view,
+                    AbortCause::AnalysisFailed,
+                    format!("undecided at the end of its steps: {why}"),
+                    false,
+                ),
                 Gate::Closed { .. } | Gate::Open => {
                     paused(view, PauseReason::InconclusiveAnalysisRun)
                 }

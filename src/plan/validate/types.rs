@@ -80,7 +80,7 @@ pub struct ValidCanary {
     /// Analysis beside the steps, and the step from which it runs.
     pub background: Option<(RolloutAnalysis, u32)>,
     /// Metrics of that analysis which stand in the Rollout itself.
-    pub inline: InlineAnalysis,
+    pub inline: Box<InlineAnalysis>,
     /// When old pods go after promotion.
     pub scale_down: ScaleDown,
     /// How many old ReplicaSets may linger.

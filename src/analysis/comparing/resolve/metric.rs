@@ -257,14 +257,21 @@ fn rate_limits(check: &mut Check<'_>, given: &Compared) -> RateLimits {
 
 fn odds_limits(check: &mut Check<'_>, given: &Compared) -> OddsLimits {
     let usual = OddsLimits::default();
-    let max_odds = check.number("maxOdds", given.max_odds, usual.max_odds, |it| it > 0.0, "above 0");
-    OddsLimits { max_odds, margin: margin(check, given, max_odds, usual.margin, "maxOdds"), ..usual }
+    let max_odds =
+        check.number("maxOdds", given.max_odds, usual.max_odds, |it| it > 0.0, "above 0");
+    OddsLimits {
+        max_odds,
+        margin: margin(check, given, max_odds, usual.margin, "maxOdds"),
+        ..usual
+    }
 }
 
 fn margin(check: &mut Check<'_>, given: &Compared, limit: f64, usual: f64, name: &str) -> f64 {
     let margin = check.number("margin", given.margin, usual, |it| it > 0.0, "above 0");
     if margin <= limit {
-        let message = format!("is {margin}: it must be above {name} ({limit}), or nothing lies between PASS and FAIL");
+        let message = format!(
+            "is {margin}: it must be above {name} ({limit}), or nothing lies between PASS and FAIL"
+        );
         check.say("margin", message);
     }
     margin
