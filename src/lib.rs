@@ -22,6 +22,8 @@ pub mod generate;
 
 pub mod evaluation;
 
+pub mod restore;
+
 pub mod act;
 pub mod observe;
 

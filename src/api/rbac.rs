@@ -82,7 +82,7 @@ impl Role {
                 "one Job for each measurement of a Job metric",
                 "batch",
                 &["jobs"],
-                &["get", "list", "watch", "create", "delete"],
+                &["get", "create", "delete"],
             )],
             Self::Secrets => vec![Grant::new(
                 "credentials that a MetricsSource or gitRevert names; never listed",
@@ -90,12 +90,20 @@ impl Role {
                 &["secrets"],
                 &["get"],
             )],
-            Self::ClusterKinds => vec![Grant::new(
-                "templates and sources of the cluster",
-                names.group(),
-                &[Kind::ClusterAnalysisTemplate.plural(), Kind::ClusterMetricsSource.plural()],
-                &["get", "list", "watch"],
-            )],
+            Self::ClusterKinds => vec![
+                Grant::new(
+                    "templates of the cluster",
+                    names.group(),
+                    &[Kind::ClusterAnalysisTemplate.plural()],
+                    &["list", "watch"],
+                ),
+                Grant::new(
+                    "sources of the cluster; read by name",
+                    names.group(),
+                    &[Kind::ClusterMetricsSource.plural()],
+                    &["get"],
+                ),
+            ],
             Self::OwnNamespace => own_namespace(),
         }
     }
@@ -126,24 +134,12 @@ fn workloads(names: ApiNames) -> Vec<Grant> {
             &["update"],
         ),
         Grant::new(
-            "what an analysis is made of",
-            group,
-            &[Kind::AnalysisTemplate.plural(), Kind::MetricsSource.plural()],
-            &["get", "list", "watch"],
-        ),
-        Grant::new(
-            "analyses of Rollouts; old ones are deleted",
-            group,
-            &[runs],
-            &["get", "list", "watch", "create", "patch", "delete"],
-        ),
-        Grant::new(
             "one ReplicaSet for each revision; old ones are deleted",
             "apps",
             &["replicasets"],
             &["get", "list", "watch", "create", "patch", "delete"],
         ),
-        Grant::new("readiness of the revisions", "", &["pods"], &["get", "list", "watch"]),
+        Grant::new("readiness of the revisions", "", &["pods"], &["list", "watch"]),
         Grant::new(
             "restarts, with respect to disruption budgets",
             "",
@@ -154,13 +150,13 @@ fn workloads(names: ApiNames) -> Vec<Grant> {
             "selectors of the Services of a Rollout",
             "",
             &["services"],
-            &["get", "list", "watch", "patch"],
+            &["list", "watch", "patch"],
         ),
         Grant::new(
             "endpoints that carry traffic",
             "discovery.k8s.io",
             &["endpointslices"],
-            &["get", "list", "watch"],
+            &["list", "watch"],
         ),
         Grant::new(
             "certificate authorities that a MetricsSource names",
@@ -170,6 +166,7 @@ fn workloads(names: ApiNames) -> Vec<Grant> {
         ),
         Grant::new("Events on Rollouts and runs", "", &["events"], &["create"]),
     ];
+    grants.extend(analyses(group));
     for provider in traffic::registry() {
         grants.extend(provider.rules.iter().map(|rule| {
             let why = format!("trafficRouting.{}", provider.field);
@@ -177,6 +174,29 @@ fn workloads(names: ApiNames) -> Vec<Grant> {
         }));
     }
     grants
+}
+
+fn analyses(group: &str) -> Vec<Grant> {
+    vec![
+        Grant::new(
+            "what an analysis is made of",
+            group,
+            &[Kind::AnalysisTemplate.plural()],
+            &["list", "watch"],
+        ),
+        Grant::new(
+            "where metrics come from; read by name",
+            group,
+            &[Kind::MetricsSource.plural()],
+            &["get"],
+        ),
+        Grant::new(
+            "analyses of Rollouts; old ones are deleted",
+            group,
+            &[Kind::AnalysisRun.plural()],
+            &["get", "list", "watch", "create", "patch", "delete"],
+        ),
+    ]
 }
 
 fn own_namespace() -> Vec<Grant> {

@@ -36,6 +36,9 @@ enum Command {
         #[arg(long, default_value = ".")]
         root: PathBuf,
     },
+    /// Works on Git repositories without a cluster.
+    #[command(subcommand)]
+    Git(sluice::restore::Command),
     /// Proves the statistics of the judge.
     #[command(subcommand)]
     Judge(sluice::evaluation::Command),
@@ -70,6 +73,12 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Judge(command) => {
             let is_proven = command.run(&mut io::stdout().lock())?;
             return Ok(if is_proven { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Git(command) => {
+            let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
+            let mut out = io::stdout().lock();
+            let run = command.run(&mut out, chrono::Utc::now());
+            return Ok(ExitCode::from(runtime.block_on(run)?));
         }
         Command::Crds { api_group } => {
             let crds = sluice::generate::crds(ApiNames::for_group(&api_group)?)?;

@@ -18,7 +18,7 @@ use crate::clock::{Clock, Entropy};
 use crate::git::backend::Remote;
 use crate::git::credentials::{Credentials, Data};
 use crate::git::executor::{Executor, RevertMode, RevertOutcome, RevertRequest};
-use crate::git::message::{Author, MessageFacts};
+use crate::git::message::{Author, MessageFacts, version_words};
 use crate::git::plan::{Blocked, Declaration, Identity};
 use crate::git::revert_id::RevertId;
 use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
@@ -209,7 +209,11 @@ impl GitWorker {
             git.commit.author_name.as_deref().unwrap_or_default(),
             git.commit.author_email.as_deref().unwrap_or_default(),
         );
-        let (stable_version, failed_version) = versions(order);
+        let (stable_name, failed_name) = (order.stable.0.to_string(), order.failed.0.to_string());
+        let (stable_version, failed_version) = version_words(
+            (&order.stable_template, &stable_name),
+            (&order.failed_template, &failed_name),
+        );
         let request = RevertRequest {
             id,
             source,
@@ -278,29 +282,6 @@ fn word(result: &RevertResult) -> &'static str {
         RevertResult::Blocked { .. } => "Blocked",
         RevertResult::Failed { .. } => "Failed",
     }
-}
-
-/// What differs between the two templates in a word each: the tag of the first image that differs,
-/// else the revision.
-fn versions(order: &RevertOrder) -> (String, String) {
-    let images = |template: &Value| -> Vec<String> {
-        let containers = template.pointer("/spec/containers").and_then(Value::as_array);
-        let images = containers.into_iter().flatten();
-        images
-            .filter_map(|container| container.get("image").and_then(Value::as_str))
-            .map(str::to_owned)
-            .collect()
-    };
-    let stable = images(&order.stable_template);
-    let failed = images(&order.failed_template);
-    let word = |image: &str| {
-        let name = image.rsplit('/').next().unwrap_or(image);
-        name.split_once(':').map_or(name, |(_, tag)| tag).to_owned()
-    };
-    stable.iter().zip(&failed).find(|(stable, failed)| stable != failed).map_or_else(
-        || (order.stable.0.to_string(), order.failed.0.to_string()),
-        |(stable, failed)| (word(stable), word(failed)),
-    )
 }
 
 fn parts(snapshot: &Snapshot) -> Option<(Key, String, ValidGit, Identity)> {

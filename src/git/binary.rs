@@ -94,8 +94,8 @@ impl BinaryConfig {
     }
 
     /// Has what is declared under the address `url` be read from and pushed to a repository on this
-    /// machine, without any network. For demonstrations; there is no setting of the controller that
-    /// leads here.
+    /// machine, without any network. For demonstrations and for people's own repositories; there is
+    /// no setting of the controller that leads here.
     #[must_use]
     pub fn with_local(mut self, url: &GitUrl, repository: &LocalRepository) -> Self {
         self.local.insert(url.as_str().to_owned(), repository.path().to_owned());

@@ -15,8 +15,8 @@ use super::{
     message::{Author, CommitFacts, MessageFacts, commit_message},
     plan::{
         Blobs, Blocked, Declaration, Facts, Identity, LedgerRefusal, Need, Question, Restoration,
-        SuggestReason, Superseded, Tree, Verdict, Veto, View, decide, history_veto,
-        verify_declaration,
+        SuggestReason, Superseded, Tree, Verdict, Veto, View, decide, declared_template,
+        history_veto, verify_declaration,
     },
     revert_id::RevertId,
     source::{RepoPath, Source},
@@ -88,6 +88,8 @@ pub enum RevertOutcome {
     Suggested {
         /// The restored files and values, one line each.
         restored: Vec<String>,
+        /// The files that change.
+        files: Vec<RepoPath>,
         /// A unified diff for `git apply`.
         patch: String,
         /// Why it was not pushed.
@@ -234,17 +236,45 @@ impl Executor {
         let mut session = self.backend.open(remote).await?;
         let session = session.as_mut();
         let tip = session.fetch_tip(&source.branch).await?;
-        let tree = session.tree(&tip, &source.path).await?;
-        let mut blobs = Blobs::default();
-        let verified = answer(session, &mut blobs, |blobs| {
-            verify_declaration(View::new(&tree, blobs), source, identity, template)
-        })
-        .await?;
-        match verified {
+        let plan = |view: View<'_>| verify_declaration(view, source, identity, template);
+        match ask(session, source, &tip, plan).await? {
             Ok(()) => Ok(LedgerEntry { commit: tip }),
             Err(refusal) => Err(LedgerFailure::Refused { tip, refusal }),
         }
     }
+
+    /// The template that a commit declares, as far as it can be computed.
+    ///
+    /// # Errors
+    /// [`LedgerFailure`].
+    pub async fn declaration(
+        &self,
+        remote: &Remote,
+        source: &Source,
+        identity: &Identity,
+        commit: &Commit,
+    ) -> Result<Value, LedgerFailure> {
+        let mut session = self.backend.open(remote).await?;
+        let session = session.as_mut();
+        session.fetch_tip(&source.branch).await?;
+        session.require_commit(commit).await?;
+        let plan = |view: View<'_>| declared_template(view, source, identity);
+        ask(session, source, commit, plan)
+            .await?
+            .map_err(|refusal| LedgerFailure::Refused { tip: commit.clone(), refusal })
+    }
+}
+
+/// Asks the planner about one commit.
+async fn ask<T>(
+    session: &mut dyn GitSession,
+    source: &Source,
+    commit: &Commit,
+    plan: impl Fn(View<'_>) -> Result<T, Need>,
+) -> Result<T, GitError> {
+    let tree = session.tree(commit, &source.path).await?;
+    let mut blobs = Blobs::default();
+    answer(session, &mut blobs, |blobs| plan(View::new(&tree, blobs))).await
 }
 
 /// Runs the planner, fetching what it asks for.
@@ -325,7 +355,12 @@ fn lines(restoration: &Restoration) -> Vec<String> {
 }
 
 fn suggested(restoration: Restoration, reason: SuggestReason) -> RevertOutcome {
-    RevertOutcome::Suggested { restored: lines(&restoration), patch: restoration.patch, reason }
+    RevertOutcome::Suggested {
+        restored: lines(&restoration),
+        files: restoration.changes.keys().cloned().collect(),
+        patch: restoration.patch,
+        reason,
+    }
 }
 
 /// Some refusals of Git are facts about the declaration, not trouble with the server.

@@ -176,11 +176,12 @@ async fn a_protected_branch_gives_a_suggestion_with_the_servers_words() {
     let error =
         GitError::Protected { branch: "main".into(), detail: "pre-receive hook declined".into() };
     world.git.fault(Operation::Push, Fault::Fail(error));
-    let RevertOutcome::Suggested { reason, patch, restored } = world.revert().await else {
+    let RevertOutcome::Suggested { reason, patch, restored, files } = world.revert().await else {
         panic!("not suggested")
     };
     assert_eq!(reason.to_string(), "the branch is protected: pre-receive hook declined");
     assert!(patch.starts_with("diff --git"));
+    assert_eq!(files, [RepoPath::parse("apps/web/rollout.yaml").unwrap()]);
     assert_eq!(restored, ["apps/web/rollout.yaml (spec.template.spec.containers[0].image)"]);
 }
 

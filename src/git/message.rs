@@ -9,6 +9,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::revert_id::{REVERT_ID_TRAILER, RevertId};
 use crate::revision::Commit;
 
@@ -32,7 +34,7 @@ pub struct MessageFacts {
     pub stable_version: String,
     /// The failed version in a word.
     pub failed_version: String,
-    /// Where the rollout stopped, such as `step 3/6 (20% traffic)`.
+    /// Where the rollout stopped, such as `step 3/6 (20% traffic)`; empty for a revert by hand.
     pub stopped_at: String,
     /// One line a failed metric: what was measured, what was wanted.
     pub measurements: Vec<String>,
@@ -104,15 +106,47 @@ pub struct CommitFacts<'a> {
     pub not_touched: Vec<String>,
 }
 
+/// Two versions in a word each: the tags of the first image that differs, or what stands for a template
+/// without one.
+pub fn version_words(
+    (stable, stable_name): (&Value, &str),
+    (failed, failed_name): (&Value, &str),
+) -> (String, String) {
+    let images = |template: &Value| -> Vec<String> {
+        let containers = template.pointer("/spec/containers").and_then(Value::as_array);
+        let images = containers.into_iter().flatten();
+        images
+            .filter_map(|container| container.get("image").and_then(Value::as_str))
+            .map(str::to_owned)
+            .collect()
+    };
+    let word = |image: &str| {
+        let name = image.rsplit('/').next().unwrap_or(image);
+        name.split_once(':').map_or(name, |(_, tag)| tag).to_owned()
+    };
+    images(stable)
+        .iter()
+        .zip(&images(failed))
+        .find(|(stable, failed)| stable != failed)
+        .map_or_else(
+            || (stable_name.to_owned(), failed_name.to_owned()),
+            |(stable, failed)| (word(stable), word(failed)),
+        )
+}
+
 /// The whole message.
 pub fn commit_message(facts: &MessageFacts, commit: &CommitFacts<'_>, author: &Author) -> String {
     let rollout = format!("{}/{}", clean(&facts.namespace, 63), clean(&facts.name, 253));
     let mut message = subject(facts);
+    let what_happened = if facts.stopped_at.is_empty() {
+        format!("The template of Rollout {rollout} is put back by hand.")
+    } else {
+        let stopped_at = clean(&facts.stopped_at, MAX_VALUE);
+        format!("Rollout {rollout} stopped at {stopped_at} and went back to\nthe stable pods.")
+    };
     let _ = write!(
         message,
-        "\n\nRollout {rollout} stopped at {} and went back to\nthe stable pods. This commit makes Git \
-         declare the stable version again.\n",
-        clean(&facts.stopped_at, MAX_VALUE)
+        "\n\n{what_happened} This commit makes Git declare the stable version again.\n"
     );
     if !facts.measurements.is_empty() {
         message.push('\n');

@@ -90,7 +90,7 @@ impl Provider for GatewayApi {
     const RULES: &'static [RbacRule] = &[RbacRule {
         api_group: "gateway.networking.k8s.io",
         resources: &["httproutes", "grpcroutes"],
-        verbs: &["get", "list", "watch", "patch"],
+        verbs: &["list", "watch", "patch"],
     }];
 
     fn problems(&self) -> Vec<ConfigError> {

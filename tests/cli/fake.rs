@@ -167,17 +167,26 @@ impl Fake {
 
     /// Runs the plugin with a command line.
     pub(crate) async fn run(&self, line: &str) -> Outcome {
-        let (out, err) = (Shared::default(), Shared::default());
-        let code = self.run_into(line, &out, &err).await;
-        Outcome { code, out: out.text(), err: err.text() }
+        self.run_reading(line, "").await
     }
 
     pub(crate) async fn run_into(&self, line: &str, out: &Shared, err: &Shared) -> u8 {
+        self.run_whole(line, "", out, err).await
+    }
+
+    /// Runs the plugin with something on its standard input.
+    pub(crate) async fn run_reading(&self, line: &str, stdin: &str) -> Outcome {
+        let (out, err) = (Shared::default(), Shared::default());
+        let code = self.run_whole(line, stdin, &out, &err).await;
+        Outcome { code, out: out.text(), err: err.text() }
+    }
+
+    async fn run_whole(&self, line: &str, stdin: &str, out: &Shared, err: &Shared) -> u8 {
         let words = std::iter::once("kubectl-sluice").chain(line.split_whitespace());
         let mut console = Console {
             out: &mut out.clone(),
             err: &mut err.clone(),
-            stdin: &mut io::empty(),
+            stdin: &mut stdin.as_bytes(),
             terminal: Terminal::default(),
             now: &now,
             format: None,

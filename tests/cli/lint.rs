@@ -409,19 +409,8 @@ async fn nothing_to_check_and_unreadable_files_are_no_success() {
 
 #[tokio::test]
 async fn standard_input_is_checked_under_the_name_of_a_dash() {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
     let text = GOOD.replacen("setWeight: 20", "setWeight: 200", 1);
-    let mut console = sluice::cli::Console {
-        out: &mut out,
-        err: &mut err,
-        stdin: &mut text.as_bytes(),
-        terminal: sluice::cli::Terminal::default(),
-        now: &crate::fake::now,
-        format: None,
-    };
-    let words = ["kubectl-sluice", "lint", "-f", "-"];
-    let connector = sluice::cli::Connector::Kubeconfig;
-    let exit = sluice::cli::run(words.map(Into::into), &mut console, &connector).await;
-    assert_eq!(exit.code(), 1);
-    assert!(String::from_utf8(out).unwrap().starts_with("-:24: error: Rollout shop: "));
+    let outcome = Fake::default().run_reading("lint -f -", &text).await;
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.out.starts_with("-:24: error: Rollout shop: "), "{}", outcome.out);
 }

@@ -86,6 +86,28 @@ async fn one_seed_has_one_timeline() {
 }
 
 #[tokio::test]
+async fn a_folder_and_standard_input_are_read_as_files_are() {
+    let line = "--canary error-rate=5% --expect reverted";
+    let whole = simulate(&format!("{WEB} {line}")).await;
+    let text = std::fs::read_to_string("tests/fixtures/simulate/web.yaml").unwrap();
+    let piped = Fake::default().run_reading(&format!("simulate -f - {line}"), &text).await;
+    assert_eq!(piped.code, 0, "{}", piped.err);
+    assert!(piped.out.contains("+++ b/apps/web/rollout.yaml"), "{}", piped.out);
+    // One document in each file of the folder, and one in a folder below.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("below")).unwrap();
+    for (nth, document) in text.split("\n---\n").enumerate() {
+        let name = if nth == 0 { "below/0.yaml".to_owned() } else { format!("{nth}.yml") };
+        std::fs::write(folder.path().join(name), document).unwrap();
+    }
+    let split = simulate(&format!("-f {} {line}", folder.path().display())).await;
+    assert_eq!(split.code, 0, "{}", split.err);
+    let end = |text: &str| text.split_once("Outcome:").unwrap().1.to_owned();
+    assert_eq!(end(&split.out), end(&whole.out));
+    assert_eq!(end(&piped.out), end(&whole.out));
+}
+
+#[tokio::test]
 async fn slow_answers_fail_the_metric_of_latency() {
     let report = report(&format!("{WEB} --canary p99=900ms")).await;
     assert_eq!(report["end"]["outcome"], "Reverted");

@@ -6,4 +6,6 @@ mod comparing;
 #[cfg(test)]
 mod releases;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod scene;

@@ -158,8 +158,8 @@ spec: {type: Prometheus, address: 'http://prometheus.monitoring:9090'}
 
 /// Words in capitals are for each user of these to say.
 const ANALYSIS: &str = include_str!("../fixtures/world/analysis.yaml");
-const SERVICE: &str = include_str!("../fixtures/world/service.yaml");
-const TEMPLATE: &str = include_str!("../fixtures/world/template.yaml");
+pub(crate) const SERVICE: &str = include_str!("../fixtures/world/service.yaml");
+pub(crate) const TEMPLATE: &str = include_str!("../fixtures/world/template.yaml");
 
 /// 5, 25, 50 and then all, judged after each of the first three.
 pub(crate) fn canary() -> String {

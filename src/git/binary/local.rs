@@ -1,7 +1,7 @@
-//! A bare repository on this machine, for demonstrations: people commit to it, an agent reads it,
-//! and a controller reaches it through [`BinaryConfig::with_local`](super::BinaryConfig::with_local)
-//! by the address that stands in the Rollout. It is an ordinary repository: whoever has its path can
-//! clone it and push to it.
+//! A repository on this machine, in the place of a server: for `sluice git restore`, and for
+//! demonstrations, where people commit to it, an agent reads it, and a controller reaches it through
+//! [`BinaryConfig::with_local`](super::BinaryConfig::with_local) by the address that stands in the
+//! Rollout. It is an ordinary repository: whoever has its path can clone it and push to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -61,6 +61,11 @@ impl LocalRepository {
             GitError::Program(format!("failed to make the repository {}: {error}", path.display()))
         })?;
         Ok(Self { path: path.to_owned() })
+    }
+
+    /// The repository that is at `path` already, with or without a work tree.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
     }
 
     /// Where it is.

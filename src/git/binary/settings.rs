@@ -76,9 +76,10 @@ impl Settings {
         scratch: Option<&Path>,
     ) -> Result<Self, GitError> {
         let directory = private_directory(scratch)?;
+        let path = quoted(&path.to_string_lossy());
+        // Whose repository it is, is the business of whoever named it.
         let instead = format!(
-            "[url {}]\n\tinsteadOf = {}\n",
-            quoted(&path.to_string_lossy()),
+            "[url {path}]\n\tinsteadOf = {}\n[safe]\n\tdirectory = {path}\n\tdirectory = {path}/.git\n",
             quoted(remote.url.as_str())
         );
         write_job(directory.path(), &(base_config(&remote.url) + &instead))

@@ -4,6 +4,8 @@
 //! Every rung ends in the same proof, made by reading the result as if it were committed. This
 //! module must never return [`Verdict::Restore`] for a result that was not proved.
 
+mod rendered;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -21,6 +23,8 @@ use super::{
     yaml_tree::YamlText,
 };
 use crate::git::source::RepoPath;
+
+pub(super) use rendered::{form_of, unnamed_images};
 
 type Changes = BTreeMap<RepoPath, Option<Vec<u8>>>;
 
@@ -60,10 +64,13 @@ impl<'a> Ladder<'a> {
 
     pub(super) fn climb(&self) -> Result<Verdict, Need> {
         let (t_good, t_bad) = (&self.question.good.template, &self.question.bad.template);
+        let head = self.declared(self.head)?;
+        if let Some(verdict) = self.rendered_step(&head)? {
+            return Ok(verdict);
+        }
         if same_json(t_good, t_bad) {
             return Ok(Verdict::Blocked(Blocked::NoGitChange));
         }
-        let head = self.declared(self.head)?;
         let own = match self.own_at_head(&head) {
             Ok(own) => own,
             Err(verdict) => return Ok(*verdict),
@@ -102,14 +109,10 @@ impl<'a> Ladder<'a> {
 
     fn own_at_head(&self, head: &Declared) -> Result<OwnDocument, Box<Verdict>> {
         let path = &self.question.source.path;
-        let is_chart = path.join("Chart.yaml").is_ok_and(|chart| self.head.exists(&chart));
         let blocked = match &head.own {
             Own::One(own) => return Ok((**own).clone()),
             Own::PathGone => Blocked::PathGone(path.clone()),
             Own::Ambiguous(files) => Blocked::Ambiguous(files.clone()),
-            Own::Absent { .. } if is_chart => {
-                Blocked::NotRevertible(format!("{path} is a Helm chart, which is not restored yet"))
-            }
             Own::Absent { unread } if unread.is_empty() => {
                 return Err(Box::new(Verdict::Superseded(Superseded::NotDeclared)));
             }

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{
     super::source::{RepoPath, Source},
-    declared::{Identity, Own},
+    declared::{Declared, Identity, Own, OwnDocument},
+    ladder::{form_of, unnamed_images},
     render::declare,
     tree::{Need, View},
     values::same_json,
@@ -38,7 +39,8 @@ fn unread(files: &[String]) -> String {
     if files.is_empty() { String::new() } else { format!("; not read: {}", files.join("; ")) }
 }
 
-/// Whether the tree of `view` declares exactly `template` for the Rollout.
+/// Whether the tree of `view` declares exactly `template` for the Rollout. Where Helm makes the template
+/// the evidence is weaker: each image of it must be named by a value.
 ///
 /// # Errors
 /// [`Need`] when contents have to be fetched first.
@@ -49,17 +51,56 @@ pub fn verify_declaration(
     template: &Value,
 ) -> Result<Result<(), LedgerRefusal>, Need> {
     let declared = declare(view, source, identity)?;
-    let is_same = match &declared.own {
-        Own::One(own) => same_json(own.template(), template),
-        Own::Absent { unread } => return Ok(Err(LedgerRefusal::NotDeclared(unread.clone()))),
-        Own::Ambiguous(files) => return Ok(Err(LedgerRefusal::Ambiguous(files.clone()))),
-        Own::PathGone => return Ok(Err(LedgerRefusal::PathGone(source.path.clone()))),
+    let own = match own(&declared, source) {
+        Ok(own) => own,
+        Err(refusal @ LedgerRefusal::NotDeclared(_)) => {
+            let form = form_of(view, &source.path, source.file.as_ref(), &identity.name)?;
+            return match form {
+                Some(form) => Ok(match unnamed_images(view, &form, template)?.as_slice() {
+                    [] => Ok(()),
+                    images => Err(LedgerRefusal::NotComputable(images.to_vec())),
+                }),
+                None => Ok(Err(refusal)),
+            };
+        }
+        Err(refusal) => return Ok(Err(refusal)),
     };
     Ok(if !declared.opaque.is_empty() {
         Err(LedgerRefusal::NotComputable(declared.opaque))
-    } else if is_same {
+    } else if same_json(own.template(), template) {
         Ok(())
     } else {
         Err(LedgerRefusal::OtherTemplate)
     })
+}
+
+/// The template that the tree of `view` declares for the Rollout, as far as it can be computed; null
+/// where Helm makes it.
+///
+/// # Errors
+/// [`Need`] when contents have to be fetched first.
+pub fn declared_template(
+    view: View<'_>,
+    source: &Source,
+    identity: &Identity,
+) -> Result<Result<Value, LedgerRefusal>, Need> {
+    let declared = declare(view, source, identity)?;
+    let name = &identity.name;
+    Ok(match own(&declared, source) {
+        Err(LedgerRefusal::NotDeclared(_))
+            if form_of(view, &source.path, source.file.as_ref(), name)?.is_some() =>
+        {
+            Ok(Value::Null)
+        }
+        own => own.map(|own| own.template().clone()),
+    })
+}
+
+fn own<'d>(declared: &'d Declared, source: &Source) -> Result<&'d OwnDocument, LedgerRefusal> {
+    match &declared.own {
+        Own::One(own) => Ok(own),
+        Own::Absent { unread } => Err(LedgerRefusal::NotDeclared(unread.clone())),
+        Own::Ambiguous(files) => Err(LedgerRefusal::Ambiguous(files.clone())),
+        Own::PathGone => Err(LedgerRefusal::PathGone(source.path.clone())),
+    }
 }

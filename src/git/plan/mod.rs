@@ -33,7 +33,7 @@ use serde_json::Value;
 
 pub use declared::Identity;
 pub use kustomize::split_image;
-pub use ledger::{LedgerRefusal, verify_declaration};
+pub use ledger::{LedgerRefusal, declared_template, verify_declaration};
 pub use tree::{Blob, BlobId, Blobs, Entry, EntryKind, MAX_FILE_BYTES, Need, Tree, View};
 pub use values::{FieldPath, ScalarChange, Step, plain_scalar, same_json};
 pub use yaml_span::{Edit, EditRefused, edit};

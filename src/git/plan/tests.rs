@@ -1,6 +1,8 @@
 //! The decision table of the revert (rows) and the scenarios of the design, on trees written down
 //! as text.
 
+mod rendered;
+
 use serde_json::{Value, json};
 
 use super::{tree::testing::Repo, *};
@@ -46,12 +48,8 @@ impl World {
     fn decide(mut self, good: Files<'_>, bad: Files<'_>, head: Files<'_>) -> Verdict {
         let (good, bad, head) =
             (self.repo.tree('a', good), self.repo.tree('b', bad), self.repo.tree('c', head));
-        let source = Source {
-            url: GitUrl::parse("https://git.example/x").unwrap(),
-            branch: BranchName::parse("main").unwrap(),
-            path: RepoPath::parse(self.path).unwrap(),
-            file: self.file.map(|file| RepoPath::parse(file).unwrap()),
-        };
+        let file = self.file.map(|file| RepoPath::parse(file).unwrap());
+        let source = Source { file, ..source_at(self.path) };
         let identity = Identity::rollout("shop", "web");
         let question = Question {
             source: &source,
@@ -75,6 +73,15 @@ impl World {
             }
         }
         panic!("the planner never had enough");
+    }
+}
+
+fn source_at(path: &str) -> Source {
+    Source {
+        url: GitUrl::parse("https://git.example/x").unwrap(),
+        branch: BranchName::parse("main").unwrap(),
+        path: RepoPath::parse(path).unwrap(),
+        file: None,
     }
 }
 
@@ -587,15 +594,6 @@ fn the_namespace_tells_two_documents_apart() {
 }
 
 #[test]
-fn a_helm_chart_is_not_revertible_yet_and_says_so() {
-    let template = "{{- if .Values.x }}\nkind: Rollout\n{{ end }}\n";
-    let files = [("chart/Chart.yaml", "name: x\n"), ("chart/templates/r.yaml", template)];
-    let verdict = World::new("chart").decide(&files, &files, &files);
-    let Verdict::Blocked(Blocked::NotRevertible(reason)) = verdict else { panic!("{verdict:?}") };
-    assert!(reason.contains("Helm chart"), "{reason}");
-}
-
-#[test]
 fn an_anchored_image_is_restored_as_a_whole_file() {
     let text = |tag: &str| {
         format!(
@@ -639,15 +637,10 @@ fn the_ledger_takes_a_tip_only_if_its_own_document_says_the_template() {
             ("apps/opaque/kustomization.yaml", "resources: [../web/rollout.yaml]\nvars: []\n"),
         ],
     );
-    let source = |path: &str| Source {
-        url: GitUrl::parse("https://git.example/x").unwrap(),
-        branch: BranchName::parse("main").unwrap(),
-        path: RepoPath::parse(path).unwrap(),
-        file: None,
-    };
     let verify = |path: &str, name: &str, template: &Value| {
         let view = View::new(&tree, &repo.blobs);
-        verify_declaration(view, &source(path), &Identity::rollout("shop", name), template).unwrap()
+        verify_declaration(view, &source_at(path), &Identity::rollout("shop", name), template)
+            .unwrap()
     };
     assert_eq!(verify("apps/web", "web", &template("app:1")), Ok(()));
     assert_eq!(verify(FILE, "web", &template("app:1")), Ok(()));
