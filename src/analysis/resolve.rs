@@ -9,17 +9,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::comparing;
 use super::Problem;
 use super::arguments::{ArgumentValues, run_argument_values};
+use super::comparing;
 use super::condition::Condition;
 use super::provider_rules::check_provider;
 use super::resolved::{Judge, Limits, ResolvedMetric, ResolvedRun, Schedule, Threshold};
 use super::selectors::Selectors;
 use super::substitution::{Language, Substitution};
-use crate::api::analysis::{
-    AnalysisRunSpec, Comparison, Metric, RunComparison,
-};
+use crate::api::analysis::{AnalysisRunSpec, Comparison, Metric, RunComparison};
 use crate::api::values::IntOrString;
 use crate::metrics::spec::Provider;
 
@@ -29,6 +27,8 @@ pub use review::{Review, doubts, review, template_problems};
 
 /// Most metrics of one run.
 const MAX_METRICS: usize = 50;
+/// Longest name of a metric, in bytes.
+const MAX_NAME_BYTES: usize = 253;
 /// Largest number of measurements or limit.
 const MAX_COUNT: i64 = 1_000_000;
 /// Shortest interval.
@@ -139,6 +139,10 @@ impl Resolver {
             if metric.name.is_empty() {
                 self.problems.push(Problem::new(&field, "has no name"));
             }
+            if metric.name.len() > MAX_NAME_BYTES {
+                let message = format!("is longer than {MAX_NAME_BYTES} bytes");
+                self.problems.push(Problem::new(format!("{field}.name"), message));
+            }
             if resolved.iter().any(|other| other.name == metric.name) {
                 self.problems
                     .push(Problem::new(&field, format!("repeats the name {:?}", metric.name)));
@@ -152,7 +156,8 @@ impl Resolver {
         let compared = |it: &&ResolvedMetric| matches!(it.judge, Judge::Comparison(_));
         if resolved.iter().filter(compared).count() > comparing::resolve::MAX_COMPARED {
             let most = comparing::resolve::MAX_COMPARED;
-            let message = format!("must be at most {most} that compare: their evidence is in status");
+            let message =
+                format!("must be at most {most} that compare: their evidence is in status");
             self.problems.push(Problem::new("metrics", message));
         }
         resolved

@@ -48,7 +48,7 @@ async fn begin(seed: u64, steps: &str, bad: Value) -> Scene {
     let usual = json!({"errorRate": 0.005});
     let versions = json!({":v1": usual, ":v2": usual, ":bad": bad});
     scene.world.behave(json!({"versions": versions})).unwrap();
-    scene.world.wait(Duration::from_mins(10)).await;
+    scene.world.wait(Duration::from_mins(5)).await;
     scene
 }
 
@@ -105,11 +105,10 @@ async fn a_quiet_service_is_neither_reverted_nor_promoted_blindly() {
     crowd(&scene, 0.2);
     scene.world.wait(Duration::from_mins(2)).await;
     scene.push("v1", "v2");
-    scene.until("paused at the end", 1200, |scene| {
-        message(scene) == "InconclusiveAnalysisRun"
-    })
-    .await;
-    scene.world.wait(Duration::from_mins(20)).await;
+    scene
+        .until("paused at the end", 1200, |scene| message(scene) == "InconclusiveAnalysisRun")
+        .await;
+    scene.world.wait(Duration::from_mins(5)).await;
     let status = &scene.rollout()["status"];
     assert_eq!(status["phase"], "Paused", "{status:#}");
     let waits = status["waitingOn"].to_string();
@@ -127,12 +126,13 @@ async fn a_canary_without_traffic_is_held_and_said_and_never_failed() {
     scene.push("v1", "v2");
     scene.until("at 5 %", 60, |scene| scene.canary_weights().contains(&5)).await;
     scene.world.set_users("people", None);
-    scene.until("NoTraffic", 300, |scene| {
-        let conditions = scene.rollout()["status"]["conditions"].clone();
-        let all = conditions.as_array().cloned().unwrap_or_default();
-        all.iter().any(|one| one["type"] == "NoTraffic" && one["status"] == "True")
-    })
-    .await;
+    scene
+        .until("NoTraffic", 300, |scene| {
+            let conditions = scene.rollout()["status"]["conditions"].clone();
+            let all = conditions.as_array().cloned().unwrap_or_default();
+            all.iter().any(|one| one["type"] == "NoTraffic" && one["status"] == "True")
+        })
+        .await;
     scene.world.wait(Duration::from_mins(5)).await;
     assert_ne!(scene.rollout()["status"]["abort"], true);
     assert_eq!(scene.canary_weights(), [0, 5], "it is held");
@@ -171,4 +171,46 @@ async fn a_controller_that_is_killed_between_looks_changes_no_count() {
     let (usual, killed) = (totals(0), totals(1));
     let difference = (usual[3] - killed[3]).abs();
     assert!(difference < 3500.0, "{usual:?} {killed:?}");
+}
+
+/// The API server says at once what the controller would say a moment later.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_compared_is_refused_when_it_is_applied() {
+    let scene = Scene::begin(16, &compared(STEPS), BACKENDS).await;
+    let apply = |fields: &str| {
+        let yaml = format!(
+            "apiVersion: sluice.dev/v1alpha1\nkind: AnalysisTemplate\nmetadata: {{generateName: t-}}\nspec: {fields}\n"
+        );
+        let named = yaml.replace("generateName: t-", &format!("name: t{}", fields.len()));
+        scene.world.create("team", NAMESPACE, &named).map_err(|error| error.to_string())
+    };
+    let errors = "errors: {counter: a_total, bad: 'x=\"1\"'}";
+    for (fields, part) in [
+        (
+            format!("{{metrics: [{{{errors}, provider: {{web: {{url: /}}}}}}]}}"),
+            "either a provider, or a type",
+        ),
+        (
+            format!("{{metrics: [{{{errors}, type: rate}}]}}"),
+            "exactly one of type, errors, latency",
+        ),
+        (
+            format!("{{metrics: [{{{errors}, successCondition: 'true'}}]}}"),
+            "no conditions, limits or interval",
+        ),
+        (format!("{{metrics: [{{{errors}, maxRatio: 0}}]}}"), "maxRatio must be above 0"),
+        (format!("{{falseRollbackBudget: 0.5, metrics: [{{{errors}}}]}}"), "at most 0.2"),
+        (
+            format!("{{address: 'http://a', source: {{name: b}}, metrics: [{{{errors}}}]}}"),
+            "exclude each other",
+        ),
+        (format!("{{arms: {{by: label}}, metrics: [{{{errors}}}]}}"), "arms by label need a label"),
+        ("{metrics: [{type: rate, total: a, bad: b}]}".to_owned(), "name is required"),
+        (format!("{{onInconclusive: hope, metrics: [{{{errors}}}]}}"), "onInconclusive"),
+        (format!("{{metrics: [{{{errors}, type: gauge}}]}}"), "type"),
+    ] {
+        let refused = apply(&fields).expect_err(&fields);
+        assert!(refused.contains(part), "{fields}: {refused}");
+    }
+    apply(&format!("{{metrics: [{{{errors}}}, {{latency: {{histogram: h}}}}]}}")).unwrap();
 }

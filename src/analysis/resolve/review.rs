@@ -68,7 +68,8 @@ pub fn review(spec: &AnalysisTemplateSpec) -> Review {
         problems.push(Problem::new("metrics", "must name at least one metric"));
     }
     let mut resolver = Resolver::new(values, true, problems);
-    let comparison = RunComparison { settings: spec.comparison.clone(), ..RunComparison::default() };
+    let comparison =
+        RunComparison { settings: spec.comparison.clone(), ..RunComparison::default() };
     let _ = resolver.comparison("", Some(&comparison), false);
     let metrics = resolver.metric_list(&spec.metrics);
     if spec.templates.is_empty() {

@@ -323,6 +323,7 @@ fn metrics() -> Table {
     vec![
         ("spec.metrics", Keyword("maxItems", json!(50))),
         ("spec.metrics[].name", Keyword("minLength", json!(1))),
+        ("spec.metrics[].name", Keyword("maxLength", json!(253))),
         (
             "spec.metrics[].provider",
             Rule(

@@ -90,10 +90,23 @@ fn names(path: &'static str) -> (&'static str, super::Extra) {
     )
 }
 
+/// What a list map would say, if every metric had a name.
+fn unique(path: &'static str) -> (&'static str, super::Extra) {
+    (
+        path,
+        Rule(
+            "self.all(one, !has(one.name) || self.exists_one(other, has(other.name) && \
+             other.name == one.name))",
+            "metrics must have different names",
+        ),
+    )
+}
+
 /// Templates.
 pub(super) fn template() -> Table {
     let mut table = comparison!("spec.metrics", "spec");
     table.push(names("spec.metrics[]"));
+    table.push(unique("spec.metrics"));
     table
 }
 
@@ -102,8 +115,10 @@ pub(super) fn inline() -> Table {
     let mut table =
         comparison!("spec.strategy.canary.analysis.metrics", "spec.strategy.canary.analysis");
     table.push(names("spec.strategy.canary.analysis.metrics[]"));
+    table.push(unique("spec.strategy.canary.analysis.metrics"));
     table.push(("spec.strategy.canary.analysis.metrics", Keyword("maxItems", json!(50))));
     table.push(("spec.strategy.canary.analysis.metrics[].name", Keyword("minLength", json!(1))));
+    table.push(("spec.strategy.canary.analysis.metrics[].name", Keyword("maxLength", json!(253))));
     table
 }
 
