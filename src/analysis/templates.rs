@@ -180,6 +180,15 @@ fn merge_specs(
     if problems.is_empty() { Ok(merged) } else { Err(TemplateError::Problems(problems)) }
 }
 
+/// What is said about a comparison where nothing is compared: most likely meant for other metrics.
+pub(super) fn unused(settings: &Comparison, compares: bool) -> Option<Problem> {
+    let tree = serde_json::to_value(settings).unwrap_or_default();
+    let field = tree.as_object()?.keys().next().filter(|_| !compares)?.clone();
+    let message = "is about metrics that compare canary and stable, and there is none: a metric with a \
+                   provider has its own interval and source";
+    Some(Problem::new(field, message))
+}
+
 /// What two templates say about their comparison, as one.
 ///
 /// # Errors
@@ -304,6 +313,9 @@ pub fn plan_run(
     }
     let compares = merged.metrics.iter().any(Metric::is_comparing);
     let settings = merged.comparison;
+    if let Some(problem) = unused(&settings, compares) {
+        return Err(TemplateError::Problems(vec![problem]));
+    }
     for metric in &mut merged.metrics {
         metric.name = name_of(metric);
     }
@@ -469,7 +481,9 @@ mod tests {
         let analysis: RolloutAnalysis =
             serde_json::from_value(json!({"templates": [{"templateName": "a"}]})).unwrap();
         let facts = RolloutFacts { rollout: &Value::Null, latest_hash: "n", stable_hash: None };
-        let error = plan_run(&analysis, &InlineAnalysis::default(), &library, &facts).unwrap_err().to_string();
+        let error = plan_run(&analysis, &InlineAnalysis::default(), &library, &facts)
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "args must give a value to \"service\", which the templates need");
     }
 }

@@ -539,6 +539,15 @@ fn what_a_comparison_cannot_be_is_refused_by_field_and_with_a_remedy() {
 }
 
 #[test]
+fn settings_of_a_comparison_without_one_are_refused() {
+    let metric = json!({"name": "t", "successCondition": "true",
+        "provider": {"prometheus": {"source": {"name": "p"}, "query": "up"}}});
+    let problems = compared_problems(metric, json!({"interval": "1m"}));
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].starts_with("interval is about metrics that compare"), "{problems:?}");
+}
+
+#[test]
 fn a_run_that_nobody_named_the_arms_of_is_refused() {
     let spec = json!({"metrics": [{"name": "e", "type": "rate", "total": "a", "bad": "b"}]});
     let problems = ResolvedRun::resolve(&serde_json::from_value(spec).unwrap()).unwrap_err();

@@ -4,7 +4,8 @@ use super::Resolver;
 use crate::analysis::Problem;
 use crate::analysis::arguments::{ArgumentValue, ArgumentValues};
 use crate::analysis::resolved::ResolvedMetric;
-use crate::api::analysis::{AnalysisRunSpec, AnalysisTemplateSpec, RunComparison};
+use crate::analysis::templates::unused;
+use crate::api::analysis::{AnalysisRunSpec, AnalysisTemplateSpec, Metric, RunComparison};
 
 /// What a template says on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +73,10 @@ pub fn review(spec: &AnalysisTemplateSpec) -> Review {
         RunComparison { settings: spec.comparison.clone(), ..RunComparison::default() };
     let _ = resolver.comparison("", Some(&comparison), false);
     let metrics = resolver.metric_list(&spec.metrics);
+    let compares = spec.metrics.iter().any(Metric::is_comparing);
+    // Settings may stand apart from the templates whose metrics they are for.
+    let is_used = compares || !spec.templates.is_empty();
+    resolver.problems.extend(unused(&spec.comparison, is_used));
     if spec.templates.is_empty() {
         let run = AnalysisRunSpec {
             dry_run: spec.dry_run.clone(),
