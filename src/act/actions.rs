@@ -9,7 +9,7 @@ use super::guard::{Dependents, WriteOutcome, Writer};
 use super::wire::{Read, Target, Wire};
 use crate::api::{ApiNames, Kind};
 use crate::mutants::{Mutant, mutant};
-use crate::observe::cache::Cache;
+use crate::observe::cache::{Cache, Key};
 use crate::observe::caches::{Caches, pods};
 use crate::observe::{Snapshot, backends};
 use crate::plan::action::{Action, ActionFailure, Outcome, RevertOrder};
@@ -76,7 +76,8 @@ impl Hands {
             let target = target_of(&cache, object);
             let Ok(guard) = self.writer.guard(object) else { continue };
             if self.writer.needs_take_over(&target, &guard) {
-                Self::done(&cache, self.writer.take_over(&target, &guard).await)?;
+                let outcome = self.writer.take_over(&target, &guard).await;
+                self.done(&cache, &target, outcome).await?;
                 has_written = true;
             }
         }
@@ -149,8 +150,32 @@ impl Hands {
         }
     }
 
+    /// Tells the cache what a write made of the object. After a conflict that is what somebody else
+    /// made of it: a watch that has lost the event would keep the old one for minutes.
+    async fn done(
+        &self,
+        cache: &Cache,
+        target: &Target,
+        outcome: WriteOutcome,
+    ) -> Result<(), ActionFailure> {
+        if matches!(outcome, WriteOutcome::Conflict | WriteOutcome::NotFound)
+            && !mutant(Mutant::ConflictIsSuccess)
+        {
+            match self.wire.get(target).await {
+                Read::Found(object) => cache.note(object),
+                Read::Absent => {
+                    let namespace = target.namespace.as_deref().unwrap_or_default();
+                    cache.forget(&Key::new(namespace, &target.name));
+                }
+                // The next try tells.
+                Read::Failed(error) => tracing::debug!(%error, "cannot read after a conflict"),
+            }
+        }
+        Self::noted(cache, outcome)
+    }
+
     /// Tells the cache what a write made of the object.
-    pub(super) fn done(cache: &Cache, outcome: WriteOutcome) -> Result<(), ActionFailure> {
+    pub(super) fn noted(cache: &Cache, outcome: WriteOutcome) -> Result<(), ActionFailure> {
         match outcome {
             WriteOutcome::Applied(object) => {
                 cache.note(object);
@@ -172,7 +197,8 @@ impl Hands {
         let mut after = Value::clone(&before);
         change(&mut after);
         let target = target_of(cache, &before);
-        Self::done(cache, self.writer.edit(&target, &before, &after).await)
+        let outcome = self.writer.edit(&target, &before, &after).await;
+        self.done(cache, &target, outcome).await
     }
 
     fn seen(snapshot: &Snapshot, cache: &Cache, name: &str) -> Result<Arc<Value>, ActionFailure> {
@@ -199,7 +225,8 @@ impl Hands {
         }
         set(&mut after, &["metadata", "finalizers"], Value::Array(finalizers));
         let target = target_of(cache, &snapshot.rollout);
-        Self::done(cache, self.writer.edit(&target, &snapshot.rollout, &after).await)
+        let outcome = self.writer.edit(&target, &snapshot.rollout, &after).await;
+        self.done(cache, &target, outcome).await
     }
 
     /// Creates an object that the Rollout owns. When it is there already and is ours and the same,
@@ -241,7 +268,7 @@ impl Hands {
                     Err(ActionFailure::NameIsTaken)
                 }
             }
-            outcome => Self::done(cache, outcome),
+            outcome => self.done(cache, &target, outcome).await,
         }
     }
 
@@ -259,7 +286,7 @@ impl Hands {
                 cache.forget(&crate::observe::cache::key_of(&object));
                 Ok(())
             }
-            other => Err(failure(&other)),
+            other => self.done(cache, &target, other).await,
         }
     }
 
@@ -320,11 +347,12 @@ impl Hands {
             (Change::Nothing, _) => Ok(()),
             (Change::Create(object), _) => match self.writer.create(&target, object).await {
                 WriteOutcome::AlreadyExists => Err(ActionFailure::Conflict),
-                outcome => Self::done(&cache, outcome),
+                outcome => self.done(&cache, &target, outcome).await,
             },
             (Change::Patch(patch), Some(live)) => {
                 let guard = self.writer.guard(&live).map_err(|_| ActionFailure::Conflict)?;
-                Self::done(&cache, self.writer.json_patch(&target, &guard, &patch.0).await)
+                let outcome = self.writer.json_patch(&target, &guard, &patch.0).await;
+                self.done(&cache, &target, outcome).await
             }
             (Change::Patch(_), None) => Err(ActionFailure::Conflict),
         }

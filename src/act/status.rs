@@ -27,7 +27,8 @@ impl Hands {
         let cache = &self.caches.rollouts;
         let target = Target::namespaced(cache.resource(), &rollout.namespace, &rollout.name);
         let guard = self.writer.guard(&snapshot.rollout).map_err(|_| ActionFailure::Conflict)?;
-        Self::done(cache, self.writer.patch_status(&target, &guard, &change).await)
+        // After a conflict the next pass begins with reading the Rollout.
+        Self::noted(cache, self.writer.patch_status(&target, &guard, &change).await)
     }
 }
 

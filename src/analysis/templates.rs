@@ -180,6 +180,22 @@ fn merge_specs(
     if problems.is_empty() { Ok(merged) } else { Err(TemplateError::Problems(problems)) }
 }
 
+/// Adds what stands in the Rollout itself.
+fn add_inline(merged: &mut MergedTemplates, inline: &InlineAnalysis, problems: &mut Vec<Problem>) {
+    for metric in &inline.metrics {
+        let name = name_of(metric);
+        if merged.metrics.iter().any(|other| name_of(other) == name) {
+            let message = format!("has a metric {name:?}, which a template defines too");
+            problems.push(Problem::new("metrics", message));
+        }
+        merged.metrics.push(metric.clone());
+    }
+    match joined(&merged.comparison, &inline.comparison) {
+        Ok(comparison) => merged.comparison = comparison,
+        Err(field) => problems.push(Problem::new(field, "is not what a template says")),
+    }
+}
+
 /// What is said about a comparison where nothing is compared: most likely meant for other metrics.
 pub(super) fn unused(settings: &Comparison, compares: bool) -> Option<Problem> {
     let tree = serde_json::to_value(settings).unwrap_or_default();
@@ -255,18 +271,7 @@ pub fn plan_run(
         problems.push(Problem::new("templates", "names no template"));
     }
     let mut merged = merge(&analysis.templates, library)?;
-    for metric in &inline.metrics {
-        let name = name_of(metric);
-        if merged.metrics.iter().any(|other| name_of(other) == name) {
-            let message = format!("has a metric {name:?}, which a template defines too");
-            problems.push(Problem::new("metrics", message));
-        }
-        merged.metrics.push(metric.clone());
-    }
-    match joined(&merged.comparison, &inline.comparison) {
-        Ok(comparison) => merged.comparison = comparison,
-        Err(field) => problems.push(Problem::new(field, "is not what a template says")),
-    }
+    add_inline(&mut merged, inline, &mut problems);
     let mut args = merged.args;
     // Metrics in the Rollout declare no arguments: what is given is there for them.
     for given in analysis.args.iter().filter(|_| !inline.metrics.is_empty()) {

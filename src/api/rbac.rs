@@ -150,7 +150,7 @@ fn workloads(names: ApiNames) -> Vec<Grant> {
             "selectors of the Services of a Rollout",
             "",
             &["services"],
-            &["list", "watch", "patch"],
+            &["get", "list", "watch", "patch"],
         ),
         Grant::new(
             "endpoints that carry traffic",

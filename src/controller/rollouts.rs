@@ -39,7 +39,7 @@ const RESYNC: Duration = Duration::from_secs(50);
 /// How long news of other objects wait for more: pods, their ReplicaSet and their endpoints change
 /// together, and one pass sees it all.
 const SETTLE: Duration = Duration::from_millis(20);
-/// How long after a conflict the watch has to bring what changed, before it is tried again.
+/// How long after a conflict it is tried again: what changed was read then, if it could be.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
 /// Longest back-off of an action that keeps failing.
 const LONGEST_BACKOFF: u32 = 60;
@@ -107,7 +107,15 @@ impl Work for Rollouts {
                 Ok(true) => return Next::Again,
                 Err(failure) => {
                     tracing::warn!(error = %failure, "cannot take over");
-                    return self.after_failure(key, &failure).await;
+                    let next = self.after_failure(key, &failure).await;
+                    // A webhook's refusal of a patch can look like a conflict: without a pause it
+                    // would be asked again as fast as it answers.
+                    let is_conflict = failure == ActionFailure::Conflict;
+                    return if is_conflict {
+                        Next::At(Instant::now() + CONFLICT_PAUSE)
+                    } else {
+                        next
+                    };
                 }
             }
         }

@@ -90,7 +90,7 @@ impl Provider for GatewayApi {
     const RULES: &'static [RbacRule] = &[RbacRule {
         api_group: "gateway.networking.k8s.io",
         resources: &["httproutes", "grpcroutes"],
-        verbs: &["list", "watch", "patch"],
+        verbs: &["get", "list", "watch", "patch"],
     }];
 
     fn problems(&self) -> Vec<ConfigError> {

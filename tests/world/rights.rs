@@ -25,6 +25,9 @@ const ONLY_ELSEWHERE: &[(&str, &str)] = &[
     // Read again when a write met another one, or its answer was lost.
     ("analysisruns", "get"),
     ("replicasets", "get"),
+    ("services", "get"),
+    ("httproutes", "get"),
+    ("grpcroutes", "get"),
     ("ingresses", "get"),
     // Where only some namespaces are served; here the role for the whole cluster has it, too.
     ("configmaps", "get"),

@@ -1,7 +1,7 @@
 //! Many runs: each in a process of its own, several at once, and what they found together.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -14,8 +14,10 @@ use crate::run::{Report, run};
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// What many runs found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sum {
+    /// When it began.
+    began: Instant,
     /// Runs.
     pub(crate) scenarios: u64,
     /// Updates that began.
@@ -26,8 +28,25 @@ pub(crate) struct Sum {
     pub(crate) deaths: u64,
     /// Violations.
     pub(crate) violations: u64,
+    /// The most requests in a second, and the most writes to one object in a minute.
+    pub(crate) busiest: (u64, usize),
     /// Runs that reached a state.
     pub(crate) reached: BTreeMap<String, u64>,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            scenarios: 0,
+            rollouts: 0,
+            faults: 0,
+            deaths: 0,
+            violations: 0,
+            busiest: (0, 0),
+            reached: BTreeMap::new(),
+        }
+    }
 }
 
 impl Sum {
@@ -38,16 +57,30 @@ impl Sum {
         self.faults += report.faults;
         self.deaths += report.deaths;
         self.violations += u64::try_from(report.violations.len()).unwrap_or(0);
+        self.busiest.0 = self.busiest.0.max(report.busiest.0);
+        self.busiest.1 = self.busiest.1.max(report.busiest.1);
         for state in &report.reached {
             *self.reached.entry(state.clone()).or_default() += 1;
         }
     }
 
+    /// Runs in a second of real time, on all cores together.
+    fn per_second(&self) -> f64 {
+        let seconds = self.began.elapsed().as_secs_f64();
+        f64::from(u32::try_from(self.scenarios).unwrap_or(u32::MAX)) / seconds.max(0.001)
+    }
+
     /// The last line of a soak.
     pub(crate) fn line(&self) -> String {
         format!(
-            "scenarios {}, rollouts {}, faults {}, controller deaths {}, violations {}",
-            self.scenarios, self.rollouts, self.faults, self.deaths, self.violations
+            "scenarios {}, rollouts {}, faults {}, controller deaths {}, violations {}, \
+             scenarios per second {:.1}",
+            self.scenarios,
+            self.rollouts,
+            self.faults,
+            self.deaths,
+            self.violations,
+            self.per_second()
         )
     }
 }

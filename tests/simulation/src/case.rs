@@ -81,6 +81,8 @@ pub(crate) enum Act {
     Resume,
     /// `kubectl scale`.
     Scale(u32),
+    /// `kubectl delete`: the GitOps agent makes the Rollout again.
+    Delete,
 }
 
 /// One thing that goes wrong, once.
@@ -93,7 +95,8 @@ pub(crate) struct Fault {
     pub(crate) what: What,
 }
 
-/// The moment of a fault. Counts begin at the beginning of the case, from 1.
+/// The moment of a fault. Counts begin at the beginning of the case, from 1. What is not about a
+/// request or an event may come at one all the same: it happens just before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum When {
@@ -150,6 +153,11 @@ pub(crate) enum What {
     Refused(u16),
     /// The server carries it out, and answers with this code.
     CarriedOutBut(u16),
+    /// Somebody else writes to the object of a write while that is on its way.
+    Overtaken {
+        /// Whether the event of that write gets lost on its way to the controller.
+        is_unseen: bool,
+    },
     /// An event of a watch comes late, and so do those after it.
     EventLate {
         /// So much later.
@@ -168,6 +176,25 @@ pub(crate) enum What {
     Stalled {
         /// Which process, from 0.
         process: usize,
+        /// How long.
+        lasts_ms: u64,
+    },
+    /// One process cannot reach the API server: what it sends gets lost, and its watches end.
+    Partitioned {
+        /// Which process, from 0.
+        process: usize,
+        /// How long.
+        lasts_ms: u64,
+    },
+    /// Requests are refused for a while: a role was edited, a token has expired, an admission
+    /// webhook denies.
+    Denied {
+        /// Those whose path contains this; all when it is empty.
+        path: String,
+        /// Whether only writes are meant.
+        is_write_only: bool,
+        /// With this code.
+        code: u16,
         /// How long.
         lasts_ms: u64,
     },
@@ -240,11 +267,41 @@ impl Case {
 }
 
 impl What {
+    /// Whether it is about the request that it comes at.
+    pub(crate) fn is_of_request(&self) -> bool {
+        match self {
+            Self::DiesBefore { .. }
+            | Self::DiesAfter { .. }
+            | Self::DiesInFlight { .. }
+            | Self::LandsLate { .. }
+            | Self::Slow { .. }
+            | Self::RequestLost
+            | Self::ReplyLost
+            | Self::ReplyBroken
+            | Self::Refused(_)
+            | Self::CarriedOutBut(_)
+            | Self::Overtaken { .. }
+            | Self::EventLate { .. }
+            | Self::EventLost
+            | Self::EventCut => true,
+            Self::WatchesCut
+            | Self::Compaction
+            | Self::Stalled { .. }
+            | Self::Partitioned { .. }
+            | Self::Denied { .. }
+            | Self::Killed { .. }
+            | Self::Stopped { .. }
+            | Self::Standing { .. }
+            | Self::Clock { .. }
+            | Self::Happens(_) => false,
+        }
+    }
+
     /// Whether a correct controller may abort an update because of it: pods, endpoints, gateway and
     /// clock may make a deadline pass, or requests of users fail.
     pub(crate) fn may_abort(&self) -> bool {
         match self {
-            Self::Happens(_) | Self::Clock { .. } => true,
+            Self::Happens(_) | Self::Clock { .. } | Self::Denied { .. } => true,
             Self::Standing { patch, .. } => {
                 ["nodes", "workloads", "endpoints", "gateway", "prometheus", "versions"]
                     .iter()

@@ -6,14 +6,18 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use serde_json::json;
 use sluice::sim::api::{
     Effect, Entry, EventFate, Failure, Identity, Interference, Reply, RequestFacts, RequestFate,
     WatchId,
 };
-use sluice::sim::world::{Order, ProcessOrder, Span, Timed, World};
+use sluice::sim::world::{
+    BehaviourPatch, Named, Order, Patch, ProcessOrder, Span, Timed, World, Write,
+};
 use tokio::time::Instant;
 
 use crate::case::{Fault, What, When};
+use crate::generate::healthy_part;
 
 /// Names of the processes of the controller.
 pub(crate) const PROCESSES: [&str; 2] = ["controller-0", "controller-1"];
@@ -37,6 +41,15 @@ struct State {
     counts: Counts,
     /// Until when requests of a process are held.
     stalled: BTreeMap<String, Instant>,
+    /// Who the processes are, as far as they have asked for something.
+    identities: BTreeMap<String, Identity>,
+    /// Until when what a process sends gets lost.
+    cut_off: BTreeMap<String, Instant>,
+    /// Until when requests are refused: part of the path, whether only writes are meant, code.
+    denied: Vec<(Instant, String, bool, u16)>,
+    /// The object whose next event gets lost on the way to the controller: plural and name.
+    unseen: Option<(String, String)>,
+    rate: Rate,
     /// Until when a process that was told to stop stays so.
     stopped: BTreeMap<String, Instant>,
     /// Every request, for the trace.
@@ -44,6 +57,18 @@ struct State {
     fired: Vec<(When, What)>,
     deaths: u64,
 }
+
+/// Requests of the present second.
+#[derive(Debug, Default)]
+struct Rate {
+    since: Option<Instant>,
+    requests: u64,
+    /// The most that there were in one second.
+    most: u64,
+}
+
+/// No correct process sends so many requests in one second.
+const MOST_PER_SECOND: u64 = 300;
 
 /// How much there was of everything since the beginning of the case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,9 +118,12 @@ impl Faults {
         state.at_write.clear();
         state.at_event.clear();
         state.stalled.clear();
+        state.cut_off.clear();
+        state.denied.clear();
+        state.unseen = None;
     }
 
-    /// Carries out a fault that is due by the clock.
+    /// Carries out a fault that is about no request and no event.
     pub(crate) fn strike(&self, when: When, what: &What) {
         let Some(world) = self.world() else { return };
         self.note(when, what);
@@ -110,6 +138,20 @@ impl Faults {
                 let until = Instant::now() + Duration::from_millis(*lasts_ms);
                 self.state().stalled.insert(name(*process).to_owned(), until);
             }
+            What::Partitioned { process, lasts_ms } => {
+                let until = Instant::now() + Duration::from_millis(*lasts_ms);
+                self.state().cut_off.insert(name(*process).to_owned(), until);
+                let identity = self.state().identities.get(name(*process)).cloned();
+                for (id, _) in
+                    identity.map(|one| world.cluster().watches(Some(&one))).unwrap_or_default()
+                {
+                    world.cluster().cut(id);
+                }
+            }
+            What::Denied { path, is_write_only, code, lasts_ms } => {
+                let until = Instant::now() + Duration::from_millis(*lasts_ms);
+                self.state().denied.push((until, path.clone(), *is_write_only, *code));
+            }
             What::Killed { process, restart_ms } => {
                 self.kill(name(*process), *restart_ms);
             }
@@ -122,17 +164,20 @@ impl Faults {
                 drop(state);
                 restart(&world, name(*process), *restart_ms);
             }
-            What::Standing { patch, .. } => {
+            What::Standing { patch, lasts_ms } => {
                 // A patch that does not fit is one that a person wrote into a file.
-                let _ = world.behave(patch.clone());
+                let order = |patch| BehaviourPatch::new(patch).ok().map(Order::Behave);
+                let end = order(healthy_part(patch)).map(|end| (end, *lasts_ms));
+                if let Some(begin) = order(patch.clone()) {
+                    soon(&world, begin, end);
+                }
             }
-            What::Clock { ahead_ms, .. } => {
-                let _ = world.order(Order::ControllerClock { ahead_ms: *ahead_ms });
+            What::Clock { ahead_ms, lasts_ms } => {
+                let ahead = |ahead_ms| Order::ControllerClock { ahead_ms };
+                soon(&world, ahead(*ahead_ms), Some((ahead(0), *lasts_ms)));
             }
-            What::Happens(order) => {
-                // What it is about may be gone.
-                let _ = world.order(order.clone());
-            }
+            // What it is about may be gone.
+            What::Happens(order) => soon(&world, order.clone(), None),
             // The others belong to a request or an event.
             _ => {}
         }
@@ -146,6 +191,12 @@ impl Faults {
     /// Whether a process was told to stop, and its next start is still to come.
     pub(crate) fn is_stopped(&self, process: &str) -> bool {
         self.state().stopped.get(process).is_some_and(|until| Instant::now() < *until)
+    }
+
+    /// The most requests in one second, and whether no correct process sends so many.
+    pub(crate) fn rate(&self) -> (u64, bool) {
+        let most = self.state().rate.most;
+        (most, most > MOST_PER_SECOND)
     }
 
     /// How many processes died.
@@ -226,6 +277,37 @@ pub(crate) fn name(process: usize) -> &'static str {
     PROCESSES.get(process).copied().unwrap_or(PROCESSES[0])
 }
 
+/// Something happens now, and something else after a while. It is never carried out at once, because
+/// a request may be under way.
+fn soon(world: &World, order: Order, end: Option<(Order, u64)>) {
+    let end = end.map(|(order, after)| Timed { after: Span::ms(after), order });
+    let now = Timed { after: Span::ms(0), order };
+    world.plan(std::iter::once(now).chain(end).collect());
+}
+
+/// Somebody else writes to the object of `path`, in a way that means no harm.
+fn overtake(world: &World, path: &str) -> Option<(String, String)> {
+    let mut parts = path.trim_matches('/').split('/');
+    let group = match parts.next()? {
+        "api" => "",
+        _ => parts.next()?,
+    };
+    // The version.
+    parts.next()?;
+    let parts: Vec<&str> = parts.collect();
+    let ["namespaces", namespace, plural, name, ..] = parts.as_slice() else { return None };
+    let object = Named {
+        group: group.to_owned(),
+        plural: (*plural).to_owned(),
+        namespace: (*namespace).to_owned(),
+        name: (*name).to_owned(),
+    };
+    let note = json!({"metadata": {"annotations": {"example.test/note": world.now().to_string()}}});
+    let write = Write::Merge(Patch { object, subresource: String::new(), patch: note });
+    soon(world, Order::Write { who: "kubectl".to_owned(), write }, None);
+    Some(((*plural).to_owned(), (*name).to_owned()))
+}
+
 fn restart(world: &World, process: &str, after_ms: u64) {
     let order = Order::Controller { process: process.to_owned(), act: ProcessOrder::Start };
     world.plan(vec![Timed { after: Span::ms(after_ms.max(1)), order }]);
@@ -245,11 +327,45 @@ fn failure(code: u16) -> Failure {
     Failure { code, reason, message: message.to_owned(), details: None }
 }
 
+/// What becomes of every request for a while.
+enum Standing {
+    Held(Duration),
+    CutOff,
+    Denied(u16),
+}
+
+impl State {
+    fn standing(&mut self, pod: &str, path: &str, is_write: bool) -> Option<Standing> {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        if self.rate.since.is_none_or(|since| now - since >= second) {
+            self.rate.requests = 0;
+            self.rate.since = Some(now);
+        }
+        self.rate.requests += 1;
+        self.rate.most = self.rate.most.max(self.rate.requests);
+        let left = |until: &Instant| until.saturating_duration_since(now);
+        let held = self.stalled.get(pod).map(left).unwrap_or_default();
+        // What goes in circles would never let the time pass.
+        let held = if self.rate.requests > MOST_PER_SECOND { held.max(second) } else { held };
+        if !held.is_zero() {
+            return Some(Standing::Held(held));
+        }
+        if self.cut_off.get(pod).is_some_and(|until| now < *until) {
+            return Some(Standing::CutOff);
+        }
+        let is_meant = |(until, part, is_write_only, _): &&(Instant, String, bool, u16)| {
+            now < *until && path.contains(part.as_str()) && (is_write || !is_write_only)
+        };
+        self.denied.iter().find(is_meant).map(|(.., code)| Standing::Denied(*code))
+    }
+}
+
 impl Interference for Faults {
     fn request(&self, facts: &RequestFacts<'_>) -> RequestFate {
         let is_news = facts.path.contains("/events") || facts.path.contains("/leases");
         let is_write = facts.verb.is_write();
-        let (when, what, held) = {
+        let (found, standing) = {
             let mut state = self.state();
             if !state.is_armed {
                 return RequestFate::default();
@@ -259,6 +375,9 @@ impl Interference for Faults {
             // A String takes everything.
             let request = state.counts.requests;
             let _ = writeln!(state.log, "{request} {pod} {verb} {}", facts.path);
+            if !state.identities.contains_key(pod) {
+                state.identities.insert(pod.clone(), facts.identity.clone());
+            }
             let mut found =
                 state.at_request.remove(&request).map(|what| (When::Request(request), what));
             if is_write && !is_news {
@@ -267,28 +386,46 @@ impl Interference for Faults {
                 let of_write = state.at_write.remove(&write);
                 found = found.or(of_write.map(|what| (When::Write(write), what)));
             }
-            let now = Instant::now();
-            let held = state.stalled.get(pod).map(|until| until.saturating_duration_since(now));
-            match found {
-                Some((when, what)) => (Some(when), Some(what), held),
-                None => (None, None, held),
-            }
+            (found, state.standing(pod, facts.path, is_write))
         };
-        let mut fate = match (when, what) {
-            (Some(when), Some(what)) => {
-                self.note(when, &what);
-                self.fate(&what, facts.identity, is_write)
+        let mut fate = match &found {
+            Some((when, What::Overtaken { is_unseen })) if is_write => {
+                self.note(*when, &What::Overtaken { is_unseen: *is_unseen });
+                let object = self.world().and_then(|world| overtake(&world, facts.path));
+                if *is_unseen {
+                    self.state().unseen = object;
+                }
+                let before = Duration::from_millis(10);
+                RequestFate { before, ..RequestFate::default() }
             }
-            _ => RequestFate::default(),
+            Some((when, what)) if what.is_of_request() => {
+                self.note(*when, what);
+                self.fate(what, facts.identity, is_write)
+            }
+            Some((when, what)) => {
+                self.strike(*when, what);
+                RequestFate::default()
+            }
+            None => RequestFate::default(),
         };
-        if let Some(held) = held.filter(|held| !held.is_zero()) {
-            fate.before = fate.before.max(held);
-            fate.is_on_the_wire = true;
+        match standing {
+            Some(Standing::Held(held)) => {
+                fate.before = fate.before.max(held);
+                fate.is_on_the_wire = true;
+            }
+            Some(Standing::CutOff) => {
+                fate.effect = Effect::Dropped;
+                fate.reply = Reply::Lost;
+            }
+            Some(Standing::Denied(code)) if matches!(fate.effect, Effect::CarriedOut) => {
+                fate.effect = Effect::Refused(Box::new(failure(code)));
+            }
+            Some(Standing::Denied(_)) | None => {}
         }
         fate
     }
 
-    fn event(&self, _watch: WatchId, _entry: &Entry) -> EventFate {
+    fn event(&self, _watch: WatchId, entry: &Entry) -> EventFate {
         let (when, what) = {
             let mut state = self.state();
             if !state.is_armed {
@@ -296,6 +433,12 @@ impl Interference for Faults {
             }
             state.counts.events += 1;
             let event = state.counts.events;
+            let is_unseen = state.unseen.as_ref().is_some_and(|(plural, name)| {
+                *plural == entry.resource.plural && name == entry.name()
+            });
+            if is_unseen && entry.writer.user == "kubectl" {
+                return EventFate::Lost;
+            }
             let Some(what) = state.at_event.remove(&event) else { return EventFate::Arrives };
             (When::Event(event), what)
         };

@@ -8,25 +8,25 @@ use crate::case::{Act, Case, Fault, Setup, Shape, Step, What, When};
 use crate::manifests::{BRANCH, FOLDER, NAME, NAMESPACE, URL, versions};
 
 /// A stream of numbers.
-struct Dice(fastrand::Rng);
+pub(crate) struct Dice(fastrand::Rng);
 
 impl Dice {
-    fn of(seed: u64, purpose: u64) -> Self {
+    pub(crate) fn of(seed: u64, purpose: u64) -> Self {
         let mut mixed = seed ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Self(fastrand::Rng::with_seed(mixed ^ (mixed >> 31)))
     }
 
     /// Whether something of so many per cent happens.
-    fn percent(&mut self, chance: u64) -> bool {
+    pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.0.u64(0..100) < chance
     }
 
-    fn within(&mut self, from: u64, to: u64) -> u64 {
+    pub(crate) fn within(&mut self, from: u64, to: u64) -> u64 {
         self.0.u64(from..=to)
     }
 
-    fn one<T: Clone>(&mut self, of: &[T]) -> Option<T> {
+    pub(crate) fn one<T: Clone>(&mut self, of: &[T]) -> Option<T> {
         self.0.choice(of).cloned()
     }
 }
@@ -49,7 +49,8 @@ pub(crate) fn case(seed: u64) -> Case {
     let steps = steps(seed, &setup);
     let last = steps.last().map_or(0, |step| step.at_ms);
     let heals_at_ms = last + Dice::of(seed, 2).within(30_000, 150_000);
-    let faults = faults(seed, &setup, heals_at_ms);
+    let mut faults = faults(seed, &setup, heals_at_ms);
+    faults.extend(crate::themes::faults(seed, &setup, heals_at_ms));
     Case { about: String::new(), seed, setup, steps, heals_at_ms, faults }
 }
 
@@ -73,18 +74,21 @@ fn steps(seed: u64, setup: &Setup) -> Vec<Step> {
         tags.push(tag.clone());
         steps.push(Step { at_ms, act: Act::Release(tag) });
         if dice.percent(25) {
-            let verb = match dice.within(0, 5) {
+            let verb = match dice.within(0, 6) {
                 0 => vec![Act::Abort],
                 1 => vec![Act::Abort, Act::Retry],
                 2 => vec![Act::PromoteFull],
                 3 => vec![Act::Pause, Act::Resume],
                 4 => vec![Act::PromoteFull, Act::Abort],
+                5 => vec![Act::Delete],
                 _ => vec![Act::Abort, Act::PromoteFull],
             };
-            let mut when = at_ms;
+            // Two people at once, or one who thinks again.
+            let apart = if dice.percent(50) { 1_500 } else { 40_000 };
+            let mut when = at_ms + dice.within(500, 40_000);
             for act in verb {
-                when += dice.within(500, 40_000);
                 steps.push(Step { at_ms: when, act });
+                when += dice.within(0, apart);
             }
         }
         // Midway through the last update, or after it.
@@ -131,7 +135,7 @@ fn faults(seed: u64, setup: &Setup, heals_at_ms: u64) -> Vec<Fault> {
     faults
 }
 
-fn restart(dice: &mut Dice) -> u64 {
+pub(crate) fn restart(dice: &mut Dice) -> u64 {
     if dice.percent(80) { dice.within(100, 5_000) } else { dice.within(5_000, 40_000) }
 }
 
@@ -208,7 +212,7 @@ fn at_time(dice: &mut Dice, setup: &Setup, most_ms: u64) -> What {
     }
 }
 
-fn prometheus(dice: &mut Dice) -> Value {
+pub(crate) fn prometheus(dice: &mut Dice) -> Value {
     let answers = [
         json!("down"),
         json!("hangs"),
@@ -244,13 +248,14 @@ fn git(dice: &mut Dice) -> Value {
     json!({"git": dice.one(&faults)})
 }
 
-fn gateway(dice: &mut Dice) -> Value {
+pub(crate) fn gateway(dice: &mut Dice) -> Value {
     let faults = [
         json!({"answer": "rejects"}),
         json!({"answer": "isSilent"}),
         json!({"answer": "reportsOldGeneration"}),
         json!({"answer": "takesPart"}),
         json!({"programs": false}),
+        json!({"programs": false, "answer": "isSilent"}),
         json!({"reportsAfter": "1s..20s"}),
         json!({"programsAfter": "1s..20s"}),
     ];
@@ -297,14 +302,18 @@ fn other_push(dice: &mut Dice) -> Order {
     })
 }
 
-/// Somebody edits what the controller looks after, in ways that mean no harm.
-fn edit(dice: &mut Dice, setup: &Setup) -> Order {
-    let named = |group: &str, plural: &str, name: &str| Named {
+/// An object of the application.
+pub(crate) fn named(group: &str, plural: &str, name: &str) -> Named {
+    Named {
         group: group.to_owned(),
         plural: plural.to_owned(),
         namespace: NAMESPACE.to_owned(),
         name: name.to_owned(),
-    };
+    }
+}
+
+/// Somebody edits what the controller looks after, in ways that mean no harm.
+fn edit(dice: &mut Dice, setup: &Setup) -> Order {
     let object = match dice.within(0, 2) {
         0 => named("gateway.networking.k8s.io", "httproutes", NAME),
         1 if setup.shape == Shape::BlueGreen => named("", "services", "web-active"),
@@ -315,6 +324,14 @@ fn edit(dice: &mut Dice, setup: &Setup) -> Order {
     let patch = json!({"metadata": {"annotations": {"example.test/note": note}}});
     let write = Write::Merge(Patch { object, subresource: String::new(), patch });
     Order::Write { who: "kubectl".to_owned(), write }
+}
+
+/// What a healthy world is like where `patch` changes it.
+pub(crate) fn healthy_part(patch: &Value) -> Value {
+    let all = healthy();
+    let changed = patch.as_object().into_iter().flatten();
+    let part = changed.filter_map(|(key, _)| Some((key.clone(), all.get(key)?.clone())));
+    part.collect::<serde_json::Map<_, _>>().into()
 }
 
 /// What a healthy world is like; ends every standing fault.

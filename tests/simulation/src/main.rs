@@ -19,6 +19,7 @@ mod shim;
 mod shrink;
 mod states;
 mod sweep;
+mod themes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -244,6 +245,10 @@ fn soak(
         println!("     0 {state}");
     }
     println!("{} of {} states reached", states::ALL.len() - missing.len(), states::ALL.len());
+    println!(
+        "at most {} requests in a second, and {} writes to one object in a minute",
+        sum.busiest.0, sum.busiest.1
+    );
     println!("{}", sum.line());
     Ok(sum.violations == 0 && (missing.is_empty() || !require_states))
 }

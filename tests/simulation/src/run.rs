@@ -61,6 +61,8 @@ pub(crate) struct Report {
     pub(crate) requests: u64,
     /// Its writes, Leases and Events left out.
     pub(crate) writes: u64,
+    /// The most requests in a second, and the most writes to one object in a minute.
+    pub(crate) busiest: (u64, usize),
     /// Writes as faults count them: until the world healed, whether they had an effect or not.
     pub(crate) counted_writes: u64,
     /// Events that its watches were sent.
@@ -203,14 +205,9 @@ impl<'a> Run<'a> {
         for fault in &case.faults {
             let When::AtMs(at) = fault.when else { continue };
             add(at, Due::Fault(fault.when, &fault.what));
-            match &fault.what {
-                What::Standing { patch, lasts_ms } => add(at + lasts_ms, Due::End(patch)),
-                What::Clock { lasts_ms, .. } => add(at + lasts_ms, Due::TrueClock),
-                _ => {}
-            }
         }
         for ((at, _), due) in agenda {
-            if at >= case.heals_at_ms {
+            if at >= case.heals_at_ms || self.goes_in_circles() {
                 break;
             }
             let at = self.began + Duration::from_millis(at);
@@ -228,19 +225,6 @@ impl<'a> Run<'a> {
                 self.act(act);
             }
             Due::Fault(when, what) => self.faults.strike(*when, what),
-            Due::End(patch) => {
-                // Only the part that the fault had changed.
-                let all = healthy();
-                let part = patch
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|(key, _)| Some((key.clone(), all.get(key)?.clone())));
-                let _ = self.world.behave(part.collect::<serde_json::Map<_, _>>().into());
-            }
-            Due::TrueClock => {
-                let _ = self.world.order(Order::ControllerClock { ahead_ms: 0 });
-            }
         }
     }
 
@@ -277,6 +261,10 @@ impl<'a> Run<'a> {
                 patch("status", json!({"status": {"promoteFull": true}}))
             }
             Act::Abort | Act::Retry | Act::PromoteFull => return,
+            Act::Delete => {
+                let write = Write::Delete(rollout.clone());
+                Order::Write { who: "kubectl".to_owned(), write }
+            }
             Act::Pause => patch("", json!({"spec": {"paused": true}})),
             Act::Resume => patch("", json!({"spec": {"paused": null}})),
             Act::Scale(replicas) => patch("", json!({"spec": {"replicas": replicas}})),
@@ -299,7 +287,7 @@ impl<'a> Run<'a> {
         let until = Instant::now() + REST;
         let mut since = None;
         let mut before = None;
-        while Instant::now() < until {
+        while Instant::now() < until && !self.goes_in_circles() {
             self.advance(Duration::from_secs(1)).await;
             let now = (self.oracle.is_at_rest(), self.oracle.last_write.clone());
             if !now.0 || before.as_ref() != Some(&now) {
@@ -325,7 +313,15 @@ impl<'a> Run<'a> {
                 Err(_) => {}
             }
             self.restart_ended();
+            if self.goes_in_circles() {
+                break;
+            }
         }
+    }
+
+    /// Whether the run has gone wrong in a way that it may never come out of.
+    fn goes_in_circles(&self) -> bool {
+        self.faults.rate().1 || self.oracle.is_too_busy()
     }
 
     /// A process that came to its end by itself (it does when it loses its leadership) is started
@@ -411,6 +407,11 @@ impl<'a> Run<'a> {
     }
 
     fn finish(mut self, panics: &Panics, quiet_from: crate::oracle::Time) -> Report {
+        let (most, is_too_many) = self.faults.rate();
+        if is_too_many {
+            let what = format!("{most} requests in one second");
+            self.oracle.violate("S29", 0, self.world.now(), what);
+        }
         let messages = match (GitUrl::parse(URL), BranchName::parse(BRANCH)) {
             (Ok(url), Ok(branch)) => self.world.git().log(&url, &branch),
             _ => Vec::new(),
@@ -444,6 +445,7 @@ impl<'a> Run<'a> {
             deaths: self.faults.deaths(),
             requests,
             writes: self.oracle.writes,
+            busiest: (most, self.oracle.busiest),
             counted_writes,
             events,
             virtual_ms: (self.world.now() - WorldPlan::new(0).origin).num_milliseconds(),
@@ -456,8 +458,6 @@ impl<'a> Run<'a> {
 enum Due<'a> {
     Step(&'a Act),
     Fault(When, &'a What),
-    End(&'a serde_json::Value),
-    TrueClock,
 }
 
 /// The name of a kind of fault.

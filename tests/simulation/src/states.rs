@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 /// All of them, by the words of the oracle, and the kinds of faults.
 pub(crate) const ALL: &[&str] = &[
     "a Rollout becomes Healthy",
+    "a Rollout is deleted",
+    "a Rollout is deleted midway",
     "a bad version gets traffic",
     "a bad version is aborted",
     "a degraded Rollout goes on",
@@ -56,6 +58,9 @@ pub(crate) const ALL: &[&str] = &[
     "fault: replyBroken",
     "fault: refused",
     "fault: carriedOutBut",
+    "fault: overtaken",
+    "fault: denied",
+    "fault: partitioned",
     "fault: eventLate",
     "fault: eventLost",
     "fault: eventCut",

@@ -1,30 +1,39 @@
 //! One fault at each write of a few plain releases, one run for each: nothing is left to chance.
 
+use serde_json::json;
+
 use crate::batch;
 use crate::case::{Act, Case, Fault, Setup, Shape, Step, What, When};
 
-/// The releases: a good one and then a bad one in every shape.
+/// The releases: a good one and then a bad one in every shape, and one that is superseded midway.
 pub(crate) fn canonical() -> Vec<Case> {
+    let release = |at_ms: u64, tag: &str| Step { at_ms, act: Act::Release(tag.to_owned()) };
+    let plain = |shape, what: &str, steps, heals_at_ms| Case {
+        about: format!("{shape:?}: {what}"),
+        seed: 7,
+        setup: Setup { shape, replicas: 3, processes: 1, has_autoscaler: false },
+        steps,
+        heals_at_ms,
+        faults: Vec::new(),
+    };
     let shapes = [Shape::Canary, Shape::PausedCanary, Shape::PlainCanary, Shape::BlueGreen];
-    shapes
-        .into_iter()
-        .map(|shape| Case {
-            about: format!("{shape:?}: a good release, then a bad one"),
-            seed: 7,
-            setup: Setup { shape, replicas: 3, processes: 1, has_autoscaler: false },
-            steps: vec![
-                Step { at_ms: 2_000, act: Act::Release("v2".to_owned()) },
-                Step { at_ms: 150_000, act: Act::Release("bad3".to_owned()) },
-            ],
-            heals_at_ms: 240_000,
-            faults: Vec::new(),
-        })
-        .collect()
+    let twice = |shape| {
+        let steps = vec![release(2_000, "v2"), release(150_000, "bad3")];
+        plain(shape, "a good release, then a bad one", steps, 240_000)
+    };
+    let midway = vec![release(2_000, "v2"), release(45_000, "v3")];
+    let superseded = plain(Shape::Canary, "superseded midway", midway, 150_000);
+    shapes.into_iter().map(twice).chain([superseded]).collect()
 }
 
 /// What happens at a write.
-fn kinds() -> [What; 5] {
+fn kinds() -> [What; 9] {
+    let standing = |patch, lasts_ms| What::Standing { patch, lasts_ms };
     [
+        What::Overtaken { is_unseen: false },
+        What::Overtaken { is_unseen: true },
+        standing(json!({"gateway": {"programs": false, "answer": "isSilent"}}), 45_000),
+        standing(json!({"prometheus": {"answer": "down"}}), 8_000),
         What::DiesBefore { restart_ms: 500 },
         What::DiesAfter { restart_ms: 500 },
         What::DiesInFlight { lands_ms: 6_000, restart_ms: 500 },

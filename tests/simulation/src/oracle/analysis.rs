@@ -72,6 +72,10 @@ impl Oracle {
                 let what = format!("{run} counts a measurement of {started}, before its time");
                 self.blame(entry, "S13", what);
             }
+            if is_of(one, "Failed") && text(one, "/value").is_empty() {
+                let what = format!("{run} counts a measurement of {name} without a value as bad");
+                self.blame(entry, "S12", what);
+            }
             if is_of(one, "Successful") && !has_number(one) {
                 let value = text(one, "/value");
                 self.blame(entry, "S12", format!("{run} calls {value:?} of {name} a good value"));

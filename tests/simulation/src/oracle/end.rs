@@ -83,8 +83,13 @@ impl Oracle {
         let rollout = &self.view.rollout;
         let generation = count(rollout, "/metadata/generation").to_string();
         let phase = text(rollout, "/status/phase");
+        // A first revision that never gets ready: there is nothing to go back to.
+        let image = text(rollout, "/spec/template/spec/containers/0/image");
+        let is_hopeless = self.view.stable().is_empty()
+            && is_broken(image.rsplit(':').next().unwrap_or_default());
         text(rollout, "/status/observedGeneration") == generation
-            && (phase == "Healthy" || (phase == "Degraded" && self.view.is_aborted()))
+            && (phase == "Healthy"
+                || (phase == "Degraded" && (self.view.is_aborted() || is_hopeless)))
     }
 
     /// Judges the end.
@@ -123,6 +128,9 @@ impl Oracle {
             return;
         }
         let stable = self.view.stable().to_owned();
+        if stable.is_empty() {
+            return;
+        }
         let wanted = self.view.wanted.now();
         let ready = self.view.ready.get(&stable).map_or(0, super::view::Recent::now);
         if ready < wanted {
@@ -133,6 +141,10 @@ impl Oracle {
             self.violate("L1", 0, now, format!("{} % to stable in the end", end.share));
         }
         for (name, set) in self.view.sets.clone() {
+            // What a deleted Rollout has left to its users belongs to nobody.
+            if set.pointer("/metadata/ownerReferences/0").is_none() {
+                continue;
+            }
             let is_stable = super::view::revision_of(&set) == stable;
             let left = count(&set, "/spec/replicas");
             if !is_stable && left > 0 {

@@ -5,14 +5,16 @@
 //! asks neither the controller nor its code.
 
 mod analysis;
+mod deletion;
 mod end;
 mod fences;
 mod status;
 mod traffic;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice::sim::api::{Change, Entry};
@@ -23,6 +25,15 @@ use view::{View, selected, shares, text};
 
 use crate::case::{Act, Case, Shape, What};
 use crate::manifests::{NAME, NAMESPACE, SECRETS};
+
+/// For so long after somebody else has changed what the controller looks after, the state of it is
+/// not held against the controller.
+const DISTURBED: TimeDelta = TimeDelta::seconds(60);
+/// Rules about states that somebody else can bring about.
+const STATE_RULES: [&str; 12] =
+    ["S2", "S3", "S4", "S5", "S7", "S8", "S11", "S14", "S16", "S23", "S28", "S31"];
+/// No object needs so many writes in a minute.
+const MOST_WRITES_A_MINUTE: usize = 100;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,12 +82,18 @@ pub(crate) struct Oracle {
     terms: BTreeMap<String, u32>,
     /// The active Service's revisions in the present attempt.
     switched: (u64, Vec<String>),
+    /// When somebody else last changed what the controller looks after.
+    foreign_at: Option<Time>,
+    /// Our writes to each object in the last minute.
+    rates: BTreeMap<String, VecDeque<Time>>,
     /// When an abort was recorded that traffic has not followed yet.
     abort_open_since: Option<Time>,
     /// The last write of the controller that was neither a Lease nor an Event.
     pub(crate) last_write: Option<(Time, String)>,
     /// Those writes.
     pub(crate) writes: u64,
+    /// The most writes to one object in a minute.
+    pub(crate) busiest: usize,
     /// Updates that began.
     pub(crate) rollouts: u64,
 }
@@ -99,9 +116,12 @@ impl Oracle {
             left_at: BTreeMap::new(),
             terms: BTreeMap::new(),
             switched: (0, Vec::new()),
+            foreign_at: None,
+            rates: BTreeMap::new(),
             abort_open_since: None,
             last_write: None,
             writes: 0,
+            busiest: 0,
             rollouts: 0,
         }
     }
@@ -109,6 +129,11 @@ impl Oracle {
     /// What was found.
     pub(crate) fn violations(&self) -> &[Violation] {
         &self.violations
+    }
+
+    /// Whether some object is written again and again.
+    pub(crate) fn is_too_busy(&self) -> bool {
+        self.busiest > MOST_WRITES_A_MINUTE
     }
 
     /// Judges a change, and takes note of it.
@@ -123,6 +148,9 @@ impl Oracle {
         }
         if entry.namespace() == NAMESPACE {
             self.note_state(entry, is_ours);
+            if !is_ours {
+                self.note_foreign(entry);
+            }
         }
         let before = self.served();
         self.view.take(entry);
@@ -131,6 +159,7 @@ impl Oracle {
             self.left_at.insert(revision.clone(), entry.at);
         }
         self.watch_abort(entry.at, entry.version);
+        self.watch_deletion(entry.at, entry.version);
     }
 
     /// The revisions that users reach, as routes and Services say.
@@ -152,6 +181,16 @@ impl Oracle {
             let what = format!("{verb} {plural}/{name} {}", entry.subresource);
             self.last_write = Some((entry.at, what.trim_end().to_owned()));
             self.writes += 1;
+            let rate = self.rates.entry(format!("{plural}/{name}")).or_default();
+            rate.push_back(entry.at);
+            while rate.front().is_some_and(|at| entry.at - *at > TimeDelta::minutes(1)) {
+                rate.pop_front();
+            }
+            self.busiest = self.busiest.max(rate.len());
+            if rate.len() > MOST_WRITES_A_MINUTE {
+                let what = format!("{} writes to {plural}/{name} in a minute", rate.len());
+                self.blame(entry, "S29", what);
+            }
         }
     }
 
@@ -173,6 +212,7 @@ impl Oracle {
             ("services", Change::Modified) => self.judge_service(entry),
             ("replicasets", Change::Modified | Change::Removed) => self.judge_set(entry, beside),
             ("rollouts", Change::Modified) if entry.name() == NAME => self.judge_status(entry),
+            ("rollouts", Change::Removed) if entry.name() == NAME => self.judge_deletion(entry),
             ("analysisruns", Change::Added | Change::Modified) => self.judge_run(entry),
             ("httproutes" | "services" | "rollouts", change) => {
                 self.blame(entry, "S25", format!("{change:?} of {plural}/{}", entry.name()));
@@ -193,7 +233,7 @@ impl Oracle {
             return;
         }
         let since = *self.abort_open_since.get_or_insert(now);
-        if now - since > chrono::TimeDelta::minutes(3) {
+        if now - since > TimeDelta::minutes(3) {
             self.abort_open_since = Some(now);
             let what = format!("aborted three minutes ago, and {share} % go to the canary");
             self.violate("L2", version, now, what);
@@ -223,7 +263,26 @@ impl Oracle {
         }
     }
 
+    /// Takes note of what others do to what the controller looks after.
+    fn note_foreign(&mut self, entry: &Entry) {
+        let plural = entry.resource.plural.as_str();
+        let is_looked_after = matches!(plural, "httproutes" | "services" | "replicasets");
+        let spec = |object: &Value| object.get("spec").cloned();
+        let is_same = entry.change == Change::Modified
+            && entry.old.as_ref().is_some_and(|old| spec(old) == spec(&entry.object));
+        if is_looked_after && !is_same {
+            self.foreign_at = Some(entry.at);
+        }
+        if let ("rollouts", Change::Removed) = (plural, entry.change) {
+            self.judge_deletion(entry);
+        }
+    }
+
     fn blame(&mut self, entry: &Entry, rule: &str, what: String) {
+        let is_foreign = self.foreign_at.is_some_and(|at| entry.at - at < DISTURBED);
+        if is_foreign && STATE_RULES.contains(&rule) {
+            return;
+        }
         self.violate(rule, entry.version, entry.at, what);
     }
 

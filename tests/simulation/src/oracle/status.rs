@@ -151,6 +151,9 @@ impl Oracle {
             let what = format!("{revision} becomes stable after step {:?}", self.last_index);
             self.blame(entry, "S14", what);
         }
+        if !is_first {
+            self.judge_takeover_of_users(entry, &revision);
+        }
         let tag = self.view.tags.get(&revision).cloned().unwrap_or_default();
         if is_bad(&tag) && !is_first && !self.has_promote_full && !is_return {
             self.blame(entry, "S12", format!("the bad version {tag} becomes stable"));
@@ -165,6 +168,20 @@ impl Oracle {
             _ => "a revision becomes stable through its gates",
         });
         self.once_stable.insert(revision);
+    }
+
+    /// S14: what becomes stable has all users, and pods for them.
+    fn judge_takeover_of_users(&mut self, entry: &Entry, revision: &str) {
+        let share = self.view.share_of(revision, &shares(&self.view.route));
+        if self.shape != Shape::PlainCanary && share < 100.0 {
+            self.blame(entry, "S14", format!("{revision} becomes stable with {share} %"));
+        }
+        let ready = self.view.most_ready(revision, entry.at);
+        let wanted = self.view.wanted.least(entry.at);
+        if ready < wanted {
+            let what = format!("{revision} becomes stable with {ready} of {wanted} ready");
+            self.blame(entry, "S14", what);
+        }
     }
 
     /// S28: Healthy means it.

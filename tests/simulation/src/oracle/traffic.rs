@@ -48,7 +48,15 @@ impl Oracle {
             self.blame(entry, "S2", format!("{share} % to {service}, which does not exist"));
             return;
         };
-        if self.view.most_endpoints(service, &revision, entry.at) == 0 {
+        // On the way back to stable whatever the Service still leads to is better than nothing.
+        let is_back = revision == self.view.stable();
+        let found = self.view.most_endpoints(service, &revision, entry.at);
+        let found = if is_back {
+            found.max(self.view.most_endpoints(service, "", entry.at))
+        } else {
+            found
+        };
+        if found == 0 {
             let what = format!("{share} % to {service}, which had no ready endpoint of late");
             self.blame(entry, "S2", what);
         }
@@ -76,9 +84,26 @@ impl Oracle {
             return;
         }
         let share = shares(&self.view.route).get(entry.name()).copied().unwrap_or(0.0);
-        let is_canary = entry.name() == "web-canary";
-        if is_canary && share > 0.0 && !from.is_empty() {
-            let what = format!("the canary Service moves from {from} to {to} at {share} %");
+        let (current, stable) = (self.view.current(), self.view.stable());
+        let side = match entry.name() {
+            "web-canary" => Some("canary"),
+            // Going back to stable waits for nothing.
+            "web-stable" if to == current && current != stable && !stable.is_empty() => {
+                Some("stable")
+            }
+            _ => None,
+        };
+        let is_left = share == 0.0
+            && self.view.was_confirmed(entry.at, |all| {
+                all.get(entry.name()).is_none_or(|share| *share == 0.0)
+            });
+        // Both Services of a first revision go to the same pods.
+        let is_first = stable.is_empty() || from.is_empty();
+        if let Some(side) = side.filter(|_| !is_left && !is_first) {
+            let what = format!(
+                "the {side} Service moves from {from} to {to} with {share} %, and nobody has \
+                 confirmed that all users have left it"
+            );
             self.blame(entry, "S16", what);
         }
         if share > 0.0 && !to.is_empty() {
@@ -154,7 +179,11 @@ impl Oracle {
             return;
         }
         let written = self.view.share_of(&revision, &shares(&self.view.route));
-        let share = written.max(self.view.share_of(&revision, &beside.in_force));
+        // What the data plane still has counts until it has said that it follows.
+        let behind = self.view.share_of(&revision, &beside.in_force);
+        let is_followed =
+            self.view.was_confirmed(entry.at, |all| self.view.share_of(&revision, all) <= written);
+        let share = if is_followed { written } else { written.max(behind) };
         let need = self.need(share, entry);
         if to < need {
             let what = format!("{revision} with {share} % goes from {from} to {to}, needs {need}");

@@ -84,6 +84,8 @@ pub(crate) struct View {
     pub(crate) rollout: Value,
     /// The route.
     pub(crate) route: Value,
+    /// The shares that the route had, where they were confirmed, each from its time on.
+    said: VecDeque<(Time, Option<BTreeMap<String, f64>>)>,
     /// `spec.replicas` of the Rollout.
     pub(crate) wanted: Recent,
     /// Image tags by revision.
@@ -183,7 +185,14 @@ impl View {
             }
             "analysisruns" => replace(&mut self.runs, name, current),
             "services" => replace(&mut self.services, name, current),
-            "httproutes" if name == NAME => self.route = current.unwrap_or_default(),
+            "httproutes" if name == NAME => {
+                self.route = current.unwrap_or_default();
+                let confirmed = is_confirmed(&self.route).then(|| shares(&self.route));
+                self.said.push_back((now, confirmed));
+                while self.said.get(1).is_some_and(|(since, _)| *since <= now - FRESH) {
+                    self.said.pop_front();
+                }
+            }
             "rollouts" if name == NAME => {
                 self.rollout = current.unwrap_or_default();
                 self.wanted.set(now, count(&self.rollout, "/spec/replicas"));
@@ -249,6 +258,19 @@ impl View {
         let of_service = self.endpoints.iter().filter(|((of, _), _)| of == service);
         let fitting = of_service.filter(|((_, of), _)| revision.is_empty() || of == revision);
         fitting.map(|(_, recent)| recent.most(now)).max().unwrap_or(0)
+    }
+
+    /// Whether shares like these were confirmed within the freshness bound.
+    pub(crate) fn was_confirmed(
+        &self,
+        now: Time,
+        are_meant: impl Fn(&BTreeMap<String, f64>) -> bool,
+    ) -> bool {
+        let first = self.said.iter().rposition(|(since, _)| *since <= now - FRESH).unwrap_or(0);
+        self.said
+            .iter()
+            .skip(first)
+            .any(|(_, confirmed)| confirmed.as_ref().is_some_and(&are_meant))
     }
 
     /// Percent of the requests that go to a revision by these shares and the selectors of now.
