@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-use super::comparing;
 use super::Problem;
+use super::comparing;
 use super::judge::{self, cut_short, metric_phase};
 use super::resolved::{Judge, ResolvedMetric, ResolvedRun};
 use super::schedule;

@@ -1,9 +1,7 @@
 //! What a run's status means for its Rollout. The plan decides on this and reads no status itself.
 
 use super::step::RUN_TERMINATED;
-use crate::api::analysis::{
-    AnalysisPhase, AnalysisRunStatus, ComparisonVerdict, MetricResult,
-};
+use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus, ComparisonVerdict, MetricResult};
 
 /// What a run says.
 #[derive(Clone, Debug, PartialEq, Eq)]

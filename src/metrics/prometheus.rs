@@ -61,9 +61,11 @@ pub(super) fn check(endpoint: &ResolvedEndpoint, query: &str) -> Result<(), Meas
         return Err(MeasureError::Unusable("the source is of type Web, not Prometheus".to_owned()));
     }
     match &endpoint.allowed_query_prefix {
-        Some(prefix) if !query.trim_start().starts_with(prefix.as_str()) => Err(
-            MeasureError::Unusable(format!("the query must begin with {prefix:?} (allowedQueryPrefix)")),
-        ),
+        Some(prefix) if !query.trim_start().starts_with(prefix.as_str()) => {
+            Err(MeasureError::Unusable(format!(
+                "the query must begin with {prefix:?} (allowedQueryPrefix)"
+            )))
+        }
         Some(_) | None => Ok(()),
     }
 }

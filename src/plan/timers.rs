@@ -3,8 +3,8 @@
 
 use chrono::TimeDelta;
 
-use super::gate::{Gate, gate};
 use super::effects::Effects;
+use super::gate::{Gate, gate};
 use super::memory::{Memory, Pause, Phase};
 use super::transition::step_at;
 use super::validate::{Promotion, Step, ValidStrategy};

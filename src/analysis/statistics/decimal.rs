@@ -13,12 +13,17 @@ fn parse<E: serde::de::Error>(text: &str) -> Result<f64, E> {
 
 /// Writes the shortest text that reads back as the same number.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-pub(in crate::analysis) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(in crate::analysis) fn serialize<S: Serializer>(
+    value: &f64,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     value.to_string().serialize(serializer)
 }
 
 /// Reads what [`serialize`] wrote.
-pub(in crate::analysis) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(in crate::analysis) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<f64, D::Error> {
     parse::<D::Error>(&String::deserialize(deserializer)?)
 }
 

@@ -8,10 +8,10 @@ use crate::api::Time;
 use crate::api::analysis::ComparisonVerdict;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::status::{Condition, GitRevertState, RolloutPhase, RolloutStatus};
-use crate::plan::{Decision, gate, targets};
 use crate::plan::facts::Observed;
 use crate::plan::memory::{Memory, Pause, Phase};
 use crate::plan::view::View;
+use crate::plan::{Decision, gate, targets};
 
 /// The conditions of a status.
 pub(super) fn conditions(
