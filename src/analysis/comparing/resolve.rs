@@ -1,4 +1,4 @@
-//! From what templates say about a comparison to [`Settings`] and [`ComparedMetric`]. All problems are
+//! From what templates say about a comparison to [`Settings`] and compared metrics. All problems are
 //! found at once, and name field and remedy.
 
 use chrono::TimeDelta;
