@@ -56,10 +56,15 @@ pub fn assess(metric: &ResolvedMetric, result: &MeasurementResult) -> Assessment
                 Judge::JobOutcome => {
                     Assessment::new(AnalysisPhase::Error, "a Job gives no value to judge")
                 }
+                Judge::Comparison(_) => {
+                    Assessment::new(AnalysisPhase::Error, "a value is no look at both arms")
+                }
             };
             assessment.value = sample.value.to_status_text();
             assessment.with_metadata(&sample.metadata)
         }
+        // What it says depends on the looks before; see `comparing`.
+        MeasurementResult::Look(_) => Assessment::new(AnalysisPhase::Successful, ""),
         MeasurementResult::JobSucceeded { metadata } => {
             Assessment::new(AnalysisPhase::Successful, "").with_metadata(metadata)
         }
@@ -247,6 +252,10 @@ pub fn count(result: &mut MetricResult, phase: AnalysisPhase) {
 
 /// What the counters mean for a metric: `Running` while it goes on, else its end and the reason.
 pub fn metric_phase(metric: &ResolvedMetric, result: &MetricResult) -> (AnalysisPhase, String) {
+    if let Judge::Comparison(_) = metric.judge {
+        // Its evidence decides, with that of the others.
+        return (result.phase, String::new());
+    }
     if let Some(end) = passed_limit(metric, result) {
         return end;
     }

@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod arguments;
+pub mod comparing;
 pub mod condition;
 pub mod judge;
 mod provider_rules;

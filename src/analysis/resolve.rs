@@ -5,21 +5,30 @@
 //! can have a Secret sent to a server of his choice.
 
 use chrono::TimeDelta;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Problem;
-use super::arguments::{ArgumentValue, ArgumentValues, run_argument_values};
+use super::arguments::{ArgumentValues, run_argument_values};
+use super::comparing;
 use super::condition::Condition;
 use super::provider_rules::check_provider;
 use super::resolved::{Judge, Limits, ResolvedMetric, ResolvedRun, Schedule, Threshold};
 use super::selectors::Selectors;
 use super::substitution::{Language, Substitution};
-use crate::api::analysis::{AnalysisRunSpec, AnalysisTemplateSpec, Metric};
+use crate::api::analysis::{AnalysisRunSpec, Comparison, Metric, RunComparison};
 use crate::api::values::IntOrString;
 use crate::metrics::spec::Provider;
 
+mod review;
+
+pub use review::{Review, doubts, review, template_problems};
+
 /// Most metrics of one run.
 const MAX_METRICS: usize = 50;
+/// Longest name of a metric, in bytes.
+const MAX_NAME_BYTES: usize = 253;
 /// Largest number of measurements or limit.
 const MAX_COUNT: i64 = 1_000_000;
 /// Shortest interval.
@@ -40,94 +49,23 @@ impl ResolvedRun {
         });
         // Missing arguments were reported already; naming each use of them would bury that.
         let is_lenient = !problems.is_empty();
-        let mut resolver = Resolver { values, is_lenient, problems, used_secret: None };
+        let mut resolver = Resolver::new(values, is_lenient, problems);
+        let comparison = resolver.comparison(
+            "comparison",
+            spec.comparison.as_ref(),
+            spec.metrics.iter().any(Metric::is_comparing),
+        );
         let metrics = resolver.metrics(&spec.metrics);
         let metrics = resolver.selected(metrics, spec);
         resolver.check_confused_deputy(&metrics);
         if resolver.problems.is_empty() {
-            Ok(Self { metrics, is_terminate_requested: spec.terminate })
+            let compares = metrics.iter().any(|it| matches!(it.judge, Judge::Comparison(_)));
+            let comparison = comparison.filter(|_| compares);
+            Ok(Self { metrics, is_terminate_requested: spec.terminate, comparison })
         } else {
             Err(resolver.problems)
         }
     }
-}
-
-/// What a template says on its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Review {
-    /// Why no run can be made of it.
-    pub problems: Vec<Problem>,
-    /// What its author hardly meant.
-    pub doubts: Vec<Problem>,
-}
-
-/// Everything that is wrong with a template on its own.
-pub fn template_problems(spec: &AnalysisTemplateSpec) -> Vec<Problem> {
-    review(spec).problems
-}
-
-/// What metrics say that their author hardly meant.
-pub fn doubts(metrics: &[ResolvedMetric]) -> Vec<Problem> {
-    let mut doubts = Vec::new();
-    for (index, metric) in metrics.iter().enumerate() {
-        let (Some(count), Some(limit)) = (metric.schedule.count, metric.limits.failure) else {
-            continue;
-        };
-        if limit > 0 && limit >= count {
-            let message = format!(
-                "tolerates {limit} bad values, but only {count} will be measured: the metric can \
-                 never fail, and bad values alone pause the update (Inconclusive)"
-            );
-            doubts.push(Problem::new(format!("metrics[{index}].failureLimit"), message));
-        }
-    }
-    doubts
-}
-
-/// Reads a template on its own. Arguments without default are unknown, so the fields that use them
-/// are checked only when a run is made.
-pub fn review(spec: &AnalysisTemplateSpec) -> Review {
-    let mut values = ArgumentValues::new();
-    let mut problems = Vec::new();
-    for (index, argument) in spec.args.iter().enumerate() {
-        let mut say =
-            |problem: &str| problems.push(Problem::new(format!("args[{index}]"), problem));
-        let value = match (&argument.value, &argument.value_from) {
-            (Some(value), None) => ArgumentValue::Text(value.clone()),
-            (None, None) => continue,
-            (Some(_), Some(_)) => {
-                say("has both value and valueFrom");
-                continue;
-            }
-            (None, Some(from)) => match (&from.secret_key_ref, &from.field_ref) {
-                (Some(secret), None) => ArgumentValue::Secret(secret.clone()),
-                (None, Some(_)) => continue,
-                (Some(_), Some(_)) | (None, None) => {
-                    say("needs exactly one of secretKeyRef and fieldRef in valueFrom");
-                    continue;
-                }
-            },
-        };
-        values.insert(argument.name.clone(), value);
-    }
-    if spec.metrics.is_empty() && spec.templates.is_empty() {
-        problems.push(Problem::new("metrics", "must name at least one metric"));
-    }
-    let mut resolver = Resolver { values, is_lenient: true, problems, used_secret: None };
-    let metrics = resolver.metric_list(&spec.metrics);
-    if spec.templates.is_empty() {
-        let run = AnalysisRunSpec {
-            dry_run: spec.dry_run.clone(),
-            measurement_retention: spec.measurement_retention.clone(),
-            ..AnalysisRunSpec::default()
-        };
-        let _ = resolver.selected(metrics.clone(), &run);
-    }
-    resolver.check_confused_deputy(&metrics);
-    // A metric that could not be read leaves a gap, and indexes would name others.
-    let is_whole = metrics.len() == spec.metrics.len();
-    let doubts = if is_whole { doubts(&metrics) } else { Vec::new() };
-    Review { problems: resolver.problems, doubts }
 }
 
 struct Resolver {
@@ -136,9 +74,48 @@ struct Resolver {
     problems: Vec<Problem>,
     /// Field of the first use of an argument from a Secret.
     used_secret: Option<String>,
+    /// Where the metrics that compare are measured, and how.
+    compared_at: Comparison,
+    schedule: Option<Schedule>,
 }
 
 impl Resolver {
+    fn new(values: ArgumentValues, is_lenient: bool, problems: Vec<Problem>) -> Self {
+        Self {
+            values,
+            is_lenient,
+            problems,
+            used_secret: None,
+            compared_at: Comparison::default(),
+            schedule: None,
+        }
+    }
+
+    /// What the metrics that compare have in common. `needs_arms`: both must be named.
+    fn comparison(
+        &mut self,
+        field: &str,
+        given: Option<&RunComparison>,
+        needs_arms: bool,
+    ) -> Option<comparing::Settings> {
+        let given = given.cloned().unwrap_or_default();
+        let given = self.with_arguments(field, &given)?;
+        self.compared_at = given.settings.clone();
+        let settings = comparing::resolve::settings(
+            field,
+            &given,
+            needs_arms,
+            self.is_lenient,
+            &mut self.problems,
+        );
+        self.schedule = Some(Schedule {
+            initial_delay: settings.interval,
+            interval: Some(settings.interval),
+            count: None,
+        });
+        Some(settings)
+    }
+
     fn metrics(&mut self, metrics: &[Metric]) -> Vec<ResolvedMetric> {
         if metrics.is_empty() {
             self.problems.push(Problem::new("metrics", "must name at least one metric"));
@@ -155,22 +132,66 @@ impl Resolver {
         let mut resolved: Vec<ResolvedMetric> = Vec::new();
         for (index, metric) in metrics.iter().enumerate() {
             let field = format!("metrics[{index}]");
-            let Some(metric) = self.with_arguments(&field, metric) else {
+            let Some(mut metric) = self.with_arguments(&field, metric) else {
                 continue;
             };
+            metric.name = comparing::resolve::name_of(&metric);
             if metric.name.is_empty() {
                 self.problems.push(Problem::new(&field, "has no name"));
+            }
+            if metric.name.len() > MAX_NAME_BYTES {
+                let message = format!("is longer than {MAX_NAME_BYTES} bytes");
+                self.problems.push(Problem::new(format!("{field}.name"), message));
             }
             if resolved.iter().any(|other| other.name == metric.name) {
                 self.problems
                     .push(Problem::new(&field, format!("repeats the name {:?}", metric.name)));
             }
-            resolved.extend(self.metric(&field, metric));
+            resolved.extend(if metric.is_comparing() {
+                self.compared(&field, metric)
+            } else {
+                self.metric(&field, metric)
+            });
+        }
+        let compared = |it: &&ResolvedMetric| matches!(it.judge, Judge::Comparison(_));
+        if resolved.iter().filter(compared).count() > comparing::resolve::MAX_COMPARED {
+            let most = comparing::resolve::MAX_COMPARED;
+            let message =
+                format!("must be at most {most} that compare: their evidence is in status");
+            self.problems.push(Problem::new("metrics", message));
         }
         resolved
     }
 
-    fn with_arguments(&mut self, field: &str, metric: &Metric) -> Option<Metric> {
+    /// A metric that compares.
+    fn compared(&mut self, field: &str, metric: Metric) -> Option<ResolvedMetric> {
+        let judge =
+            comparing::resolve::metric(field, &metric, self.is_lenient, &mut self.problems)?;
+        let query = judge.main_selector().with(&[]);
+        let provider = comparing::resolve::provider(&self.compared_at, &query);
+        check_provider(field, &provider, self.is_lenient, &mut self.problems);
+        Some(ResolvedMetric {
+            name: metric.name,
+            provider,
+            schedule: self.schedule?,
+            judge: Judge::Comparison(Box::new(judge)),
+            limits: Limits {
+                failure: None,
+                inconclusive: u32::MAX,
+                consecutive_error: None,
+                consecutive_success: None,
+                min_samples: 1,
+            },
+            is_dry_run: false,
+            kept_measurements: super::selectors::DEFAULT_KEPT_MEASUREMENTS,
+        })
+    }
+
+    fn with_arguments<T: Serialize + DeserializeOwned>(
+        &mut self,
+        field: &str,
+        metric: &T,
+    ) -> Option<T> {
         let Ok(tree) = serde_json::to_value(metric) else {
             self.problems.push(Problem::new(field, "cannot be written as JSON"));
             return None;
@@ -203,6 +224,7 @@ impl Resolver {
 
     fn metric(&mut self, field: &str, metric: Metric) -> Option<ResolvedMetric> {
         let before = self.problems.len();
+        comparing::resolve::check_not_compared(field, &metric, &mut self.problems);
         let schedule = self.schedule(field, &metric);
         let limits = self.limits(field, &metric, &schedule);
         let is_job = check_provider(field, &metric.provider, self.is_lenient, &mut self.problems);
@@ -447,7 +469,10 @@ fn saturated(number: i64) -> u32 {
 }
 
 fn language_of(path: &str) -> Language {
-    if path.ends_with(".provider.prometheus.query") {
+    let is_selector = ["total", "bad", "events", "histogram", "counter"].iter().any(|name| {
+        path.rsplit_once('.').is_some_and(|(_, last)| last == *name) && !path.contains(".provider.")
+    });
+    if path.ends_with(".provider.prometheus.query") || is_selector {
         Language::Promql
     } else if path.ends_with(".successCondition") || path.ends_with(".failureCondition") {
         Language::Condition

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use super::comparing::{ComparedMetric, Settings};
 use super::condition::Condition;
 use crate::metrics::spec::MetricProvider;
 
@@ -12,6 +13,8 @@ pub struct ResolvedRun {
     pub metrics: Vec<ResolvedMetric>,
     /// Whether the run was asked to end.
     pub is_terminate_requested: bool,
+    /// What the metrics that compare have in common; none without such metrics.
+    pub comparison: Option<Settings>,
 }
 
 /// One metric, ready to be measured and judged.
@@ -44,13 +47,15 @@ pub struct Schedule {
     pub count: Option<u32>,
 }
 
-/// How a value is judged. The sequential judge will be a further form.
+/// How a metric is judged.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Judge {
     /// By conditions on each value.
     Threshold(Box<Threshold>),
     /// By the outcome of a Job.
     JobOutcome,
+    /// By the evidence of all its looks, beside stable.
+    Comparison(Box<ComparedMetric>),
 }
 
 /// Conditions on one value; at least one is given.

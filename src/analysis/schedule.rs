@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::resolved::{ResolvedMetric, ResolvedRun};
+use super::comparing;
+use super::resolved::{Judge, ResolvedMetric, ResolvedRun};
 use super::step::{
     DueAction, DueMeasurement, RunStep, RunWaiting, in_flight, next_ordinal, result_of,
 };
@@ -37,11 +38,18 @@ pub(super) fn fill(
         };
         let waiting = waiting_for(metric, result, at, now);
         if at <= now {
+            let look = match (&metric.judge, &run.comparison) {
+                (Judge::Comparison(compared), Some(settings)) => {
+                    comparing::spec(compared, settings, &metric.name, &step.status, now)
+                }
+                (_, _) => None,
+            };
             step.due.push(DueMeasurement {
                 metric_index,
                 metric: metric.name.clone(),
                 ordinal: next_ordinal(result),
                 action,
+                look,
             });
         } else {
             step.wake_at = Some(step.wake_at.map_or(at, |earliest| earliest.min(at)));

@@ -11,8 +11,9 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SubsecRound, Utc};
 
 use super::Problem;
+use super::comparing;
 use super::judge::{self, cut_short, metric_phase};
-use super::resolved::{ResolvedMetric, ResolvedRun};
+use super::resolved::{Judge, ResolvedMetric, ResolvedRun};
 use super::schedule;
 use crate::api::analysis::{
     AnalysisPhase, AnalysisRunStatus, Measurement, MetricResult, RunSummary,
@@ -20,6 +21,7 @@ use crate::api::analysis::{
 use crate::api::values::Time;
 use crate::metrics::sample::{MeasurementOutcome, MeasurementResult, shortened};
 use crate::metrics::spec::Provider;
+use crate::metrics::spec::look::LookSpec;
 use crate::mutants::{Mutant, mutant};
 
 /// Message of a run that was ended from outside.
@@ -55,6 +57,8 @@ pub struct DueMeasurement {
     pub ordinal: u32,
     /// What to do.
     pub action: DueAction,
+    /// What a metric that compares asks for.
+    pub look: Option<LookSpec>,
 }
 
 /// What to do for a [`DueMeasurement`].
@@ -101,6 +105,7 @@ pub fn advance(
     if !was_completed {
         status.phase = AnalysisPhase::Running;
         assess_metrics(run, &mut status);
+        comparing::conclude(run, &mut status);
         if let Some(end) = run_end(run, &status) {
             finish(run, &mut status, end, now);
         }
@@ -167,10 +172,15 @@ fn take(
         status.metric_results.push(new_result(metric));
         status.metric_results.len() - 1
     });
+    let assessment = match (&metric.judge, &outcome.result, &run.comparison) {
+        (Judge::Comparison(compared), MeasurementResult::Look(look), Some(settings)) => {
+            comparing::take(compared, settings, &metric.name, look, status)
+        }
+        (_, result, _) => judge::assess(metric, result),
+    };
     let Some(result) = status.metric_results.get_mut(position) else {
         return;
     };
-    let assessment = judge::assess(metric, &outcome.result);
     let is_finished = assessment.phase.is_completed();
     let earlier = if is_under_way { result.measurements.pop() } else { None };
     let mut metadata = earlier.as_ref().map(|earlier| earlier.metadata.clone()).unwrap_or_default();
@@ -189,6 +199,7 @@ fn take(
                 Some(Time(resume_at.trunc_subsecs(3)))
             }
             MeasurementResult::Sample(_)
+            | MeasurementResult::Look(_)
             | MeasurementResult::JobSucceeded { .. }
             | MeasurementResult::JobFailed { .. }
             | MeasurementResult::JobStuck { .. }
@@ -292,7 +303,10 @@ fn finish(run: &ResolvedRun, status: &mut AnalysisRunStatus, end: RunEnd, now: D
             continue;
         };
         if !result.phase.is_completed() {
-            (result.phase, result.message) = cut_short(metric, result);
+            (result.phase, result.message) = match &metric.judge {
+                Judge::Comparison(_) => comparing::cut_short(status.comparison.as_ref(), result),
+                Judge::Threshold(_) | Judge::JobOutcome => cut_short(metric, result),
+            };
         }
         if metric.is_dry_run {
             continue;
@@ -301,7 +315,12 @@ fn finish(run: &ResolvedRun, status: &mut AnalysisRunStatus, end: RunEnd, now: D
         let is_worse =
             worst.as_ref().is_none_or(|(phase, _)| result.phase.badness() > phase.badness());
         if is_worse {
-            worst = Some((result.phase, run_message(result, &reason)));
+            let message = match &metric.judge {
+                Judge::Comparison(_) if result.phase == AnalysisPhase::Successful => String::new(),
+                Judge::Comparison(_) => result.message.clone(),
+                Judge::Threshold(_) | Judge::JobOutcome => run_message(result, &reason),
+            };
+            worst = Some((result.phase, message));
         }
     }
     let (phase, message) = worst.unwrap_or((AnalysisPhase::Successful, String::new()));

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Problem;
 use super::arguments::{RolloutFacts, field_value, rollout_argument};
+use super::comparing::resolve::name_of;
 use crate::api::analysis::{
-    AnalysisRunSpec, AnalysisTemplateRef, AnalysisTemplateSpec, Argument, DryRun,
-    MeasurementRetention, Metric, RolloutAnalysis,
+    AnalysisRunSpec, AnalysisTemplateRef, AnalysisTemplateSpec, Argument, Comparison, DryRun,
+    InlineAnalysis, MeasurementRetention, Metric, RolloutAnalysis, RunComparison,
 };
 
 /// Deepest chain of templates that refer to templates.
@@ -73,6 +74,8 @@ pub struct MergedTemplates {
     pub dry_run: Vec<DryRun>,
     /// Retention selectors.
     pub measurement_retention: Vec<MeasurementRetention>,
+    /// What the metrics that compare have in common.
+    pub comparison: Comparison,
 }
 
 /// Follows and merges the named templates.
@@ -139,13 +142,14 @@ fn merge_specs(
 ) -> Result<MergedTemplates, TemplateError> {
     let mut merged = MergedTemplates::default();
     let mut problems = Vec::new();
-    let mut owner_of: BTreeMap<&str, &TemplateKey> = BTreeMap::new();
+    let mut owner_of: BTreeMap<String, &TemplateKey> = BTreeMap::new();
     for (key, spec) in specs {
         for metric in &spec.metrics {
-            if let Some(other) = owner_of.insert(&metric.name, key) {
+            let name = name_of(metric);
+            if let Some(other) = owner_of.insert(name.clone(), key) {
                 problems.push(Problem::new(
                     "templates",
-                    format!("define the metric {:?} twice, in {other} and in {key}", metric.name),
+                    format!("define the metric {name:?} twice, in {other} and in {key}"),
                 ));
             }
             merged.metrics.push(metric.clone());
@@ -154,6 +158,13 @@ fn merge_specs(
             if let Err(problem) = add_argument(&mut merged.args, argument) {
                 problems.push(problem);
             }
+        }
+        match joined(&merged.comparison, &spec.comparison) {
+            Ok(comparison) => merged.comparison = comparison,
+            Err(field) => problems.push(Problem::new(
+                "templates",
+                format!("give {field} different values: the metrics of one analysis are looked at together"),
+            )),
         }
         for rule in &spec.dry_run {
             if !merged.dry_run.contains(rule) {
@@ -167,6 +178,52 @@ fn merge_specs(
         }
     }
     if problems.is_empty() { Ok(merged) } else { Err(TemplateError::Problems(problems)) }
+}
+
+/// Adds what stands in the Rollout itself.
+fn add_inline(merged: &mut MergedTemplates, inline: &InlineAnalysis, problems: &mut Vec<Problem>) {
+    for metric in &inline.metrics {
+        let name = name_of(metric);
+        if merged.metrics.iter().any(|other| name_of(other) == name) {
+            let message = format!("has a metric {name:?}, which a template defines too");
+            problems.push(Problem::new("metrics", message));
+        }
+        merged.metrics.push(metric.clone());
+    }
+    match joined(&merged.comparison, &inline.comparison) {
+        Ok(comparison) => merged.comparison = comparison,
+        Err(field) => problems.push(Problem::new(field, "is not what a template says")),
+    }
+}
+
+/// What is said about a comparison where nothing is compared: most likely meant for other metrics.
+pub(super) fn unused(settings: &Comparison, compares: bool) -> Option<Problem> {
+    let tree = serde_json::to_value(settings).unwrap_or_default();
+    let field = tree.as_object()?.keys().next().filter(|_| !compares)?.clone();
+    let message = "is about metrics that compare canary and stable, and there is none: a metric with a \
+                   provider has its own interval and source";
+    Some(Problem::new(field, message))
+}
+
+/// What two templates say about their comparison, as one.
+///
+/// # Errors
+/// The field for which they say different things.
+fn joined(one: &Comparison, other: &Comparison) -> Result<Comparison, String> {
+    let tree = |it: &Comparison| serde_json::to_value(it).unwrap_or_default();
+    let mut all = tree(one);
+    for (field, value) in tree(other).as_object().into_iter().flatten() {
+        match all.get(field) {
+            Some(own) if own != value => return Err(field.clone()),
+            Some(_) => {}
+            None => {
+                if let Some(all) = all.as_object_mut() {
+                    all.insert(field.clone(), value.clone());
+                }
+            }
+        }
+    }
+    serde_json::from_value(all).map_err(|_| "comparison".to_owned())
 }
 
 /// The same argument of two templates is one; an argument without default takes the other's.
@@ -198,21 +255,30 @@ pub struct PlannedRun {
     pub unused_args: Vec<String>,
 }
 
-/// The specification of the run that a Rollout's analysis asks for.
+/// The specification of the run that a Rollout's analysis asks for; `inline` is what stands in the Rollout
+/// itself. The arms of a comparison are still to be named.
 ///
 /// # Errors
 /// [`TemplateError`], with field paths below the analysis.
 pub fn plan_run(
     analysis: &RolloutAnalysis,
+    inline: &InlineAnalysis,
     library: &TemplateLibrary,
     facts: &RolloutFacts<'_>,
 ) -> Result<PlannedRun, TemplateError> {
     let mut problems = Vec::new();
-    if analysis.templates.is_empty() {
+    if analysis.templates.is_empty() && inline.metrics.is_empty() {
         problems.push(Problem::new("templates", "names no template"));
     }
-    let merged = merge(&analysis.templates, library)?;
+    let mut merged = merge(&analysis.templates, library)?;
+    add_inline(&mut merged, inline, &mut problems);
     let mut args = merged.args;
+    // Metrics in the Rollout declare no arguments: what is given is there for them.
+    for given in analysis.args.iter().filter(|_| !inline.metrics.is_empty()) {
+        if !args.iter().any(|declared| declared.name == given.name) {
+            args.push(Argument { name: given.name.clone(), ..Argument::default() });
+        }
+    }
     let mut unused_args = Vec::new();
     for (index, given) in analysis.args.iter().enumerate() {
         let Some(declared) = args.iter_mut().find(|declared| declared.name == given.name) else {
@@ -250,8 +316,17 @@ pub fn plan_run(
     if !problems.is_empty() {
         return Err(TemplateError::Problems(problems));
     }
+    let compares = merged.metrics.iter().any(Metric::is_comparing);
+    let settings = merged.comparison;
+    if let Some(problem) = unused(&settings, compares) {
+        return Err(TemplateError::Problems(vec![problem]));
+    }
+    for metric in &mut merged.metrics {
+        metric.name = name_of(metric);
+    }
     Ok(PlannedRun {
         spec: AnalysisRunSpec {
+            comparison: compares.then(|| RunComparison { settings, ..RunComparison::default() }),
             metrics: merged.metrics,
             args,
             terminate: false,
@@ -391,7 +466,7 @@ mod tests {
         })).unwrap();
         let rollout = json!({"metadata": {"name": "shop"}});
         let facts = RolloutFacts { rollout: &rollout, latest_hash: "n", stable_hash: None };
-        let run = plan_run(&analysis, &library, &facts).unwrap();
+        let run = plan_run(&analysis, &InlineAnalysis::default(), &library, &facts).unwrap();
         assert_eq!(run.unused_args, ["stray"]);
         assert_eq!(
             serde_json::to_value(&run.spec.args).unwrap(),
@@ -411,7 +486,9 @@ mod tests {
         let analysis: RolloutAnalysis =
             serde_json::from_value(json!({"templates": [{"templateName": "a"}]})).unwrap();
         let facts = RolloutFacts { rollout: &Value::Null, latest_hash: "n", stable_hash: None };
-        let error = plan_run(&analysis, &library, &facts).unwrap_err().to_string();
+        let error = plan_run(&analysis, &InlineAnalysis::default(), &library, &facts)
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "args must give a value to \"service\", which the templates need");
     }
 }

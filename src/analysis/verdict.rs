@@ -1,7 +1,7 @@
 //! What a run's status means for its Rollout. The plan decides on this and reads no status itself.
 
 use super::step::RUN_TERMINATED;
-use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus, MetricResult};
+use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus, ComparisonVerdict, MetricResult};
 
 /// What a run says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +91,11 @@ fn has_bad_values(status: &AnalysisRunStatus) -> bool {
 }
 
 fn missing_value(status: &AnalysisRunStatus) -> Option<String> {
+    if let Some(comparison) = &status.comparison
+        && comparison.verdict == ComparisonVerdict::NoData
+    {
+        return Some(comparison.message.clone());
+    }
     let missing: Vec<String> = status
         .metric_results
         .iter()

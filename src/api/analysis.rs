@@ -1,6 +1,7 @@
 //! `AnalysisTemplate`, `ClusterAnalysisTemplate` and `AnalysisRun`: specification and status, with
 //! Argo Rollouts' field names; what we add is marked so. Data only: nothing here judges.
 
+mod comparison;
 mod status;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::status::{AnalysisPhase, AnalysisRunStatus, Measurement, MetricResult, RunSummary};
+pub use self::comparison::{
+    Arms, ArmsBy, Compared, ComparedType, Comparison, ErrorsMetric, InlineAnalysis, LatencyMetric,
+    OnInconclusive, RunComparison,
+};
+pub use self::status::{
+    AnalysisPhase, AnalysisRunStatus, ComparisonStatus, ComparisonVerdict, Measurement,
+    MetricComparison, MetricResult, RunSummary,
+};
 use super::values::{IntOrString, is_false};
 use crate::metrics::spec::MetricProvider;
 
@@ -31,13 +39,17 @@ pub struct AnalysisTemplateSpec {
     /// Further templates whose metrics and arguments are added.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<AnalysisTemplateRef>,
+    /// What the comparing metrics have in common.
+    #[serde(flatten)]
+    pub comparison: Comparison,
 }
 
 /// One metric of an analysis.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metric {
-    /// Name, unique in the run.
+    /// Name, unique in the run. Only `errors` and `latency` may do without.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Time between the starts of two measurements (`30s`, `5m`); none: one measurement. The
     /// measurements stand on a grid that does not drift.
@@ -71,8 +83,21 @@ pub struct Metric {
     /// Good values without which the metric never succeeds; default 1. Not in Argo Rollouts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_samples: Option<IntOrString>,
-    /// Where it is measured: exactly one provider.
+    /// Where it is measured: exactly one provider. A metric that compares canary and stable has a
+    /// `type` (or is `errors` or `latency`) instead, and no conditions, interval or limits of its own.
+    #[serde(default, skip_serializing_if = "MetricProvider::is_absent")]
     pub provider: MetricProvider,
+    /// What a metric that compares says.
+    #[serde(flatten)]
+    pub compared: Compared,
+}
+
+impl Metric {
+    /// Whether it compares canary and stable, instead of measuring values for conditions.
+    pub fn is_comparing(&self) -> bool {
+        let Compared { kind, errors, latency, .. } = &self.compared;
+        kind.is_some() || errors.is_some() || latency.is_some()
+    }
 }
 
 /// An empty text means "not set", as in Argo Rollouts.
@@ -192,6 +217,9 @@ pub struct RolloutAnalysisBackground {
     /// Index of the step with which it starts; default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starting_step: Option<i32>,
+    /// Metrics without a template of their own.
+    #[serde(flatten)]
+    pub inline: InlineAnalysis,
 }
 
 /// Labels and annotations for the runs of a Rollout.
@@ -262,6 +290,9 @@ pub struct AnalysisRunSpec {
     /// When the finished run is deleted; default: with its Rollout's history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_strategy: Option<TtlStrategy>,
+    /// What the metrics that compare canary and stable have in common. Not in Argo Rollouts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<RunComparison>,
 }
 
 /// When a finished run is deleted, in seconds after its completion.

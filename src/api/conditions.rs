@@ -48,6 +48,8 @@ words! {
         GitReverted => "GitReverted",
         /// A version that had failed was declared again, and is refused.
         Quarantined => "Quarantined",
+        /// A canary that should have traffic serves no requests, so nothing can be compared.
+        NoTraffic => "NoTraffic",
     }
 }
 
@@ -122,6 +124,10 @@ words! {
         GitRevertPushed => "GitRevertPushed",
         /// The revert was suggested.
         GitRevertSuggested => "GitRevertSuggested",
+        /// The canary serves no requests though it should.
+        NoTraffic => "NoTraffic",
+        /// It serves requests.
+        TrafficSeen => "TrafficSeen",
         /// The cluster shows the stable template again.
         GitReverted => "GitReverted",
         /// The revert cannot be made.

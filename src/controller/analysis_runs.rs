@@ -130,6 +130,7 @@ impl Work for AnalysisRuns {
             if let Some(uid) = self.memory.forget(key) {
                 self.equipment.runner.forget(&uid);
             }
+            self.equipment.metrics.forget_run(&key.namespace, &key.name);
             return Next::Nothing;
         };
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
@@ -153,6 +154,7 @@ impl Work for AnalysisRuns {
         let run = Run { key, object: &object, uid, status: &status };
         if self.is_at_rest(&run) {
             self.equipment.runner.forget(uid);
+            self.equipment.metrics.forget_run(&key.namespace, &key.name);
             self.tell(&run, status.phase, &status).await;
             return self.retire(&run).await;
         }
@@ -221,6 +223,7 @@ impl AnalysisRuns {
         let (due, wake_at) = self.settle(run, resolved, step.clone(), &finished, now);
         if has_changed {
             self.tell(run, run.status.phase, &step.status).await;
+            self.tell_comparison(run, &step.status).await;
         }
         let is_ended = step.status.phase.is_completed();
         if is_ended && !self.has_busy_job(run.uid, resolved) {

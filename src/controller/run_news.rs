@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::act::events::News;
 use crate::analysis::ResolvedMetric;
 use crate::analysis::judge;
-use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus};
+use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus, ComparisonStatus, ComparisonVerdict};
 use crate::api::conditions::Reason;
 use crate::metrics::{MeasurementOutcome, MeasurementResult, SampleValue};
 use crate::observe::cache::controller_of;
@@ -25,6 +25,24 @@ pub(super) fn news(name: &str, status: &AnalysisRunStatus) -> News {
         if status.message.is_empty() { String::new() } else { format!(": {}", status.message) };
     let message = format!("AnalysisRun {name} is {}{detail}", status.phase.as_str());
     News { is_warning, reason, message }
+}
+
+/// What is told where the verdict of a comparison is another one than before, and the run goes on.
+pub(super) fn comparison_news(
+    name: &str,
+    was: Option<ComparisonVerdict>,
+    now: &ComparisonStatus,
+) -> Option<News> {
+    let is_warning = match now.verdict {
+        ComparisonVerdict::NoData => true,
+        ComparisonVerdict::Pass => false,
+        ComparisonVerdict::Fail | ComparisonVerdict::Continue | ComparisonVerdict::Inconclusive => {
+            return None;
+        }
+    };
+    let reason = if is_warning { Reason::NoTraffic } else { Reason::AnalysisRunRunning };
+    let message = format!("AnalysisRun {name}: {}", now.message);
+    (was != Some(now.verdict)).then_some(News { is_warning, reason, message })
 }
 
 /// Reports a measurement that was counted. Values are shown for Rollouts only, whose series end
@@ -55,6 +73,10 @@ pub(super) fn report(
                 let namespace = namespace.unwrap_or_default();
                 metrics.analysis_value(&namespace, &text(owner, "name"), &metric.name, value);
             }
+        }
+        MeasurementResult::Look(look) => {
+            let seconds = look.until.signed_duration_since(look.from).num_seconds();
+            tracing::debug!(metric = metric.name, seconds, "looked at both arms");
         }
         MeasurementResult::JobSucceeded { .. }
         | MeasurementResult::JobFailed { .. }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::endpoint::ResolvedEndpoint;
 use super::job::{JobCall, JobPort};
 use super::sample::{MeasureError, MeasurementResult};
+use super::spec::look::LookSpec;
 use super::spec::{Provider, SourceRef, prometheus as prometheus_spec, web as web_spec};
 use super::transport::Transport;
-use super::{job, prometheus, web};
+use super::{job, look, prometheus, web};
 use crate::clock::Clock;
 
 /// Time beyond a source's own limit after which a measurement is given up from outside.
@@ -65,6 +66,13 @@ pub enum MeasureCall {
         /// The query, arguments filled in.
         spec: prometheus_spec::Spec,
     },
+    /// A look at the series of both arms.
+    Look {
+        /// The server.
+        endpoint: Box<ResolvedEndpoint>,
+        /// What is asked.
+        spec: Box<LookSpec>,
+    },
     /// JSON over HTTP.
     Web {
         /// The server; for an inline `url` that URL.
@@ -109,11 +117,21 @@ impl MeasureCall {
         call.unwrap_or_else(Self::Refused)
     }
 
+    /// A look at both arms.
+    pub fn look(spec: LookSpec, endpoint: Result<ResolvedEndpoint, MeasureError>) -> Self {
+        match endpoint {
+            Ok(endpoint) => Self::Look { endpoint: Box::new(endpoint), spec: Box::new(spec) },
+            Err(error) => Self::Refused(error),
+        }
+    }
+
     /// What it loads: measurements of one lane are limited together, so a hanging server keeps only
     /// its own lane busy.
     pub fn lane(&self) -> String {
         match self {
-            Self::Prometheus { endpoint, .. } | Self::Web { endpoint, .. } => endpoint.lane(),
+            Self::Prometheus { endpoint, .. }
+            | Self::Web { endpoint, .. }
+            | Self::Look { endpoint, .. } => endpoint.lane(),
             Self::Job(_) => "jobs".to_owned(),
             Self::Refused(_) => "refused".to_owned(),
         }
@@ -124,6 +142,7 @@ impl MeasureCall {
         match self {
             Self::Prometheus { endpoint, spec } => prometheus::time_limit(endpoint, spec) + GRACE,
             Self::Web { endpoint, spec } => web::time_limit(endpoint, spec) + GRACE,
+            Self::Look { endpoint, .. } => look::time_limit(endpoint) + GRACE,
             Self::Job(_) => JOB_TIME_LIMIT,
             Self::Refused(_) => GRACE,
         }
@@ -140,6 +159,12 @@ impl MeasureCall {
                 }
                 Self::Web { endpoint, spec } => {
                     result(web::measure(&ctx.transport, endpoint, spec).await)
+                }
+                Self::Look { endpoint, spec } => {
+                    match look::look(&ctx.transport, endpoint, spec).await {
+                        Ok(look) => MeasurementResult::Look(Box::new(look)),
+                        Err(error) => MeasurementResult::Error(error),
+                    }
                 }
                 Self::Job(call) => match &ctx.jobs {
                     Some(port) => job::measure(port.as_ref(), call, ctx.clock.now()).await,

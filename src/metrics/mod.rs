@@ -5,6 +5,7 @@ pub mod address;
 pub mod endpoint;
 pub mod exchange;
 pub mod job;
+pub mod look;
 pub mod measure;
 pub mod prometheus;
 pub mod runner;

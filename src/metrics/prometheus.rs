@@ -22,7 +22,7 @@ use super::transport::{MAX_ANSWER_BYTES, Transport, Way, read, request_error, ro
 use crate::api::metrics_source::MetricsSourceType;
 
 /// Time limit of a query that names none.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most warnings that are repeated.
 const MAX_WARNINGS: usize = 5;
 
@@ -43,23 +43,46 @@ pub async fn measure(
     spec: &Spec,
     now: DateTime<Utc>,
 ) -> Result<Sample, MeasureError> {
-    if endpoint.kind == Some(MetricsSourceType::Web) {
-        return Err(MeasureError::Unusable("the source is of type Web, not Prometheus".to_owned()));
-    }
-    if let Some(prefix) = &endpoint.allowed_query_prefix
-        && !spec.query.trim_start().starts_with(prefix.as_str())
-    {
-        return Err(MeasureError::Unusable(format!(
-            "the query must begin with {prefix:?} (allowedQueryPrefix)"
-        )));
-    }
+    check(endpoint, &spec.query)?;
     let range = spec.range_query.as_ref().map(|range| range.resolve(now)).transpose();
     let range = range.map_err(|(field, problem)| {
         MeasureError::Unusable(format!("rangeQuery.{field} {problem}"))
     })?;
     let limit = time_limit(endpoint, spec);
+    query(transport, endpoint, &spec.query, range, limit).await.and_then(value_of).map(Sample::from)
+}
+
+/// Whether a query may be sent to a server.
+///
+/// # Errors
+/// [`MeasureError::Unusable`].
+pub(super) fn check(endpoint: &ResolvedEndpoint, query: &str) -> Result<(), MeasureError> {
+    if endpoint.kind == Some(MetricsSourceType::Web) {
+        return Err(MeasureError::Unusable("the source is of type Web, not Prometheus".to_owned()));
+    }
+    match &endpoint.allowed_query_prefix {
+        Some(prefix) if !query.trim_start().starts_with(prefix.as_str()) => {
+            Err(MeasureError::Unusable(format!(
+                "the query must begin with {prefix:?} (allowedQueryPrefix)"
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The `data` of the answer to one query.
+///
+/// # Errors
+/// [`MeasureError`], each cause apart.
+pub(super) async fn query(
+    transport: &Transport,
+    endpoint: &ResolvedEndpoint,
+    query: &str,
+    range: Option<ResolvedRange>,
+    limit: Duration,
+) -> Result<Value, MeasureError> {
     let answer = within(limit, &endpoint.base, async {
-        let answer = ask(transport, endpoint, &spec.query, range, limit).await?;
+        let answer = ask(transport, endpoint, query, range, limit).await?;
         if answer.status == 401 {
             // A token may have been revoked before its time; a second refusal stands.
             transport.forget_token(endpoint);
@@ -67,7 +90,7 @@ pub async fn measure(
         Ok(answer)
     })
     .await?;
-    sample_of(&answer, &endpoint.base)
+    data_of(&answer, &endpoint.base)
 }
 
 async fn ask(
@@ -159,7 +182,7 @@ struct Envelope {
     warnings: Vec<String>,
 }
 
-fn sample_of(answer: &Answer, base: &Url) -> Result<Sample, MeasureError> {
+fn data_of(answer: &Answer, base: &Url) -> Result<Value, MeasureError> {
     let envelope: Option<Envelope> = serde_json::from_slice(&answer.body).ok();
     let rejected = |detail: String| MeasureError::Rejected {
         address: shown_address(base),
@@ -177,7 +200,7 @@ fn sample_of(answer: &Answer, base: &Url) -> Result<Sample, MeasureError> {
                 let warnings = warnings.map(|warning| shortened(warning, DETAIL_LIMIT)).collect();
                 return Err(MeasureError::PartialData { warnings });
             }
-            value_of(envelope.data).map(Sample::from)
+            Ok(envelope.data)
         }
         _ if (300..400).contains(&answer.status) => {
             Err(rejected("redirects are not followed".to_owned()))

@@ -3,12 +3,16 @@
 //!
 //! An error text never carries an answer's body beyond [`DETAIL_LIMIT`] and never a credential.
 
+mod look;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+
+pub use self::look::{Look, NativeBucket, NativeBuckets, Series};
 
 /// Longest foreign text, in characters, that is repeated in a message.
 pub const DETAIL_LIMIT: usize = 300;
@@ -184,6 +188,8 @@ impl fmt::Display for Seconds {
 pub enum MeasurementResult {
     /// A value; conditions decide what it means.
     Sample(Sample),
+    /// Raw samples of both arms; counts are made of them.
+    Look(Box<Look>),
     /// The Job completed.
     JobSucceeded {
         /// Where to find it.

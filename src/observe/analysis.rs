@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::caches::builtin;
 use super::objects::secret_bytes;
+use crate::analysis::resolved::Judge;
 use crate::analysis::{DueAction, DueMeasurement, ResolvedRun};
 use crate::api::metrics_source::MetricsSourceSpec;
 use crate::api::{ApiNames, Kind};
@@ -156,16 +157,23 @@ impl Sources {
             Ok(provider) => provider,
             Err(problem) => return refused(&format!("the metric {problem}")),
         };
+        let over_http = |endpoint| match (&metric.judge, &due.look) {
+            (Judge::Comparison(_), Some(look)) => MeasureCall::look(look.clone(), endpoint),
+            (Judge::Comparison(_), None) => {
+                refused("its evidence was written by another version of the controller")
+            }
+            (_, _) => MeasureCall::over_http(provider, endpoint),
+        };
         match (EndpointNeed::of(provider), due.action) {
             (EndpointNeed::Job, _) => self.job(id, provider, due, since),
             (_, DueAction::Resume | DueAction::Cancel) => {
                 refused("the metric was a Job when its measurement began")
             }
             (EndpointNeed::Source(source), DueAction::Start) => {
-                MeasureCall::over_http(provider, self.endpoint(id.namespace, source).await)
+                over_http(self.endpoint(id.namespace, source).await)
             }
             (EndpointNeed::Inline(address), DueAction::Start) => {
-                MeasureCall::over_http(provider, ResolvedEndpoint::inline(address))
+                over_http(ResolvedEndpoint::inline(address))
             }
         }
     }

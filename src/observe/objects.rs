@@ -126,14 +126,15 @@ pub(super) fn run(object: &Value, names: ApiNames) -> Option<RunFact> {
         Some("PostPromotion") => Some(RunSlot::PostPromotion),
         Some(_) | None => None,
     };
-    let verdict = match object.get("status") {
-        None | Some(Value::Null) => Verdict::Running { waiting_on: None },
+    let (verdict, comparison) = match object.get("status") {
+        None | Some(Value::Null) => (Verdict::Running { waiting_on: None }, None),
         Some(status) => match AnalysisRunStatus::deserialize(status) {
-            Ok(status) => Verdict::of(&status),
+            Ok(status) => (Verdict::of(&status), status.comparison),
             // Not readable is not a verdict: neither good nor bad.
-            Err(error) => Verdict::Running {
-                waiting_on: Some(format!("its status cannot be understood: {error}")),
-            },
+            Err(error) => {
+                let what = format!("its status cannot be understood: {error}");
+                (Verdict::Running { waiting_on: Some(what) }, None)
+            }
         },
     };
     Some(RunFact {
@@ -143,6 +144,8 @@ pub(super) fn run(object: &Value, names: ApiNames) -> Option<RunFact> {
         revision: label(object, names.revision_label()).map(Revision::from_label),
         verdict,
         terminate: at(object, "/spec/terminate") == Some(&Value::Bool(true)),
+        compares: at(object, "/spec/comparison").is_some_and(Value::is_object),
+        comparison,
         created_at: time(object, "/metadata/creationTimestamp").unwrap_or(DateTime::UNIX_EPOCH),
     })
 }

@@ -12,6 +12,7 @@ use super::action::ActionKey;
 use super::validate::Checked;
 use crate::analysis::Verdict;
 use crate::analysis::templates::TemplateLibrary;
+use crate::api::analysis::ComparisonStatus;
 use crate::api::status::RolloutStatus;
 use crate::api::{ApiNames, Time};
 use crate::revision::{Commit, Revision, TemplateDigest};
@@ -234,6 +235,10 @@ pub struct RunFact {
     pub verdict: Verdict,
     /// Whether it was asked to stop.
     pub terminate: bool,
+    /// Whether it has metrics that compare canary and stable.
+    pub compares: bool,
+    /// What these say, once one of them had a look.
+    pub comparison: Option<ComparisonStatus>,
     /// `metadata.creationTimestamp`.
     pub created_at: DateTime<Utc>,
 }

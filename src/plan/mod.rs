@@ -9,6 +9,7 @@ pub mod action;
 pub mod defaults;
 mod effects;
 pub mod facts;
+mod gate;
 mod git;
 pub mod memory;
 mod replica_set;

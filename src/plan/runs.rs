@@ -2,16 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::facts::{Known, RunFact, RunSlot};
+use super::facts::{Known, ReplicaSetFact, RunFact, RunSlot};
 use super::memory::Phase;
 use super::transition::step_at;
 use super::validate::{Step, ValidStrategy};
 use super::view::View;
 use crate::analysis::Verdict;
 use crate::analysis::arguments::RolloutFacts;
+use crate::analysis::comparing::place::{Place, Revisions, complete};
 use crate::analysis::templates::plan_run;
 use crate::api::Kind;
-use crate::api::analysis::{AnalysisPhase, RolloutAnalysis};
+use crate::api::analysis::{AnalysisPhase, InlineAnalysis, RolloutAnalysis};
 use crate::api::status::BlueGreenStage;
 use crate::mutants::{Mutant, mutant};
 use crate::revision::Revision;
@@ -173,8 +174,15 @@ pub(super) fn build(view: &View<'_>, slot: RunSlot) -> Result<(String, Value), S
         stable_hash: view.memory.stable.as_ref().map(Revision::as_str),
         latest_hash: view.revision.as_str(),
     };
-    let planned = plan_run(reference, templates, &facts).map_err(|error| error.to_string())?;
-    let spec = planned.spec;
+    let none = InlineAnalysis::default();
+    let inline = match (&view.spec.strategy, slot) {
+        (ValidStrategy::Canary(canary), RunSlot::Background) => canary.inline.as_ref(),
+        (_, _) => &none,
+    };
+    let planned =
+        plan_run(reference, inline, templates, &facts).map_err(|error| error.to_string())?;
+    let mut spec = planned.spec;
+    complete(&mut spec, place(view, slot), &revisions(view), compared_before(view))?;
     let ordinal = of_attempt(view).filter(|(other, _)| *other == slot).count();
     let name = run_name(view, slot, ordinal);
     let names = view.observed.names;
@@ -203,6 +211,36 @@ pub(super) fn build(view: &View<'_>, slot: RunSlot) -> Result<(String, Value), S
         "spec": spec,
     });
     Ok((name, object))
+}
+
+fn place(view: &View<'_>, slot: RunSlot) -> Place {
+    match slot {
+        RunSlot::Background => {
+            let steps = view.canary().map_or(&[][..], |canary| canary.steps.as_slice());
+            let pauses = steps.iter().filter_map(|step| match step {
+                Step::Pause(duration) => *duration,
+                Step::SetWeight(_) | Step::SetCanaryScale(_) | Step::Analysis(_) => None,
+            });
+            Place::Background { has_steps: !steps.is_empty(), pauses: pauses.sum() }
+        }
+        RunSlot::Step(_) => Place::Step,
+        RunSlot::PrePromotion | RunSlot::PostPromotion => Place::BlueGreen,
+    }
+}
+
+fn revisions<'a>(view: &View<'a>) -> Revisions<'a> {
+    let of = |set: &'a ReplicaSetFact| (set.name.as_str(), set.revision.as_str());
+    Revisions { canary: view.current().map(of), stable: view.stable().map(of) }
+}
+
+/// Runs that have compared this revision before, in any attempt: each has spent a part of the budget.
+fn compared_before(view: &View<'_>) -> u32 {
+    let is_same = |run: &&RunFact| {
+        run.slot == Some(RunSlot::Background)
+            && run.compares
+            && run.revision.as_ref() == Some(&view.revision)
+    };
+    u32::try_from(view.runs().iter().filter(is_same).count()).unwrap_or(u32::MAX)
 }
 
 /// `<rollout>-<revision>-<attempt>-<what>`: the same run has the same name after a crash, so it is

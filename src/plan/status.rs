@@ -254,7 +254,10 @@ fn rescale(split: Split, total: u32) -> Split {
 }
 
 fn run_ref(run: &super::facts::RunFact) -> RunStatusRef {
-    let (phase, message) = runs::describe(&run.verdict);
+    let (phase, mut message) = runs::describe(&run.verdict);
+    if let (true, Some(comparison)) = (message.is_empty(), &run.comparison) {
+        message = &comparison.message;
+    }
     RunStatusRef { name: run.name.clone(), status: phase, message: cut(message) }
 }
 

@@ -4,6 +4,7 @@
 use chrono::TimeDelta;
 
 use super::effects::Effects;
+use super::gate::{Gate, gate};
 use super::memory::{Memory, Pause, Phase};
 use super::transition::step_at;
 use super::validate::{Promotion, Step, ValidStrategy};
@@ -105,6 +106,10 @@ fn pause(view: &View<'_>, memory: &Memory, timed: Option<(Time, TimeDelta)>) -> 
     };
     Some(match (reason, timed) {
         (PauseReason::InconclusiveAnalysisRun | PauseReason::InconclusiveExperiment, _) => {
+            if let (None, Gate::Closed { why }) = (runs::first_inconclusive(view), gate(view)) {
+                let what = "the comparison with stable to pass, or a person to promote or abort";
+                return Some(Wait::open(format!("{what} the update ({why})")));
+            }
             let why = match runs::first_inconclusive(view) {
                 Some(run) if run.verdict == Verdict::Terminated => {
                     format!("AnalysisRun `{}` was stopped before it had decided", run.name)

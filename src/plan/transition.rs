@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use crate::analysis::Verdict;
 use crate::api::Time;
+use crate::api::analysis::{ComparisonStatus, ComparisonVerdict};
 use crate::api::conditions::AbortCause;
 use crate::api::status::{CompletionStatus, FailedRevision, PauseReason, RevisionOutcome};
 use crate::mutants::{Mutant, mutant};
@@ -62,7 +63,11 @@ pub enum Change {
 /// invalid one permits only what makes users safer.
 pub(super) fn next(view: &View<'_>, is_valid: bool) -> Option<(Memory, Change)> {
     abort_requested(view)
-        .or_else(|| verdict_failed(view))
+        .or_else(|| {
+            // Who tries again knows of the verdict: it is about the attempt before.
+            let is_retried = is_valid && view.requests.retry;
+            if is_retried { None } else { verdict_failed(view) }
+        })
         .or_else(|| deadline_passed(view))
         .or_else(|| if is_valid { forward(view) } else { None })
 }
@@ -104,7 +109,11 @@ fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
             | Verdict::Terminated => return None,
         };
         let what = slot.describe();
-        let cause = if message.is_empty() {
+        let has_failed = |it: &ComparisonStatus| it.verdict == ComparisonVerdict::Fail;
+        let cause = if run.comparison.as_ref().is_some_and(has_failed) {
+            // A whole sentence that names the metric.
+            message.clone()
+        } else if message.is_empty() {
             format!("{what} phase error/failed: {} {word}", run.name)
         } else {
             format!("{what} phase error/failed: {message}")

@@ -79,6 +79,8 @@ const fn one_of(name: &'static str, words: &'static [&'static str]) -> LabelDoc 
     LabelDoc { name, words }
 }
 
+/// Which null evidence is against.
+const EVIDENCE_WORDS: &[&str] = &["fail", "pass"];
 /// Phases of a Rollout.
 const PHASE_WORDS: &[&str] = &[
     RolloutPhase::Healthy.as_str(),
@@ -187,6 +189,31 @@ pub const ANALYSIS_VALUE: MetricDoc = row(
     &[any("namespace"), any("rollout"), any("metric")],
     "Last measured value of a metric; the least recently updated series are dropped beyond a limit",
 );
+/// Evidence of comparisons.
+pub const LOG_E: MetricDoc = row(
+    Gauge,
+    "sluice_analysis_log_e",
+    "",
+    &[any("namespace"), any("run"), any("metric"), one_of("kind", EVIDENCE_WORDS)],
+    "Natural logarithm of the evidence of a metric that compares canary and stable, against its limit \
+     (fail) and against its margin (pass), while its AnalysisRun is under way",
+);
+/// Lower bounds of comparisons.
+pub const RATIO_LOWER: MetricDoc = row(
+    Gauge,
+    "sluice_analysis_ratio_lower",
+    "",
+    &[any("namespace"), any("run"), any("metric")],
+    "The canary has at least this many times the bad share of stable, at every look; none without a bound",
+);
+/// Upper bounds of comparisons.
+pub const RATIO_UPPER: MetricDoc = row(
+    Gauge,
+    "sluice_analysis_ratio_upper",
+    "",
+    &[any("namespace"), any("run"), any("metric")],
+    "The canary has at most this many times the bad share of stable, at every look; none without a bound",
+);
 /// Durations of reconciles.
 pub const RECONCILE: MetricDoc = histogram(
     "sluice_reconcile_seconds",
@@ -287,6 +314,9 @@ pub const CATALOG: &[MetricDoc] = &[
     GIT_REVERT_SECONDS,
     MEASUREMENTS,
     ANALYSIS_VALUE,
+    LOG_E,
+    RATIO_LOWER,
+    RATIO_UPPER,
     PHASES,
     DESIRED_WEIGHT,
     ACTUAL_WEIGHT,

@@ -20,11 +20,12 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::api::Kind;
-use crate::api::analysis::AnalysisPhase;
+use crate::api::analysis::{AnalysisPhase, MetricComparison};
 use crate::api::conditions::{AbortCause, Awaited, RevertEnd, UpdateEnd};
 use crate::api::git_revert::GitRevertMode;
 use crate::api::status::RolloutPhase;
 use crate::telemetry::catalog::{self, MetricDoc};
+use crate::telemetry::comparisons::Comparisons;
 use crate::telemetry::process::{self, ProcessFigures};
 use crate::telemetry::series::{Labels, LimitedGauges};
 
@@ -37,7 +38,7 @@ type Histograms = Family<Words<1>, Histogram, fn() -> Histogram>;
 /// How many series the metrics with names of users may have; 0 switches them off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesLimits {
-    /// Of `sluice_analysis_value`.
+    /// Of `sluice_analysis_value`, and of each of the three about comparisons.
     pub analysis_values: usize,
     /// Of each of the two weights.
     pub weights: usize,
@@ -93,6 +94,7 @@ pub struct Metrics {
     leader: Gauge,
     leader_epoch: Gauge,
     analysis_values: LimitedGauges,
+    comparisons: Comparisons,
     desired_weights: LimitedGauges,
     actual_weights: LimitedGauges,
     board: Mutex<HashMap<(String, String), RolloutReport>>,
@@ -132,6 +134,7 @@ impl Metrics {
             leader: Gauge::default(),
             leader_epoch: Gauge::default(),
             analysis_values: LimitedGauges::new(limits.analysis_values),
+            comparisons: Comparisons::new(limits.analysis_values),
             desired_weights: LimitedGauges::new(limits.weights),
             actual_weights: LimitedGauges::new(limits.weights),
             board: Mutex::default(),
@@ -150,6 +153,9 @@ impl Metrics {
         add(all, &catalog::GIT_REVERT_SECONDS, self.git_revert_seconds.clone());
         add(all, &catalog::MEASUREMENTS, self.measurements.clone());
         add(all, &catalog::ANALYSIS_VALUE, self.analysis_values.family());
+        for (doc, gauges) in self.comparisons.all() {
+            add(all, doc, gauges.family());
+        }
         add(all, &catalog::PHASES, self.phases.clone());
         add(all, &catalog::DESIRED_WEIGHT, self.desired_weights.family());
         add(all, &catalog::ACTUAL_WEIGHT, self.actual_weights.family());
@@ -213,6 +219,18 @@ impl Metrics {
         self.count_dropped(&catalog::ANALYSIS_VALUE, dropped);
     }
 
+    /// What the comparison of a run says now.
+    pub fn compared(&self, namespace: &str, run: &str, metrics: &[MetricComparison]) {
+        for (doc, dropped) in self.comparisons.set(namespace, run, metrics) {
+            self.count_dropped(doc, dropped);
+        }
+    }
+
+    /// A run has ended or is gone.
+    pub fn forget_run(&self, namespace: &str, run: &str) {
+        self.comparisons.forget(namespace, run);
+    }
+
     /// A reconcile of an object of `kind` is over.
     pub fn reconciled(&self, kind: Kind, duration: Duration) {
         self.reconcile.get_or_create(&[("kind", kind.as_str())]).observe(duration.as_secs_f64());
@@ -246,6 +264,7 @@ impl Metrics {
         for (namespace, name) in keys {
             self.forget_rollout(&namespace, &name);
         }
+        self.comparisons.forget_all();
     }
 
     /// The state of a Rollout after a reconcile.

@@ -4,6 +4,7 @@
 //! and stripped of control characters by [`tidy`] before it is kept or shown.
 
 pub mod catalog;
+mod comparisons;
 pub mod logs;
 pub mod metrics;
 pub mod process;

@@ -31,7 +31,9 @@ fn play(name: &str, values: &[f64]) -> Play {
     }))
     .unwrap();
     let facts = RolloutFacts { rollout: &Value::Null, latest_hash: "7d9f", stable_hash: None };
-    let run = plan_run(&analysis, &library, &facts).unwrap();
+    let run =
+        plan_run(&analysis, &sluice::api::analysis::InlineAnalysis::default(), &library, &facts)
+            .unwrap();
     let resolved = ResolvedRun::resolve(&run.spec).unwrap();
     let Ok(Provider::Prometheus(prometheus)) = resolved.metrics[0].provider.chosen() else {
         panic!()

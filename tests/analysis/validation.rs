@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use sluice::analysis::ResolvedRun;
 use sluice::analysis::resolve::template_problems;
 use sluice::analysis::resolved::Judge;
-use sluice::api::analysis::{AnalysisRunSpec, AnalysisTemplateSpec};
+use sluice::analysis::templates::{TemplateKey, merge};
+use sluice::api::analysis::{AnalysisRunSpec, AnalysisTemplateRef, AnalysisTemplateSpec};
 use sluice::metrics::spec::{MetricProvider, Provider};
 
 fn source() -> Value {
@@ -406,4 +407,164 @@ fn a_huge_run_is_refused_before_it_costs_anything() {
     assert_eq!(problems, ["metrics[0].provider.prometheus.query is longer than 16384 bytes"]);
     let problems = problems_of(with(json!({"successCondition": long})));
     assert!(problems[0].contains("longer than 2048 bytes"), "{problems:?}");
+}
+
+/// What is wrong with one metric that compares, and with what such metrics have in common.
+fn compared_problems(metric: Value, common: Value) -> Vec<String> {
+    let mut spec = common;
+    spec["metrics"] = json!([metric]);
+    let spec: AnalysisTemplateSpec = serde_json::from_value(spec).unwrap();
+    template_problems(&spec).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn metrics_that_compare_are_taken_in_both_forms() {
+    for metric in [
+        json!({"errors": {"counter": "a_total{app=\"x\"}", "bad": "code=~\"5..\""}}),
+        json!({"latency": {"histogram": "b_seconds"}, "bounds": ["300ms", "1s", "2.5"]}),
+        json!({"name": "e", "type": "rate", "total": "a{x=\"1\"}", "bad": "b", "by": ["route"],
+               "maxRatio": 1.5, "minDelta": 0.001, "margin": 3, "falsePass": 0.1, "minRequests": 10,
+               "minBadEvents": 5, "dispersion": "2.5", "weight": 2, "gate": true}),
+        json!({"name": "c", "type": "count", "events": "restarts_total"}),
+        json!({"name": "c", "type": "count", "events": "panics_total", "total": "a"}),
+        json!({"name": "s", "type": "slo", "total": "a", "bad": "b", "maxRate": 0.01}),
+        json!({"name": "l", "type": "latency", "histogram": "b_seconds_bucket", "maxOdds": 1.5}),
+        json!({"name": "e", "type": "rate", "total": "a{app=\"{{args.app}}\"}", "bad": "b"}),
+    ] {
+        assert_eq!(compared_problems(metric.clone(), json!({})), Vec::<String>::new(), "{metric}");
+    }
+    let common = json!({"source": {"name": "main"}, "interval": "15s", "lag": 0, "warmup": "2m",
+        "falseRollbackBudget": 0.05, "noDataAfter": "10m", "onInconclusive": "rollback",
+        "requirePass": false, "arms": {"by": "label", "label": "version", "canary": "b", "stable": "a"}});
+    let metric = json!({"errors": {"counter": "a", "bad": "x=\"1\""}});
+    assert_eq!(compared_problems(metric, common), Vec::<String>::new());
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a flat table of cases")]
+fn what_a_comparison_cannot_be_is_refused_by_field_and_with_a_remedy() {
+    let rate = |more: Value| {
+        let mut metric = json!({"name": "e", "type": "rate", "total": "a", "bad": "b"});
+        for (key, value) in more.as_object().unwrap() {
+            metric[key] = value.clone();
+        }
+        metric
+    };
+    for (metric, part) in [
+        (
+            rate(json!({"total": "rate(a[5m])"})),
+            "metrics[0].total uses rate(), whose windows overlap",
+        ),
+        (rate(json!({"bad": "sum(b) / sum(a)"})), "metrics[0].bad divides"),
+        (rate(json!({"bad": "sum(b)"})), "metrics[0].bad uses sum()"),
+        (rate(json!({"total": "a[5m]"})), "metrics[0].total has a range"),
+        (rate(json!({"maxRatio": 0})), "metrics[0].maxRatio is 0: it must be above 0"),
+        (rate(json!({"margin": 1.1})), "metrics[0].margin is 1.1: it must be above maxRatio"),
+        (rate(json!({"minDelta": 1})), "metrics[0].minDelta"),
+        (rate(json!({"dispersion": "off"})), "metrics[0].dispersion is \"off\": write auto"),
+        (rate(json!({"dispersion": "0.5"})), "metrics[0].dispersion"),
+        (rate(json!({"by": ["a", "b", "c", "d"]})), "metrics[0].by must be at most 3"),
+        (rate(json!({"by": ["le"]})), "metrics[0].by[0]"),
+        (rate(json!({"weight": -1})), "metrics[0].weight"),
+        (rate(json!({"falsePass": 1})), "metrics[0].falsePass"),
+        (rate(json!({"histogram": "c"})), "metrics[0].histogram has no meaning for this type"),
+        (
+            rate(json!({"interval": "1m"})),
+            "metrics[0].interval must not stand in a metric that compares",
+        ),
+        (rate(json!({"successCondition": "true"})), "metrics[0].successCondition has no meaning"),
+        (
+            rate(json!({"provider": {"web": {"url": "https://a.b"}}})),
+            "metrics[0].provider must not stand",
+        ),
+        (json!({"name": "e", "type": "rate", "total": "a"}), "metrics[0].bad is required"),
+        (json!({"name": "c", "type": "count"}), "metrics[0].events is required"),
+        (
+            json!({"name": "s", "type": "slo", "total": "a", "bad": "b"}),
+            "metrics[0].maxRate is required",
+        ),
+        (
+            json!({"name": "l", "type": "latency", "histogram": "x_sum"}),
+            "metrics[0].histogram is x_sum, which holds no buckets: write x",
+        ),
+        (
+            json!({"name": "l", "type": "latency", "histogram": "x", "bounds": ["soon"]}),
+            "metrics[0].bounds[0] is \"soon\": write 300ms",
+        ),
+        (
+            json!({"errors": {"counter": "a", "bad": "code"}}),
+            "metrics[0].errors.bad must be label matchers",
+        ),
+        (
+            json!({"errors": {"counter": "increase(a[1m])", "bad": "x=\"1\""}}),
+            "metrics[0].errors.counter uses increase()",
+        ),
+        (
+            json!({"errors": {"counter": "a", "bad": "x=\"1\""}, "total": "a"}),
+            "metrics[0].total stands in the short form already",
+        ),
+        (
+            json!({"errors": {"counter": "a", "bad": "x=\"1\""}, "type": "rate"}),
+            "has several of type, errors and latency",
+        ),
+        (
+            json!({"name": "t", "provider": {"prometheus": {"source": {"name": "p"}, "query": "up"}},
+                   "successCondition": "true", "maxRatio": 2}),
+            "metrics[0].maxRatio compares canary and stable, and needs a type",
+        ),
+    ] {
+        let problems = compared_problems(metric.clone(), json!({}));
+        assert!(problems.iter().any(|it| it.contains(part)), "{metric}: {problems:?}, not {part}");
+    }
+    let fine = json!({"errors": {"counter": "a", "bad": "x=\"1\""}});
+    for (common, part) in [
+        (json!({"interval": "1s"}), "interval is 1s: it must be from 5 s to 3600 s"),
+        (
+            json!({"falseRollbackBudget": 0.5}),
+            "falseRollbackBudget is 0.5: it must be above 0 and at most 0.2",
+        ),
+        (json!({"warmup": "soon"}), "warmup \"soon\" is not a duration"),
+        (json!({"noDataAfter": "1s"}), "noDataAfter is 1s"),
+        (
+            json!({"source": {"name": "a"}, "address": "http://b"}),
+            "address must not stand beside source",
+        ),
+        (json!({"arms": {"by": "label"}}), "arms.label is required with by: label"),
+        (json!({"arms": {"label": "a-b"}}), "arms.label is \"a-b\", which is no name of a label"),
+        (json!({"arms": {"canary": "a", "stable": "a"}}), "arms name \"a\" for both"),
+    ] {
+        let problems = compared_problems(fine.clone(), common.clone());
+        assert!(problems.iter().any(|it| it.contains(part)), "{common}: {problems:?}, not {part}");
+    }
+}
+
+#[test]
+fn settings_of_a_comparison_without_one_are_refused() {
+    let metric = json!({"name": "t", "successCondition": "true",
+        "provider": {"prometheus": {"source": {"name": "p"}, "query": "up"}}});
+    let problems = compared_problems(metric, json!({"interval": "1m"}));
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].starts_with("interval is about metrics that compare"), "{problems:?}");
+}
+
+#[test]
+fn a_run_that_nobody_named_the_arms_of_is_refused() {
+    let spec = json!({"metrics": [{"name": "e", "type": "rate", "total": "a", "bad": "b"}]});
+    let problems = ResolvedRun::resolve(&serde_json::from_value(spec).unwrap()).unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|it| it.starts_with("comparison.arms.canary is required")), "{told:?}");
+}
+
+#[test]
+fn templates_that_disagree_on_the_comparison_are_refused() {
+    let library = [("a", "30s"), ("b", "1m")].map(|(name, interval)| {
+        let spec = json!({"interval": interval,
+            "metrics": [{"name": name, "type": "rate", "total": "a", "bad": "b"}]});
+        let key = TemplateKey { is_cluster_scope: false, name: name.to_owned() };
+        (key, serde_json::from_value::<AnalysisTemplateSpec>(spec).unwrap())
+    });
+    let references: Vec<AnalysisTemplateRef> =
+        serde_json::from_value(json!([{"templateName": "a"}, {"templateName": "b"}])).unwrap();
+    let error = merge(&references, &library.into()).unwrap_err().to_string();
+    assert!(error.contains("give interval different values"), "{error}");
 }

@@ -51,6 +51,20 @@ fn a_healthy_canary_passes_its_analysis_and_is_promoted() {
     world.assert_safe();
 }
 
+#[test]
+fn a_retry_after_a_failed_background_analysis_begins_anew() {
+    let mut world = routed(5, "[{setWeight: 20}, {pause: {duration: 30}}]", WITH_BACKGROUND);
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.verdicts.insert("Background", failed());
+    world.push("web:2");
+    world.run_until(RolloutPhase::Degraded, 60);
+    world.verdicts.clear();
+    world.retry();
+    world.run_until(RolloutPhase::Healthy, 120);
+    assert_eq!(world.stable_image(), "web:2");
+    world.assert_safe();
+}
+
 fn unmeasured() -> Verdict {
     Verdict::Running { waiting_on: Some("metric \"success\": connection refused".into()) }
 }

@@ -15,6 +15,8 @@ mod changes;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod comparisons;
+#[cfg(test)]
 mod deadlines;
 #[cfg(test)]
 mod deletion;

@@ -16,6 +16,7 @@ use sluice::act::status::differs_only_in_detail;
 use sluice::analysis::Verdict;
 use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::ApiNames;
+use sluice::api::analysis::ComparisonStatus;
 use sluice::api::rollout::RolloutSpec;
 use sluice::api::status::{RolloutPhase, RolloutStatus};
 use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome};
@@ -80,6 +81,10 @@ pub(crate) struct World {
     pub runs: Vec<RunFact>,
     /// Verdicts that runs get a while after they started, by slot label.
     pub verdicts: BTreeMap<&'static str, Verdict>,
+    /// What runs that compare say.
+    pub comparison: Option<ComparisonStatus>,
+    /// The runs as they were made.
+    pub made_runs: Vec<Value>,
     pub templates: TemplateLibrary,
     pub git: GitFact,
     /// What the Git worker answers.
@@ -152,6 +157,8 @@ impl World {
             unknown_endpoints: false,
             runs: vec![],
             verdicts: BTreeMap::new(),
+            comparison: None,
+            made_runs: vec![],
             templates: BTreeMap::from([(key, template)]),
             git: GitFact::default(),
             git_answer: None,
@@ -401,6 +408,7 @@ impl World {
                 if run.terminate {
                     run.verdict = Verdict::Terminated;
                 } else if is_over && let Some(slot) = run.slot {
+                    run.comparison = self.comparison.clone().filter(|_| run.compares);
                     run.verdict = match self.verdicts.get(slot.label()) {
                         Some(verdict) => verdict.clone(),
                         None if slot == RunSlot::Background => {

@@ -13,17 +13,22 @@ fn parse<E: serde::de::Error>(text: &str) -> Result<f64, E> {
 
 /// Writes the shortest text that reads back as the same number.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(in crate::analysis) fn serialize<S: Serializer>(
+    value: &f64,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     value.to_string().serialize(serializer)
 }
 
 /// Reads what [`serialize`] wrote.
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(in crate::analysis) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<f64, D::Error> {
     parse::<D::Error>(&String::deserialize(deserializer)?)
 }
 
 /// The same for a list.
-pub(super) mod list {
+pub(in crate::analysis) mod list {
     use super::{Deserializer, Serializer, parse};
     use serde::{Deserialize as _, Serialize as _};
 

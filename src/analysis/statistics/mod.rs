@@ -23,7 +23,7 @@
 pub mod bounds;
 pub mod budget;
 pub mod counts;
-mod decimal;
+pub(in crate::analysis) mod decimal;
 pub mod dispersion;
 pub mod evidence;
 pub mod gauge;

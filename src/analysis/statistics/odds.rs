@@ -95,15 +95,20 @@ impl Table {
             / (as_float(value + 1) * as_float(self.stable + value + 1 - self.slow))
     }
 
-    /// Where the step falls below 1: the root of a quadratic.
+    /// Where the step falls below 1: the root of a quadratic that lies in the table (Liao and Rosen, The
+    /// American Statistician 2001). Away from the mode the terms of a large table overflow.
     fn mode(&self, odds: f64) -> u64 {
         let (canary, stable, slow) =
             (as_float(self.canary), as_float(self.stable), as_float(self.slow));
         let square = odds - 1.0;
-        let linear = stable - slow - (canary + slow + 2.0) * odds;
+        let linear = slow - stable - (canary + slow + 2.0) * odds;
         let constant = (canary + 1.0) * (slow + 1.0) * odds;
         let root = (linear * linear - 4.0 * square * constant).max(0.0).sqrt();
-        let mode = -2.0 * constant / (linear - root);
+        // Without taking the difference of what is nearly equal.
+        let sum = -0.5 * (linear + root.copysign(linear));
+        let (one, other) = (sum / square, constant / sum);
+        let range = as_float(self.lowest)..=as_float(self.highest) + 1.0;
+        let mode = if range.contains(&one) { one } else { other };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -140,6 +145,22 @@ mod tests {
             for odds in [0.05, 0.8, 1.0, 1.25, 3.0, 40.0] {
                 let expected = direct(&table, odds);
                 assert!((table.log_normalizer(odds) - expected).abs() < 1e-10, "{counts:?} {odds}");
+            }
+        }
+    }
+
+    #[test]
+    fn looks_with_many_requests_stay_finite() {
+        for (canary_slow, stable_slow, canary, stable) in [
+            (3_000, 30_000, 10_000, 100_000),
+            (30_000, 3_000, 100_000, 10_000),
+            (9_000, 90_000, 10_000, 100_000),
+            (100_000, 0, 100_000, 1),
+        ] {
+            let counts = SlowCounts::new(canary_slow, stable_slow, canary, stable).unwrap();
+            for growth in [0.05, 0.5, 1.0, 2.0, 20.0] {
+                let added = fail_increments(&counts, 1.0, &[growth]);
+                assert!(added[0].is_finite(), "{counts:?} {growth}: {added:?}");
             }
         }
     }

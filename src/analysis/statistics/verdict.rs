@@ -37,30 +37,35 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The levels and guards of a rollout.
+/// The level and the patience of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule {
     /// Chance that a release within its limits is ever failed, over all metrics and looks: 0.01.
     pub false_rollback: f64,
-    /// Chance that a metric beyond its margin is ever passed: 0.05.
-    pub false_pass: f64,
-    /// Bad events of the canary without which a metric fails nothing: 3.
-    pub min_bad_events: f64,
-    /// Exposure of the canary without which a metric passes nothing: 50.
-    pub min_requests: f64,
     /// How long a canary with weight may be without exposure: 5 minutes.
     pub no_data_after: TimeDelta,
 }
 
 impl Default for Rule {
     fn default() -> Self {
-        Self {
-            false_rollback: 0.01,
-            false_pass: 0.05,
-            min_bad_events: 3.0,
-            min_requests: 50.0,
-            no_data_after: TimeDelta::minutes(5),
-        }
+        Self { false_rollback: 0.01, no_data_after: TimeDelta::minutes(5) }
+    }
+}
+
+/// The level of a pass and the guards of one metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Guards {
+    /// Chance that it is ever passed where it is beyond its margin: 0.05.
+    pub false_pass: f64,
+    /// Bad events of the canary without which it fails nothing: 3.
+    pub min_bad_events: f64,
+    /// Exposure of the canary without which it passes nothing: 50.
+    pub min_requests: f64,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Self { false_pass: 0.05, min_bad_events: 3.0, min_requests: 50.0 }
     }
 }
 
@@ -88,6 +93,18 @@ pub struct Standing {
     /// Share of the budget, above 0; those of the metrics that decide sum to 1. None for a metric
     /// that only informs, such as one that was added on the way.
     pub weight: Option<f64>,
+    /// Its level of a pass and its guards.
+    pub guards: Guards,
+}
+
+impl Standing {
+    /// Whether it has passed.
+    pub fn has_passed(&self) -> bool {
+        let Guards { false_pass, min_requests, .. } = self.guards;
+        budget::is_refuted(self.log_e_in_favour, false_pass)
+            && self.log_e_against <= 0.0
+            && self.canary.is_none_or(|(_, exposure)| exposure >= min_requests)
+    }
 }
 
 /// What the verdict depends on beside evidence.
@@ -111,7 +128,7 @@ pub fn verdict(standings: &[Standing], rule: &Rule, moment: &Moment) -> Verdict 
     if moment.has_weight && moment.without_exposure >= rule.no_data_after {
         return Verdict::NoData;
     }
-    if !deciding.is_empty() && deciding.iter().all(|(standing, _)| has_passed(standing, rule)) {
+    if !deciding.is_empty() && deciding.iter().all(|(standing, _)| standing.has_passed()) {
         return Verdict::Pass;
     }
     if moment.is_time_over { Verdict::Inconclusive } else { Verdict::Continue }
@@ -120,8 +137,9 @@ pub fn verdict(standings: &[Standing], rule: &Rule, moment: &Moment) -> Verdict 
 /// The metric with the largest part of the evidence, where all together exhaust the budget. A metric
 /// with fewer bad events than the guard asks for has no part.
 fn failed(deciding: &[(&Standing, f64)], rule: &Rule) -> Option<String> {
-    let has_events =
-        |standing: &Standing| standing.canary.is_none_or(|(bad, _)| bad >= rule.min_bad_events);
+    let has_events = |standing: &Standing| {
+        standing.canary.is_none_or(|(bad, _)| bad >= standing.guards.min_bad_events)
+    };
     let carrying: Vec<(&Standing, Stake)> = deciding
         .iter()
         .filter(|(standing, _)| has_events(standing))
@@ -132,12 +150,6 @@ fn failed(deciding: &[(&Standing, f64)], rule: &Rule) -> Option<String> {
     let largest = carrying.iter().max_by(|(_, a), (_, b)| part(a).total_cmp(&part(b)))?;
     budget::is_refuted(budget::combined_log_e(&stakes), rule.false_rollback)
         .then(|| largest.0.metric.clone())
-}
-
-fn has_passed(standing: &Standing, rule: &Rule) -> bool {
-    budget::is_refuted(standing.log_e_in_favour, rule.false_pass)
-        && standing.log_e_against <= 0.0
-        && standing.canary.is_none_or(|(_, exposure)| exposure >= rule.min_requests)
 }
 
 #[cfg(test)]
@@ -151,6 +163,7 @@ mod tests {
             log_e_in_favour: in_favour,
             canary: Some((10.0, 1_000.0)),
             weight,
+            guards: Guards::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::comparison::OnInconclusive;
 use crate::api::values::{RawObject, Time, is_false, is_zero};
 
 /// How far a run, a metric or a measurement is. On the wire an empty text means `Pending`.
@@ -102,9 +103,70 @@ pub struct AnalysisRunStatus {
     /// gate. Not in Argo Rollouts.
     #[serde(skip_serializing_if = "is_false")]
     pub terminated: bool,
-    /// State of the sequential judge, with its `version`. Not in Argo Rollouts; not built yet.
+    /// State of the judge of the metrics that compare, with its `version`. Not in Argo Rollouts, and not
+    /// for others to read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<RawObject>,
+    /// What the metrics that compare say so far. Not in Argo Rollouts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<ComparisonStatus>,
+}
+
+/// What the metrics that compare say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ComparisonStatus {
+    /// The verdict of all of them.
+    pub verdict: ComparisonVerdict,
+    /// The same in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Each metric that had a look.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricComparison>,
+    /// Whether the end of the steps waits for PASS.
+    #[serde(skip_serializing_if = "is_false")]
+    pub requires_pass: bool,
+    /// What becomes of an update that is undecided at the end of its steps.
+    pub on_inconclusive: OnInconclusive,
+}
+
+/// What one metric that compares says. Fractions are decimal strings, as Kubernetes' conventions ask.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MetricComparison {
+    /// Its name.
+    pub name: String,
+    /// Its verdict.
+    pub verdict: ComparisonVerdict,
+    /// Natural logarithm of the evidence against "within its limits".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_e_fail: Option<String>,
+    /// Natural logarithm of the evidence against "at or beyond its margin".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_e_pass: Option<String>,
+    /// The canary has at least this many times the bad share of stable; absent for no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_lower: Option<String>,
+    /// And at most this many times; absent for no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_upper: Option<String>,
+}
+
+/// What evidence says about a release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ComparisonVerdict {
+    /// It is worse than allowed.
+    Fail,
+    /// It is proved to be better than its margin.
+    Pass,
+    /// Neither yet.
+    #[default]
+    Continue,
+    /// Neither, and the time is over.
+    Inconclusive,
+    /// The canary serves no requests though it should.
+    NoData,
 }
 
 /// Metrics of a run by outcome.

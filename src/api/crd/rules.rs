@@ -9,6 +9,8 @@
 
 use serde_json::{Map, Value, json};
 
+mod comparison;
+
 use super::Kind;
 use crate::api::metrics_source::CEL_RULES as METRICS_SOURCE_RULES;
 
@@ -70,6 +72,7 @@ fn table(kind: Kind) -> Table {
         Kind::Rollout => {
             let mut table = rollout();
             table.extend(canary());
+            table.extend(comparison::inline());
             table.extend(steps());
             table.extend(blue_green());
             table.extend(git_revert());
@@ -77,6 +80,7 @@ fn table(kind: Kind) -> Table {
         }
         Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate => {
             let mut table = metrics();
+            table.extend(comparison::template());
             table.push((
                 "spec",
                 Rule(
@@ -88,7 +92,11 @@ fn table(kind: Kind) -> Table {
             table.push(("spec.templates", Keyword("maxItems", json!(50))));
             table
         }
-        Kind::AnalysisRun => metrics(),
+        Kind::AnalysisRun => {
+            let mut table = metrics();
+            table.extend(comparison::run());
+            table
+        }
         Kind::MetricsSource => metrics_source(false),
         Kind::ClusterMetricsSource => metrics_source(true),
     }
@@ -313,9 +321,9 @@ fn git_revert() -> Table {
 /// Templates and runs.
 fn metrics() -> Table {
     vec![
-        ("spec.metrics", ListMap(&["name"])),
         ("spec.metrics", Keyword("maxItems", json!(50))),
         ("spec.metrics[].name", Keyword("minLength", json!(1))),
+        ("spec.metrics[].name", Keyword("maxLength", json!(253))),
         (
             "spec.metrics[].provider",
             Rule(

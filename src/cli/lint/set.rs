@@ -12,8 +12,9 @@ use super::routes;
 use super::schema::nearest;
 use crate::analysis::ResolvedRun;
 use crate::analysis::arguments::RolloutFacts;
+use crate::analysis::comparing::place::{Place, Revisions, complete};
 use crate::analysis::templates::{TemplateError, TemplateKey, TemplateLibrary, merge, plan_run};
-use crate::api::analysis::{AnalysisTemplateSpec, RolloutAnalysis};
+use crate::api::analysis::{AnalysisTemplateSpec, InlineAnalysis, RolloutAnalysis};
 use crate::api::rollout::RolloutSpec;
 use crate::api::{ApiNames, LabelSelector};
 use crate::metrics::spec::{SourceKind, SourceRef};
@@ -205,15 +206,15 @@ impl<'a> Set<'a> {
 
     fn analyses(&mut self, rollout: &RolloutOf<'a>) {
         let library = library(self.manifests, &rollout.manifest.namespace);
-        for (field, analysis) in analysis_fields(rollout.spec) {
+        for AnalysisField { field, analysis, inline, place } in analysis_fields(rollout.spec) {
             // The names of revisions are not known before they run; any text will do.
             let facts = RolloutFacts {
                 rollout: &rollout.manifest.json,
                 latest_hash: "latest",
                 stable_hash: Some("stable"),
             };
-            match plan_run(analysis, &library, &facts) {
-                Ok(planned) => {
+            match plan_run(analysis, inline, &library, &facts) {
+                Ok(mut planned) => {
                     for name in planned.unused_args {
                         let problem = format!("no template declares the argument {name:?}");
                         let found = rollout.manifest.finding(
@@ -223,7 +224,14 @@ impl<'a> Set<'a> {
                         );
                         self.findings.push(found);
                     }
-                    self.planned(rollout, &field, &ResolvedRun::resolve(&planned.spec));
+                    match complete(&mut planned.spec, place, &ANY_REVISIONS, 0) {
+                        Ok(()) => {
+                            self.planned(rollout, &field, &ResolvedRun::resolve(&planned.spec));
+                        }
+                        Err(problem) => {
+                            self.findings.push(rollout.manifest.error(&field, problem));
+                        }
+                    }
                 }
                 Err(error) => self.template_error(rollout.manifest, &field, error),
             }
@@ -357,16 +365,48 @@ pub(in crate::cli) fn service_fields(spec: &RolloutSpec) -> Vec<(String, &str)> 
     .collect()
 }
 
-/// The analyses that a Rollout asks for, with their fields.
-pub(in crate::cli) fn analysis_fields(spec: &RolloutSpec) -> Vec<(String, &RolloutAnalysis)> {
+/// An analysis that a Rollout asks for.
+pub(in crate::cli) struct AnalysisField<'a> {
+    /// Where it stands.
+    pub(in crate::cli) field: String,
+    /// What it names.
+    pub(in crate::cli) analysis: &'a RolloutAnalysis,
+    /// What stands in it itself.
+    pub(in crate::cli) inline: &'a InlineAnalysis,
+    /// For which part of an update it is.
+    pub(in crate::cli) place: Place,
+}
+
+/// Stands for revisions that are not known before they run.
+pub(in crate::cli) const ANY_REVISIONS: Revisions<'static> =
+    Revisions { canary: Some(("latest", "latest")), stable: Some(("stable", "stable")) };
+
+static NOTHING_INLINE: std::sync::LazyLock<InlineAnalysis> =
+    std::sync::LazyLock::new(InlineAnalysis::default);
+
+/// The analyses that a Rollout asks for.
+pub(in crate::cli) fn analysis_fields(spec: &RolloutSpec) -> Vec<AnalysisField<'_>> {
     let mut fields = Vec::new();
+    let plain = |field: String, analysis, place| AnalysisField {
+        field,
+        analysis,
+        inline: &NOTHING_INLINE,
+        place,
+    };
     if let Some(canary) = &spec.strategy.canary {
         if let Some(background) = &canary.analysis {
-            fields.push(("spec.strategy.canary.analysis".to_owned(), &background.analysis));
+            let has_steps = !canary.steps.is_empty();
+            fields.push(AnalysisField {
+                field: "spec.strategy.canary.analysis".to_owned(),
+                analysis: &background.analysis,
+                inline: &background.inline,
+                place: Place::Background { has_steps, pauses: chrono::TimeDelta::zero() },
+            });
         }
         for (idx, step) in canary.steps.iter().enumerate() {
             if let Some(analysis) = &step.analysis {
-                fields.push((format!("spec.strategy.canary.steps[{idx}].analysis"), analysis));
+                let field = format!("spec.strategy.canary.steps[{idx}].analysis");
+                fields.push(plain(field, analysis, Place::Step));
             }
         }
     }
@@ -376,7 +416,8 @@ pub(in crate::cli) fn analysis_fields(spec: &RolloutSpec) -> Vec<(String, &Rollo
             ("postPromotionAnalysis", &blue_green.post_promotion_analysis),
         ] {
             if let Some(analysis) = analysis {
-                fields.push((format!("spec.strategy.blueGreen.{name}"), analysis));
+                let field = format!("spec.strategy.blueGreen.{name}");
+                fields.push(plain(field, analysis, Place::BlueGreen));
             }
         }
     }

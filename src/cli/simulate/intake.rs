@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::args::SimulateArgs;
 use crate::analysis::ResolvedRun;
 use crate::analysis::arguments::RolloutFacts;
+use crate::analysis::comparing::place::complete;
 use crate::analysis::templates::{TemplateError, TemplateKey, plan_run};
 use crate::api::names::ARGO_GROUP;
 use crate::api::rollout::RolloutSpec;
@@ -17,7 +18,7 @@ use crate::cli::error::CliError;
 use crate::cli::lint::object::{Manifest, Parsed};
 use crate::cli::lint::report::{Finding, LintReport, Severity};
 use crate::cli::lint::schema::nearest;
-use crate::cli::lint::set::{Set, analysis_fields, library};
+use crate::cli::lint::set::{ANY_REVISIONS, AnalysisField, Set, analysis_fields, library};
 use crate::cli::lint::{SourceFile, read, read_files};
 use crate::cli::output::Console;
 
@@ -244,7 +245,7 @@ fn used_templates(
     let mut used = BTreeSet::new();
     let mut open: Vec<TemplateKey> = analysis_fields(spec)
         .into_iter()
-        .flat_map(|(_, analysis)| analysis.templates.iter().map(TemplateKey::from))
+        .flat_map(|it| it.analysis.templates.iter().map(TemplateKey::from))
         .collect();
     while let Some(next) = open.pop() {
         if used.insert(next.clone())
@@ -264,7 +265,7 @@ fn analyses(
 ) -> Result<Vec<Analysis>, CliError> {
     let library = library(manifests, &rollout.namespace);
     let mut found = Vec::new();
-    for (field, analysis) in analysis_fields(spec) {
+    for AnalysisField { field, analysis, inline, place } in analysis_fields(spec) {
         // Revisions have no names yet; any text does.
         let facts = RolloutFacts {
             rollout: &rollout.json,
@@ -278,13 +279,15 @@ fn analyses(
                 "give the missing files with further -f",
             )
         };
-        let planned = plan_run(analysis, &library, &facts).map_err(|error| match error {
+        let planned = plan_run(analysis, inline, &library, &facts);
+        let mut planned = planned.map_err(|error| match error {
             TemplateError::Missing(keys) => {
                 let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
                 wrong(format!("not in these files: {}", names.join(", ")))
             }
             other => wrong(other.to_string()),
         })?;
+        complete(&mut planned.spec, place, &ANY_REVISIONS, 0).map_err(&wrong)?;
         let run = ResolvedRun::resolve(&planned.spec).map_err(|problems| {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             wrong(problems.join("; "))

@@ -46,6 +46,7 @@ impl Local {
                 self.resumes.insert(outcome.metric.clone(), *resume_at);
             }
             MeasurementResult::Sample(_)
+            | MeasurementResult::Look(_)
             | MeasurementResult::JobSucceeded { .. }
             | MeasurementResult::JobFailed { .. }
             | MeasurementResult::JobStuck { .. }

@@ -45,6 +45,7 @@ pub(super) fn leftover(
         metric: outcome.metric.clone(),
         ordinal: outcome.ordinal,
         action: DueAction::Cancel,
+        look: None,
     };
     Some((*resume_at, cancel))
 }

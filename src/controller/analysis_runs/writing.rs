@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::reading::deletion_time;
 use super::{AnalysisRuns, LOOK_AGAIN, LOOK_AGAIN_FINISHED, Run};
-use crate::act::events::{About, event};
+use crate::act::events::{About, News, event};
 use crate::act::guard::{Dependents, WriteOutcome, merge_difference};
 use crate::act::wire::Read;
 use crate::api::Kind;
@@ -180,6 +180,25 @@ impl AnalysisRuns {
             return;
         }
         tracing::info!(phase = status.phase.as_str(), message = status.message, "the run ended");
+        self.send(run, &run_news::news(&run.key.name, status)).await;
+    }
+
+    /// What a comparison says goes to the metrics at every look, and to people where its verdict is
+    /// another one than before. The end of the run is told apart.
+    pub(super) async fn tell_comparison(&self, run: &Run<'_>, status: &AnalysisRunStatus) {
+        let Some(comparison) = status.comparison.as_ref().filter(|_| !status.phase.is_completed())
+        else {
+            return;
+        };
+        let (namespace, name) = (&run.key.namespace, &run.key.name);
+        self.equipment.metrics.compared(namespace, name, &comparison.metrics);
+        let was = run.status.comparison.as_ref().map(|comparison| comparison.verdict);
+        if let Some(news) = run_news::comparison_news(name, was, comparison) {
+            self.send(run, &news).await;
+        }
+    }
+
+    async fn send(&self, run: &Run<'_>, news: &News) {
         let now = self.equipment.clock.now();
         let salt = self.equipment.entropy.next_u64();
         let about = About {
@@ -189,8 +208,7 @@ impl AnalysisRuns {
             name: &run.key.name,
             object: run.object,
         };
-        let news = run_news::news(&run.key.name, status);
-        let (target, event) = event(&about, &news, now, salt);
+        let (target, event) = event(&about, news, now, salt);
         let outcome = self.equipment.writer.create_event(&target, event).await;
         if outcome.applied().is_none() {
             tracing::debug!(outcome = outcome.label(), "event lost");

@@ -2,12 +2,11 @@
 //! (or passes), if at all.
 
 use super::scenarios::{LOOKS, Look, Scenario};
-use crate::analysis::statistics::budget::is_refuted;
 use crate::analysis::statistics::counts::Counts;
 use crate::analysis::statistics::evidence::{Design, RateEvidence, RateLimits};
 use crate::analysis::statistics::mixture::OnsetPrior;
 use crate::analysis::statistics::report::exact_rate_test;
-use crate::analysis::statistics::verdict::{Moment, Rule, Standing, Verdict, verdict};
+use crate::analysis::statistics::verdict::{Guards, Moment, Rule, Standing, Verdict, verdict};
 
 /// The columns of the table.
 pub(super) const METHODS: [(&str, &str); 12] = [
@@ -41,7 +40,7 @@ fn reference() -> Design {
 }
 
 /// The published table was made without a guard on the number of bad events.
-const UNGUARDED: f64 = 0.0;
+const UNGUARDED: Guards = Guards { false_pass: 0.05, min_bad_events: 0.0, min_requests: 50.0 };
 
 /// Runs all methods over one run.
 pub(super) fn judge(scenario: &Scenario, looks: &[Look], dispersion: f64) -> Outcome {
@@ -51,7 +50,7 @@ pub(super) fn judge(scenario: &Scenario, looks: &[Look], dispersion: f64) -> Out
     let strict = RateLimits { max_ratio: 1.0, ..RateLimits::default() };
     let usual = RateLimits::default();
     let [s, s05, p] = sequential(looks, reference(), dispersion, &usual, UNGUARDED);
-    let guard = Rule::default().min_bad_events;
+    let guard = Guards::default();
     let [d, d05, dp] =
         sequential(looks, Design::new(LOOKS, Some(dispersion)), dispersion, &usual, guard);
     [
@@ -104,7 +103,7 @@ fn sequential(
     design: Design,
     dispersion: f64,
     limits: &RateLimits,
-    min_bad_events: f64,
+    guards: Guards,
 ) -> [Option<u32>; 3] {
     let mut evidence = RateEvidence::new(design, dispersion);
     let (mut failed, mut failed_early, mut passed) = (None, None, None);
@@ -119,27 +118,24 @@ fn sequential(
             log_e_in_favour: evidence.log_e_in_favour(),
             canary: Some(canary),
             weight: Some(1.0),
+            guards,
         };
-        let of = |alpha: f64| judged(&standing, alpha, min_bad_events);
+        let of = |alpha: f64| judged(&standing, alpha);
         if failed.is_none() && matches!(of(0.01), Verdict::Fail { .. }) {
             failed = Some(look);
         }
         if failed_early.is_none() && matches!(of(0.05), Verdict::Fail { .. }) {
             failed_early = Some(look);
         }
-        let rule = Rule::default();
-        let has_passed = is_refuted(standing.log_e_in_favour, rule.false_pass)
-            && standing.log_e_against <= 0.0
-            && canary.1 >= rule.min_requests;
-        if passed.is_none() && has_passed {
+        if passed.is_none() && standing.has_passed() {
             passed = Some(look);
         }
     }
     [failed, failed_early, passed]
 }
 
-fn judged(standing: &Standing, false_rollback: f64, min_bad_events: f64) -> Verdict {
-    let rule = Rule { false_rollback, min_bad_events, ..Rule::default() };
+fn judged(standing: &Standing, false_rollback: f64) -> Verdict {
+    let rule = Rule { false_rollback, ..Rule::default() };
     let moment = Moment {
         is_time_over: false,
         without_exposure: chrono::TimeDelta::zero(),

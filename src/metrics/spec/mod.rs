@@ -4,6 +4,7 @@
 //! A provider is one file here, one effect file in the room above and one line in `providers!`.
 
 pub mod job;
+pub mod look;
 pub mod prometheus;
 pub mod web;
 
@@ -68,6 +69,11 @@ macro_rules! providers {
                 $(if self.$field.is_some() { named.push($wire); })+
                 $(if self.$planned.is_some() { named.push($planned_wire); })+
                 named
+            }
+
+            /// Whether no key is set.
+            pub fn is_absent(&self) -> bool {
+                self.named().is_empty()
             }
 
             /// The one provider.

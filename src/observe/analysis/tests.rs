@@ -150,6 +150,7 @@ async fn a_measurement_that_cannot_be_made_is_a_refusal_with_its_reason() {
         metric: "m".to_owned(),
         ordinal: 1,
         action,
+        look: None,
     };
     let sources = sources(&store, true);
     for (due, part) in [

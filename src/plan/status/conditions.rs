@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::cut;
 use super::phase::{abort_message, deadline_message, problem_message};
 use crate::api::Time;
+use crate::api::analysis::ComparisonVerdict;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::status::{Condition, GitRevertState, RevisionOutcome, RolloutPhase, RolloutStatus};
-use crate::plan::Decision;
 use crate::plan::facts::Observed;
 use crate::plan::memory::{Memory, Pause, Phase};
 use crate::plan::view::View;
+use crate::plan::{Decision, gate, targets};
 
 /// The conditions of a status.
 pub(super) fn conditions(
@@ -56,6 +57,7 @@ pub(super) fn conditions(
     }
     let (is_progressing, reason, message) = progressing(memory, view);
     wanted.push((ConditionType::Progressing, is_progressing, reason, message));
+    wanted.extend(view.and_then(no_traffic));
     if let Some(revert) = &memory.git_revert {
         let is_reverted =
             matches!(revert.state, GitRevertState::Reverted | GitRevertState::AlreadyReverted);
@@ -105,6 +107,19 @@ fn quarantined(
             .any(|condition| condition.kind == kind.as_str())
             .then(|| (kind, false, Reason::RolloutUpdated, "no version is refused".to_owned())),
     }
+}
+
+/// Whether a canary that is compared and should have traffic has none.
+fn no_traffic(view: &View<'_>) -> Option<(ConditionType, bool, Reason, String)> {
+    let comparison = gate::comparing(view)?.comparison.as_ref()?;
+    let has_weight = targets::wanted_split(view).is_none_or(|split| !split.is_all_stable());
+    let is_silent = comparison.verdict == ComparisonVerdict::NoData && has_weight;
+    let (reason, message) = if is_silent {
+        (Reason::NoTraffic, comparison.message.clone())
+    } else {
+        (Reason::TrafficSeen, String::new())
+    };
+    Some((ConditionType::NoTraffic, is_silent, reason, message))
 }
 
 fn progressing(memory: &Memory, view: Option<&View<'_>>) -> (bool, Reason, String) {

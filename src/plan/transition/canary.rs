@@ -2,12 +2,14 @@
 
 use chrono::TimeDelta;
 
-use super::{Change, paused, resumed, step_at};
+use super::{Change, abort, paused, resumed, step_at};
 use crate::analysis::Verdict;
 use crate::api::Time;
+use crate::api::conditions::AbortCause;
 use crate::api::status::PauseReason;
 use crate::mutants::{Mutant, mutant};
 use crate::plan::facts::RunSlot;
+use crate::plan::gate::{Gate, gate};
 use crate::plan::memory::{CanaryStep, Memory, Pause, Phase};
 use crate::plan::validate::{Step, ValidCanary};
 use crate::plan::view::View;
@@ -18,6 +20,47 @@ pub(super) fn progress(
     canary: &ValidCanary,
     at: &CanaryStep,
 ) -> Option<(Memory, Change)> {
+    let is_last = step_at(canary, at.index.saturating_add(1)).is_none();
+    if !is_last {
+        return within(view, canary, at);
+    }
+    let is_held =
+        matches!(at.pause, Pause::Since { reason: PauseReason::InconclusiveAnalysisRun, .. });
+    let left = || Some(step_done(view, at.index));
+    match gate(view) {
+        // What was held for its comparison goes on by itself once that has passed.
+        Gate::Open if is_held && runs::first_inconclusive(view).is_none() && is_compared(view) => {
+            left()
+        }
+        Gate::Open => within(view, canary, at),
+        Gate::Closed { .. } | Gate::GiveUp { .. } if at.pause == Pause::Resumed => left(),
+        Gate::Closed { .. } if is_held => None,
+        closed @ (Gate::Closed { .. } | Gate::GiveUp { .. }) => {
+            let (memory, change) = within(view, canary, at)?;
+            if !matches!(memory.phase, Phase::Promoting { .. }) {
+                return Some((memory, change));
+            }
+            Some(match closed {
+                Gate::GiveUp { why } => abort(
+                    view,
+                    AbortCause::AnalysisFailed,
+                    format!("undecided at the end of its steps: {why}"),
+                    false,
+                ),
+                Gate::Closed { .. } | Gate::Open => {
+                    paused(view, PauseReason::InconclusiveAnalysisRun)
+                }
+            })
+        }
+    }
+}
+
+fn is_compared(view: &View<'_>) -> bool {
+    runs::newest(view, RunSlot::Background).is_some_and(|run| run.compares)
+}
+
+/// Progress within the steps, and out of the last.
+fn within(view: &View<'_>, canary: &ValidCanary, at: &CanaryStep) -> Option<(Memory, Change)> {
     let now = view.now();
     let Some(step) = step_at(canary, at.index) else {
         let mut memory = view.memory.clone();

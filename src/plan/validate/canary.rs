@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::types::{CanaryScale, ScaleDown, Step, Threshold, ValidCanary, ValidRouting};
 use super::{Problems, analysis};
+use crate::api::analysis::Metric;
 use crate::api::rollout::{
     CanaryStep, CanaryStrategy, PauseStep, ReplicaProgressThreshold, SetCanaryScale,
 };
@@ -35,7 +36,15 @@ pub(super) fn check(canary: &CanaryStrategy, problems: &mut Problems) -> Option<
         problems.add(format!("{FIELD}.maxUnavailable"), "must be at most 100%");
     }
     let background = canary.analysis.as_ref().map(|background| {
-        analysis::check(&format!("{FIELD}.analysis"), &background.analysis, problems);
+        analysis::check_background(&format!("{FIELD}.analysis"), background, problems);
+        let compares = background.inline.metrics.iter().any(Metric::is_comparing);
+        if compares && canary.steps.is_empty() {
+            problems.add(
+                format!("{FIELD}.analysis.metrics"),
+                "compare canary and stable, which without steps do not serve side by side for any \
+                 time: write steps with setWeight and pause",
+            );
+        }
         let starting = background.starting_step.unwrap_or(0);
         let starting = u32::try_from(starting).unwrap_or_else(|_| {
             problems.add(format!("{FIELD}.analysis.startingStep"), "must be at least 0");
@@ -74,6 +83,7 @@ pub(super) fn check(canary: &CanaryStrategy, problems: &mut Problems) -> Option<
         max_surge: surge,
         max_unavailable: unavailable,
         background,
+        inline: canary.analysis.as_ref().map(|it| Box::new(it.inline.clone())).unwrap_or_default(),
         scale_down,
         scale_down_limit: canary.scale_down_delay_revision_limit,
         abort_scale_down,

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::Value;
 
-use crate::api::analysis::RolloutAnalysis;
+use crate::api::analysis::{InlineAnalysis, RolloutAnalysis};
 use crate::api::git_revert::{GitApproval, GitCommitOptions, GitRevertCause, GitRevertMode};
 use crate::api::{CountOrPercent, LabelSelector, Time};
 use crate::revision::TemplateDigest;
@@ -79,6 +79,8 @@ pub struct ValidCanary {
     pub max_unavailable: CountOrPercent,
     /// Analysis beside the steps, and the step from which it runs.
     pub background: Option<(RolloutAnalysis, u32)>,
+    /// Metrics of that analysis which stand in the Rollout itself.
+    pub inline: Box<InlineAnalysis>,
     /// When old pods go after promotion.
     pub scale_down: ScaleDown,
     /// How many old ReplicaSets may linger.

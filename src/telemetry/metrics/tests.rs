@@ -30,6 +30,7 @@ fn everything() -> Metrics {
     metrics.git_reverted(RevertEnd::Pushed, GitRevertMode::Push, took);
     metrics.measured("prometheus", AnalysisPhase::Successful);
     metrics.analysis_value("shop", "web", "errors", 0.5);
+    metrics.compared("shop", "web-1", &[compared()]);
     metrics.reconciled(Kind::Rollout, Duration::from_millis(3));
     metrics.reconcile_failed(Kind::Rollout);
     metrics.api_request("get", "rollouts", "200");
@@ -39,6 +40,18 @@ fn everything() -> Metrics {
     metrics.report_rollout("shop", "web", both);
     metrics.count_dropped(&catalog::ANALYSIS_VALUE, 1);
     metrics
+}
+
+fn compared() -> MetricComparison {
+    let number = || Some("1.5".to_owned());
+    MetricComparison {
+        name: "errors".to_owned(),
+        log_e_fail: number(),
+        log_e_pass: number(),
+        ratio_lower: number(),
+        ratio_upper: number(),
+        ..MetricComparison::default()
+    }
 }
 
 #[test]
@@ -99,6 +112,7 @@ fn every_word_that_can_be_sent_is_documented_with_its_metric() {
         let report = RolloutReport { waiting: Some(waiting), ..report(phase, 0, None) };
         metrics.report_rollout("shop", what.as_str(), report);
     }
+    metrics.compared("shop", "web-1", &[compared()]);
     let text = metrics.render(now());
     let page = catalog::as_markdown();
     for doc in CATALOG {

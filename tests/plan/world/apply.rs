@@ -74,8 +74,9 @@ impl World {
                     route.written = self.now;
                 }
             }
-            Action::CreateRun { name, slot, .. } => {
+            Action::CreateRun { name, slot, object } => {
                 assert!(!self.runs.iter().any(|run| run.name == *name), "{name} was made twice");
+                self.made_runs.push(object.clone());
                 let status = self.status.as_ref().unwrap();
                 self.runs.push(RunFact {
                     name: name.clone(),
@@ -84,6 +85,8 @@ impl World {
                     revision: Some(Revision::from_label(status.current_pod_hash.clone())),
                     verdict: Verdict::Running { waiting_on: None },
                     terminate: false,
+                    compares: object["spec"]["comparison"].is_object(),
+                    comparison: None,
                     created_at: self.now,
                 });
             }
