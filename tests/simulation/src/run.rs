@@ -307,13 +307,13 @@ impl<'a> Run<'a> {
         let until = Instant::now() + by;
         loop {
             let look = until.min(Instant::now() + CONTAINER_RESTART);
-            match tokio::time::timeout_at(look, self.follower.next()).await {
-                Ok(entries) => self.read(&entries),
-                Err(_) if Instant::now() >= until => break,
-                Err(_) => {}
+            let entries = tokio::time::timeout_at(look, self.follower.next()).await;
+            let is_over = entries.is_err() && Instant::now() >= until;
+            if let Ok(entries) = entries {
+                self.read(&entries);
             }
             self.restart_ended();
-            if self.goes_in_circles() {
+            if is_over || self.goes_in_circles() {
                 break;
             }
         }

@@ -53,12 +53,18 @@ pub(crate) fn is_excused(case: &Case) -> bool {
 
 /// The differential oracle: where nothing that went wrong can be a reason to abort, the end is that of
 /// the run without faults. Which of several updates was superseded before its verdict is a matter of
-/// time, so versions and numbers of reverts may differ.
+/// time, so versions and numbers of reverts may differ; and with them whether the budget of a day is
+/// spent, after which Git is left to people.
 pub(crate) fn differs_from_twin(end: &End, twin: &End) -> Option<String> {
+    if end.reverts.max(twin.reverts) >= REVERTS_A_DAY {
+        return None;
+    }
     let is_same = (&twin.phase, twin.is_aborted) == (&end.phase, end.is_aborted);
     (!is_same).then(|| format!("without faults the end is {twin:?}, with them {end:?}"))
 }
 
+/// `gitRevert.maxPerDay` by default.
+const REVERTS_A_DAY: usize = 2;
 const REVERT_ID: &str = "Sluice-Revert-Id:";
 
 impl Oracle {

@@ -113,7 +113,9 @@ impl Oracle {
                 self.judge_step(entry, before);
             }
         }
-        if is_set(old, "/status/abort") && !is_set(&new, "/status/abort") {
+        // Before the first revision is stable there is nothing that an abort could go back to.
+        let has_stable = !text(old, "/status/stableRS").is_empty();
+        if has_stable && is_set(old, "/status/abort") && !is_set(&new, "/status/abort") {
             self.blame(entry, "S10", "an abort is erased in its attempt".to_owned());
         }
     }
