@@ -63,7 +63,7 @@ impl Oracle {
         // Two Services may lead to one revision: what moves between them is no more than before.
         let rises = self.view.share_of(&revision, after) > self.view.share_of(&revision, before);
         let is_canary = rises && revision == self.view.current() && revision != self.view.stable();
-        if self.view.is_aborted() && is_canary {
+        if self.view.is_abort_known(entry.at) && is_canary {
             let what = format!("{share} % to {revision}, which is aborted");
             self.blame(entry, "S10", what);
         }

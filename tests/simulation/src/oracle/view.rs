@@ -92,6 +92,8 @@ pub(crate) struct View {
     pub(crate) tags: BTreeMap<String, String>,
     /// Since when `spec.paused` is set.
     pub(crate) paused_since: Option<Time>,
+    /// Since when an abort is asked for that is not recorded yet.
+    pub(crate) abort_asked_since: Option<Time>,
 }
 
 /// A text at a path; empty when it is missing.
@@ -198,6 +200,9 @@ impl View {
                 self.wanted.set(now, count(&self.rollout, "/spec/replicas"));
                 let is_paused = is_set(&self.rollout, "/spec/paused");
                 self.paused_since = is_paused.then(|| self.paused_since.unwrap_or(now));
+                let is_asked = is_set(&self.rollout, "/status/abort")
+                    && self.rollout.pointer("/status/abortedAt").is_none();
+                self.abort_asked_since = is_asked.then(|| self.abort_asked_since.unwrap_or(now));
             }
             _ => {}
         }
@@ -294,6 +299,12 @@ impl View {
     /// Whether the update is aborted.
     pub(crate) fn is_aborted(&self) -> bool {
         is_set(&self.rollout, "/status/abort")
+    }
+
+    /// Whether no write can be under way any more that was decided before the abort: it is recorded,
+    /// or was asked for long enough ago.
+    pub(crate) fn is_abort_known(&self, now: Time) -> bool {
+        self.is_aborted() && self.abort_asked_since.is_none_or(|since| now - since > FRESH)
     }
 }
 
