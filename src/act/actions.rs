@@ -150,6 +150,37 @@ impl Hands {
         }
     }
 
+    /// Reads an object into its cache.
+    async fn read(&self, cache: &Cache, target: &Target) {
+        match self.wire.get(target).await {
+            Read::Found(object) => cache.note(object),
+            Read::Absent => {
+                let namespace = target.namespace.as_deref().unwrap_or_default();
+                cache.forget(&Key::new(namespace, &target.name));
+            }
+            // The next try tells.
+            Read::Failed(error) => tracing::debug!(%error, "cannot read an object again"),
+        }
+    }
+
+    /// Reads again what the Rollout is released through, in case that a watch has lost an event of it;
+    /// whether anything was otherwise than it had told.
+    pub async fn read_objects(&self, snapshot: &Snapshot) -> bool {
+        let plurals = Self::writable_plurals(snapshot);
+        let mut is_news = false;
+        for ((plural, _), object) in &snapshot.objects {
+            if !plurals.contains(&plural.as_str()) {
+                continue;
+            }
+            let Some(cache) = self.caches.of_plural(plural) else { continue };
+            self.read(&cache, &target_of(&cache, object)).await;
+            let now = cache.get(&crate::observe::cache::key_of(object));
+            let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
+            is_news |= now.is_none_or(|now| version(&now) != version(object));
+        }
+        is_news
+    }
+
     /// Tells the cache what a write made of the object. After a conflict that is what somebody else
     /// made of it: a watch that has lost the event would keep the old one for minutes.
     async fn done(
@@ -161,15 +192,7 @@ impl Hands {
         if matches!(outcome, WriteOutcome::Conflict | WriteOutcome::NotFound)
             && !mutant(Mutant::ConflictIsSuccess)
         {
-            match self.wire.get(target).await {
-                Read::Found(object) => cache.note(object),
-                Read::Absent => {
-                    let namespace = target.namespace.as_deref().unwrap_or_default();
-                    cache.forget(&Key::new(namespace, &target.name));
-                }
-                // The next try tells.
-                Read::Failed(error) => tracing::debug!(%error, "cannot read after a conflict"),
-            }
+            self.read(cache, target).await;
         }
         Self::noted(cache, outcome)
     }

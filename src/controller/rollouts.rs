@@ -84,7 +84,8 @@ impl Work for Rollouts {
     }
 
     async fn pass(&self, key: &Key) -> Next {
-        if !self.is_fresher_than(key, RESYNC) && !self.read(key).await {
+        let is_resync = !self.is_fresher_than(key, RESYNC);
+        if is_resync && !self.read(key).await {
             return self.soon();
         }
         let Some(rollout) = self.hands.caches.rollouts.get(key) else {
@@ -97,6 +98,12 @@ impl Work for Rollouts {
         self.note_snapshot(key, &snapshot);
         let decision = decide(&snapshot.observed);
         self.note_pause(key, &decision, now);
+        // What is waited for may have come, and its event got lost.
+        let is_waiting =
+            !decision.waiting.is_empty() && snapshot.observed.rollout.deleted_at.is_none();
+        if is_resync && is_waiting && self.hands.read_objects(&snapshot).await {
+            return Next::Again;
+        }
         if decision.is_forward() && !self.is_fresher_than(key, FRESH) {
             return self.read_again(key).await;
         }
