@@ -131,6 +131,8 @@ impl Oracle {
         }
         let is_free = is_set(&self.view.rollout, "/status/promoteFull")
             || self.once_stable.contains(&to)
+            // The first revision has no gate, whatever a deleted Rollout has left to its users.
+            || self.view.stable().is_empty()
             || from.is_empty();
         if to == self.view.current()
             && !is_free
