@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::guard::{Dependents, WriteOutcome, Writer};
-use super::wire::{Read, Target, Wire};
+use super::wire::{Read, ReadFailure, Target, Wire};
 use crate::api::{ApiNames, Kind};
 use crate::mutants::{Mutant, mutant};
 use crate::observe::cache::{Cache, Key};
@@ -150,16 +150,25 @@ impl Hands {
         }
     }
 
-    /// Reads an object into its cache.
-    async fn read(&self, cache: &Cache, target: &Target) {
+    /// A quorum read of an object into its cache.
+    ///
+    /// # Errors
+    /// Why nothing is known; the cache is as it was.
+    pub async fn read(&self, cache: &Cache, target: &Target) -> Result<(), ReadFailure> {
         match self.wire.get(target).await {
             Read::Found(object) => cache.note(object),
             Read::Absent => {
                 let namespace = target.namespace.as_deref().unwrap_or_default();
                 cache.forget(&Key::new(namespace, &target.name));
             }
-            // The next try tells.
-            Read::Failed(error) => tracing::debug!(%error, "cannot read an object again"),
+            Read::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn try_read(&self, cache: &Cache, target: &Target) {
+        if let Err(error) = self.read(cache, target).await {
+            tracing::debug!(%error, "cannot read an object again");
         }
     }
 
@@ -173,7 +182,7 @@ impl Hands {
                 continue;
             }
             let Some(cache) = self.caches.of_plural(plural) else { continue };
-            self.read(&cache, &target_of(&cache, object)).await;
+            self.try_read(&cache, &target_of(&cache, object)).await;
             let now = cache.get(&crate::observe::cache::key_of(object));
             let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
             is_news |= now.is_none_or(|now| version(&now) != version(object));
@@ -192,7 +201,8 @@ impl Hands {
         if matches!(outcome, WriteOutcome::Conflict | WriteOutcome::NotFound)
             && !mutant(Mutant::ConflictIsSuccess)
         {
-            self.read(cache, target).await;
+            // The next try tells.
+            self.try_read(cache, target).await;
         }
         Self::noted(cache, outcome)
     }

@@ -20,7 +20,7 @@ use super::work::{self, Ask, Next, Work};
 use crate::act::actions::Hands;
 use crate::act::events::{self, Herald};
 use crate::act::status::differs_only_in_detail;
-use crate::act::wire::{Read, Target};
+use crate::act::wire::Target;
 use crate::api::Kind;
 use crate::api::status::{RolloutPhase, RolloutStatus};
 use crate::clock::{Clock, Entropy};
@@ -261,18 +261,12 @@ impl Rollouts {
     async fn read(&self, key: &Key) -> bool {
         let cache = &self.hands.caches.rollouts;
         let target = Target::namespaced(cache.resource(), &key.namespace, &key.name);
-        match self.hands.wire.get(&target).await {
-            Read::Found(object) => {
-                cache.note(object);
+        match self.hands.read(cache, &target).await {
+            Ok(()) => {
                 self.locals().entry(key.clone()).or_default().fresh_at = Some(Instant::now());
                 true
             }
-            Read::Absent => {
-                cache.forget(key);
-                self.locals().entry(key.clone()).or_default().fresh_at = Some(Instant::now());
-                true
-            }
-            Read::Failed(error) => {
+            Err(error) => {
                 self.metrics.reconcile_failed(Kind::Rollout);
                 tracing::warn!(%error, "cannot read the Rollout");
                 false
