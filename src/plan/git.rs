@@ -350,10 +350,7 @@ pub(super) fn actions(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
 
 /// A version that is refused waits for a person, or for another version.
 fn wait_for_release(view: &View<'_>, effects: &mut Effects) {
-    let record = view.memory.record(&view.revision);
-    let is_held = matches!(view.memory.phase, Phase::Aborted(_))
-        && record.is_some_and(|record| record.outcome == RevisionOutcome::Quarantined);
-    if is_held {
+    if view.memory.is_quarantined(&view.revision) {
         effects.wait("a person to release the quarantined version, or another version");
     }
 }

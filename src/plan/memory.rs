@@ -8,7 +8,7 @@ use crate::api::Time;
 use crate::api::conditions::{ConditionType, Reason};
 use crate::api::status::{
     BlueGreenStage, CompletionStatus, FailedRevision, GitRevertStatus, LastRequest, PauseReason,
-    PendingScaleDown, RevisionRecord, RolloutPhase, RolloutStatus,
+    PendingScaleDown, RevisionOutcome, RevisionRecord, RolloutPhase, RolloutStatus,
 };
 use crate::mutants::{Mutant, mutant};
 use crate::revision::Revision;
@@ -240,6 +240,14 @@ impl Memory {
     pub fn scale_down_at(&self, revision: &Revision) -> Option<DateTime<Utc>> {
         let pending = self.scale_downs.iter().find(|pending| pending.revision == revision.as_str());
         pending.map(|pending| pending.at.0)
+    }
+
+    /// Whether `revision` had failed, was declared again, and is refused.
+    pub(super) fn is_quarantined(&self, revision: &Revision) -> bool {
+        matches!(self.phase, Phase::Aborted(_))
+            && self
+                .record(revision)
+                .is_some_and(|record| record.outcome == RevisionOutcome::Quarantined)
     }
 
     /// The record of `revision` in the ledger.

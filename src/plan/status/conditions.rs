@@ -7,7 +7,7 @@ use super::phase::{abort_message, deadline_message, problem_message};
 use crate::api::Time;
 use crate::api::analysis::ComparisonVerdict;
 use crate::api::conditions::{ConditionType, Reason};
-use crate::api::status::{Condition, GitRevertState, RevisionOutcome, RolloutPhase, RolloutStatus};
+use crate::api::status::{Condition, GitRevertState, RolloutPhase, RolloutStatus};
 use crate::plan::facts::Observed;
 use crate::plan::memory::{Memory, Pause, Phase};
 use crate::plan::view::View;
@@ -95,8 +95,7 @@ fn quarantined(
     memory: &Memory,
 ) -> Option<(ConditionType, bool, Reason, String)> {
     let kind = ConditionType::Quarantined;
-    let record = memory.current.as_ref().and_then(|current| memory.record(current));
-    let is_held = record.is_some_and(|record| record.outcome == RevisionOutcome::Quarantined);
+    let is_held = memory.current.as_ref().is_some_and(|current| memory.is_quarantined(current));
     match &memory.phase {
         Phase::Aborted(aborted) if is_held => {
             Some((kind, true, Reason::RolloutQuarantined, aborted.cause.clone()))
