@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::plan::images;
 use super::revert_id::{REVERT_ID_TRAILER, RevertId};
 use crate::revision::Commit;
 
@@ -112,26 +113,14 @@ pub fn version_words(
     (stable, stable_name): (&Value, &str),
     (failed, failed_name): (&Value, &str),
 ) -> (String, String) {
-    let images = |template: &Value| -> Vec<String> {
-        let containers = template.pointer("/spec/containers").and_then(Value::as_array);
-        let images = containers.into_iter().flatten();
-        images
-            .filter_map(|container| container.get("image").and_then(Value::as_str))
-            .map(str::to_owned)
-            .collect()
-    };
     let word = |image: &str| {
         let name = image.rsplit('/').next().unwrap_or(image);
         name.split_once(':').map_or(name, |(_, tag)| tag).to_owned()
     };
-    images(stable)
-        .iter()
-        .zip(&images(failed))
-        .find(|(stable, failed)| stable != failed)
-        .map_or_else(
-            || (stable_name.to_owned(), failed_name.to_owned()),
-            |(stable, failed)| (word(stable), word(failed)),
-        )
+    images(stable).zip(images(failed)).find(|(stable, failed)| stable != failed).map_or_else(
+        || (stable_name.to_owned(), failed_name.to_owned()),
+        |(stable, failed)| (word(stable), word(failed)),
+    )
 }
 
 /// The whole message.

@@ -52,6 +52,14 @@ struct Attempt {
     restored: Vec<Restored>,
 }
 
+/// Whole files that are put back, and those that cannot be.
+struct Restorable {
+    attempt: Attempt,
+    conflicts: Vec<RepoPath>,
+    /// With what they are.
+    not_text: Vec<(RepoPath, &'static str)>,
+}
+
 impl<'a> Ladder<'a> {
     pub(super) fn new(question: &'a Question<'a>, facts: Facts<'a>) -> Self {
         Self {
@@ -285,27 +293,36 @@ impl<'a> Ladder<'a> {
         for view in [self.good, self.bad, self.head] {
             view.require(&files)?;
         }
-        let mut attempt = Attempt { changes: Changes::new(), restored: Vec::new() };
-        let mut conflicts = Vec::new();
-        for file in &files {
-            match restore_file(self.good, self.bad, self.head, file)? {
-                FileResult::Unchanged => {}
-                FileResult::Conflict => conflicts.push(file.clone()),
-                FileResult::NotText(why) => {
-                    let reason = format!("{file} is {why}");
-                    return Ok(Verdict::Blocked(Blocked::NotRevertible(reason)));
-                }
-                FileResult::Changed(content, how) => {
-                    attempt.changes.insert(file.clone(), content);
-                    attempt.restored.push(Restored::File { file: file.clone(), how });
-                }
-            }
+        let Restorable { attempt, conflicts, not_text } = self.whole_files(&files)?;
+        if let Some((file, why)) = not_text.first() {
+            return Ok(Verdict::Blocked(Blocked::NotRevertible(format!("{file} is {why}"))));
         }
         if !conflicts.is_empty() || attempt.changes.is_empty() {
             return Ok(Verdict::Conflict(conflicts));
         }
         let reason = self.proof(read, &attempt)?;
         self.finish(attempt, &read.head, reason)
+    }
+
+    /// Undoes in HEAD what BAD did to each of the files.
+    fn whole_files<'f>(
+        &self,
+        files: impl IntoIterator<Item = &'f RepoPath>,
+    ) -> Result<Restorable, Need> {
+        let attempt = Attempt { changes: Changes::new(), restored: Vec::new() };
+        let mut found = Restorable { attempt, conflicts: Vec::new(), not_text: Vec::new() };
+        for file in files {
+            match restore_file(self.good, self.bad, self.head, file)? {
+                FileResult::Unchanged => {}
+                FileResult::Conflict => found.conflicts.push(file.clone()),
+                FileResult::NotText(why) => found.not_text.push((file.clone(), why)),
+                FileResult::Changed(content, how) => {
+                    found.attempt.changes.insert(file.clone(), content);
+                    found.attempt.restored.push(Restored::File { file: file.clone(), how });
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Reads the result as if it were committed. `None` is the proof; else what is wrong.

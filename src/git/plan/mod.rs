@@ -35,7 +35,7 @@ pub use declared::Identity;
 pub use kustomize::split_image;
 pub use ledger::{LedgerRefusal, declared_template, verify_declaration};
 pub use tree::{Blob, BlobId, Blobs, Entry, EntryKind, MAX_FILE_BYTES, Need, Tree, View};
-pub use values::{FieldPath, ScalarChange, Step, plain_scalar, same_json};
+pub use values::{FieldPath, ScalarChange, Step, images, plain_scalar, same_json};
 pub use yaml_span::{Edit, EditRefused, edit};
 pub use yaml_tree::{Unreadable, YamlText};
 

@@ -137,6 +137,12 @@ fn is_scalar(value: &Value) -> bool {
     matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
 }
 
+/// The images of a pod template's containers, in their order.
+pub fn images(template: &Value) -> impl Iterator<Item = &str> {
+    let containers = template.pointer("/spec/containers").and_then(Value::as_array);
+    containers.into_iter().flatten().filter_map(|one| one.get("image")?.as_str())
+}
+
 /// Whether two values say the same to the API server: the order of keys, keys with `null` and the
 /// way in which a number is written do not matter; everything else does.
 pub fn same_json(a: &Value, b: &Value) -> bool {

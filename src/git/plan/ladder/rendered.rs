@@ -11,14 +11,14 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::super::{
-    Blocked, Restored, SuggestReason, Superseded, Verdict,
+    Blocked, SuggestReason, Superseded, Verdict,
     declared::{Declared, Own},
     tree::{FileText, Need, View, is_kustomization, is_manifest},
-    values::{FieldPath, ScalarChange, same_json, scalar_changes},
+    values::{FieldPath, ScalarChange, images, same_json, scalar_changes},
     yaml_span::Edit,
     yaml_tree::YamlText,
 };
-use super::{Attempt, Changes, FileResult, Ladder, changed_names, restore_file};
+use super::{Attempt, Changes, Ladder, Restorable, changed_names};
 use crate::git::source::RepoPath;
 
 const RELEASE_GROUP: &str = "helm.toolkit.fluxcd.io/";
@@ -101,15 +101,13 @@ pub(in crate::git::plan) fn unnamed_images(
             collect_scalars(document, &mut values);
         }
     }
-    let containers = template.pointer("/spec/containers").and_then(Value::as_array);
-    let images = containers.into_iter().flatten().filter_map(|one| one.get("image")?.as_str());
     let is_named = |image: &str| {
         values.iter().any(|value| {
             let rest = image.strip_suffix(value.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.ends_with([':', '@']))
         })
     };
-    let unnamed = images.filter(|image| !is_named(image));
+    let unnamed = images(template).filter(|image| !is_named(image));
     Ok(unnamed.map(|image| format!("no value of the chart names the image {image}")).collect())
 }
 
@@ -201,10 +199,13 @@ impl Ladder<'_> {
         if let Some(verdict) = gate(&chosen) {
             return Ok(verdict);
         }
-        let (files, conflicts, mut changes, mut restored) = self.whole_files(&whole)?;
+        let Restorable { attempt, mut conflicts, not_text } = self.whole_files(&whole)?;
+        conflicts.extend(not_text.into_iter().map(|(file, _)| file));
         if !conflicts.is_empty() {
+            conflicts.sort();
             return Ok(Verdict::Conflict(conflicts));
         }
+        let Attempt { mut changes, mut restored } = attempt;
         let edits: Vec<(RepoPath, Edit)> = chosen
             .iter()
             .filter(|one| one.standing == Standing::Bad)
@@ -212,7 +213,7 @@ impl Ladder<'_> {
             .collect::<Result<_, Need>>()?;
         if edits.is_empty() && changes.is_empty() {
             // The values are where they were, or none of them shaped the template.
-            return Ok(if chosen.is_empty() && files == 0 {
+            return Ok(if chosen.is_empty() && whole.is_empty() {
                 Verdict::Blocked(Blocked::NoGitChange)
             } else {
                 Verdict::AlreadyReverted
@@ -305,26 +306,6 @@ impl Ladder<'_> {
         let ScalarChange { path, from, to } = one.change.clone();
         let edit = Edit { document: one.documents.1, path, from, to, written_as };
         Ok((one.file.clone(), edit))
-    }
-
-    /// Files whose structure changed, put back or merged: how many there are, those with conflicts,
-    /// and the changes.
-    fn whole_files(
-        &self,
-        files: &[RepoPath],
-    ) -> Result<(usize, Vec<RepoPath>, Changes, Vec<Restored>), Need> {
-        let (mut conflicts, mut changes, mut restored) = (Vec::new(), Changes::new(), Vec::new());
-        for file in files {
-            match restore_file(self.good, self.bad, self.head, file)? {
-                FileResult::Unchanged => {}
-                FileResult::Conflict | FileResult::NotText(_) => conflicts.push(file.clone()),
-                FileResult::Changed(content, how) => {
-                    changes.insert(file.clone(), content);
-                    restored.push(Restored::File { file: file.clone(), how });
-                }
-            }
-        }
-        Ok((files.len(), conflicts, changes, restored))
     }
 
     /// Other objects that would change, too.
