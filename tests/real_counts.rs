@@ -4,12 +4,15 @@
 //! A process is this program again, in the test `a_process_that_counts`.
 
 #[cfg(test)]
+#[path = "common/prometheus.rs"]
+mod server;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{TcpListener, TcpStream};
-    use std::path::Path;
-    use std::process::{Child, Command, Stdio};
+    use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 
     use chrono::Utc;
@@ -22,20 +25,9 @@ mod tests {
         Transport, look, prometheus,
     };
 
+    use crate::server::{self, Running, free_port};
+
     const PORT: &str = "SLUICE_TEST_PORT";
-
-    struct Running(Child);
-
-    impl Drop for Running {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    fn free_port() -> u16 {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-    }
 
     /// Serves its counters, and counts: `GET /hit?ALL/BAD/SLOW`.
     #[test]
@@ -92,23 +84,6 @@ mod tests {
         let [all, bad, slow] = numbers;
         write!(stream, "GET /hit?{all}/{bad}/{slow} HTTP/1.1\r\n\r\n").unwrap();
         stream.read_to_string(&mut String::new()).unwrap();
-    }
-
-    fn server(directory: &Path, port: u16) -> Running {
-        let program = std::env::var("PROMETHEUS").unwrap_or_else(|_| "/usr/bin/prometheus".into());
-        let path = |name: &str| directory.join(name).display().to_string();
-        let mut child = Command::new(&program)
-            .arg(format!("--config.file={}", path("prometheus.yml")))
-            .arg(format!("--storage.tsdb.path={}", path("data")))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"));
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let is_ready = |line: &String| line.contains("Server is ready to receive web requests");
-        assert!(lines.by_ref().map_while(Result::ok).any(|line| is_ready(&line)), "it starts");
-        std::thread::spawn(move || lines.for_each(drop));
-        Running(child)
     }
 
     /// A reader as the controller is one: it keeps nothing but the status.
@@ -217,7 +192,7 @@ mod tests {
         );
         std::fs::write(directory.path().join("prometheus.yml"), config).unwrap();
         let port = free_port();
-        let prometheus = server(directory.path(), port);
+        let prometheus = server::start(directory.path(), port, &[]);
         let canary = process(ports["web-new-aaaaa"]);
         let stable = process(ports["web-old-bbbbb"]);
         // Old counts, which are not of this run.
@@ -255,7 +230,7 @@ mod tests {
         hit(ports["web-new-aaaaa"], [13, 2, 1]);
         hit(ports["web-old-ccccc"], [17, 0, 1]);
         reader.go_on(7).await;
-        let _prometheus = server(directory.path(), port);
+        let _prometheus = server::start(directory.path(), port, &[]);
         reader.until_scraped("web-new-aaaaa", 20).await;
         reader.until_scraped("web-old-ccccc", 47).await;
         // A pod goes, after its last scrape.

@@ -2,10 +2,11 @@
 //! `cargo test --features real-prometheus --test real_prometheus`.
 
 #[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader};
-    use std::process::{Child, Command, Stdio};
+#[path = "common/prometheus.rs"]
+mod server;
 
+#[cfg(test)]
+mod tests {
     use chrono::{DateTime, Utc};
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use serde_json::{Value, json};
@@ -16,22 +17,16 @@ mod tests {
         AddressPolicy, MeasureError, ResolvedEndpoint, SampleValue, Transport, prometheus,
     };
 
+    use crate::server::{self, Running, free_port};
+
     /// A Prometheus without targets: constant expressions are all that is asked.
     struct Prometheus {
-        child: Child,
+        _running: Running,
         endpoint: ResolvedEndpoint,
         _directory: tempfile::TempDir,
     }
 
-    impl Drop for Prometheus {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-
     fn start() -> Prometheus {
-        let program = std::env::var("PROMETHEUS").unwrap_or_else(|_| "/usr/bin/prometheus".into());
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
@@ -45,30 +40,16 @@ mod tests {
         std::fs::write(path("prometheus.yml"), "global: {}\n").unwrap();
         let web = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n";
         std::fs::write(path("web.yml"), web).unwrap();
-        let port = {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
-        let mut child = Command::new(&program)
-            .arg(format!("--config.file={}", path("prometheus.yml")))
-            .arg(format!("--web.config.file={}", path("web.yml")))
-            .arg(format!("--storage.tsdb.path={}", path("data")))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"));
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let is_ready = |line: &String| line.contains("Server is ready to receive web requests");
-        assert!(lines.by_ref().map_while(Result::ok).any(|line| is_ready(&line)), "it starts");
-        // Its log must be read on, or it stops when the pipe is full.
-        std::thread::spawn(move || lines.for_each(drop));
+        let port = free_port();
+        let more = format!("--web.config.file={}", path("web.yml"));
+        let running = server::start(directory.path(), port, &[more]);
         let source: MetricsSourceSpec = serde_json::from_value(json!({
             "address": format!("https://localhost:{port}"), "ca": {"pem": ca.pem()},
         }))
         .unwrap();
         let material = SourceMaterial::default();
         let endpoint = ResolvedEndpoint::from_source(&source, false, "ns", &material);
-        Prometheus { child, endpoint: endpoint.ok().unwrap(), _directory: directory }
+        Prometheus { _running: running, endpoint: endpoint.ok().unwrap(), _directory: directory }
     }
 
     async fn ask(server: &Prometheus, spec: Value) -> Result<SampleValue, MeasureError> {

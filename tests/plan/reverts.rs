@@ -21,9 +21,9 @@ fn an_analysis_error_aborts_but_is_no_reason_to_touch_git() {
     assert_eq!(world.status().revisions[0].outcome, RevisionOutcome::Aborted);
 }
 
-#[test]
-fn a_failed_revision_is_reverted_in_git_once_traffic_is_home() {
-    let mut world = routed(5, WITH_ANALYSIS, GIT);
+/// web:1 is stable; web:2 failed, and the commit that takes it back is on the branch.
+fn pushed(git: &str) -> World {
+    let mut world = routed(5, WITH_ANALYSIS, git);
     world.ledger_answer = Some(commit('a'));
     world.run_until(RolloutPhase::Healthy, 30);
     world.ledger_answer = Some(commit('b'));
@@ -31,6 +31,12 @@ fn a_failed_revision_is_reverted_in_git_once_traffic_is_home() {
     world.git_answer = Some(RevertResult::Pushed(commit('c')));
     world.push("web:2");
     world.run(40);
+    world
+}
+
+#[test]
+fn a_failed_revision_is_reverted_in_git_once_traffic_is_home() {
+    let mut world = pushed(GIT);
     let revert = world.status().git_revert.clone().expect("a revert");
     assert_eq!(revert.state, GitRevertState::AwaitingSync, "{}", world.timeline);
     assert_eq!(revert.commit, Some(commit('c').to_string()));
@@ -88,16 +94,9 @@ fn an_opt_out_annotation_keeps_git_as_it_is_and_says_why() {
     assert!(revert.message.contains("migration 42"));
 }
 
-/// web:1 is stable; web:2 failed and was taken back by one commit, which the cluster shows.
+/// The same, and the cluster shows the commit.
 fn reverted() -> World {
-    let mut world = routed(5, WITH_ANALYSIS, &format!("{GIT}  cooldown: 10m\n"));
-    world.ledger_answer = Some(commit('a'));
-    world.run_until(RolloutPhase::Healthy, 30);
-    world.ledger_answer = Some(commit('b'));
-    world.verdicts.insert("Step", failed());
-    world.git_answer = Some(RevertResult::Pushed(commit('c')));
-    world.push("web:2");
-    world.run(40);
+    let mut world = pushed(&format!("{GIT}  cooldown: 10m\n"));
     world.push("web:1");
     world.run_until(RolloutPhase::Healthy, 60);
     world
