@@ -107,7 +107,11 @@ impl World {
             }
             Action::LookUpCommit(sight) => {
                 let answer = match &self.ledger_answer {
-                    Some(commit) => LedgerAnswer::Declared(commit.clone()),
+                    Some(commit) => LedgerAnswer::Declared(Declared {
+                        commit: commit.clone(),
+                        source: self.ledger_source.clone(),
+                        is_final: !self.is_syncing,
+                    }),
                     None => LedgerAnswer::Running { last: None },
                 };
                 self.git.ledger.insert(sight.clone(), answer);
