@@ -9,15 +9,19 @@ use super::guard::{Dependents, WriteOutcome, Writer};
 use super::wire::{Read, ReadFailure, Target, Wire};
 use crate::api::{ApiNames, Kind};
 use crate::mutants::{Mutant, mutant};
-use crate::observe::cache::{Cache, Key};
+use crate::observe::cache::{Cache, Key, key_of};
 use crate::observe::caches::{Caches, pods};
 use crate::observe::{Snapshot, backends};
 use crate::plan::action::{Action, ActionFailure, Outcome, RevertOrder};
 use crate::plan::facts::{GitFact, Sight};
 use crate::plan::validate::ValidRollout;
 use crate::revision::Revision;
+use crate::traffic::endpoints::SERVICE_LABEL;
 use crate::traffic::{Change, RouteLens, RouteObjects, change_to};
 use crate::weight::Split;
+
+/// EndpointSlices of one Service that are looked at; each has some 100 endpoints.
+const MOST_SLICES: u32 = 100;
 
 /// Starts work in Git, which runs beside the passes.
 pub trait GitPort: Send + Sync + std::fmt::Debug {
@@ -183,11 +187,40 @@ impl Hands {
             }
             let Some(cache) = self.caches.of_plural(plural) else { continue };
             self.try_read(&cache, &target_of(&cache, object)).await;
-            let now = cache.get(&crate::observe::cache::key_of(object));
+            let now = cache.get(&key_of(object));
             let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
             is_news |= now.is_none_or(|now| version(&now) != version(object));
         }
+        let slices = &self.caches.slices;
+        let plural = &slices.resource().plural;
+        for interest in snapshot.interests.iter().filter(|one| one.plural == *plural) {
+            is_news |= self.read_slices(slices, &interest.key).await;
+        }
         is_news
+    }
+
+    /// Reads the EndpointSlices of a Service again; whether that told anything new.
+    async fn read_slices(&self, cache: &Cache, service: &Key) -> bool {
+        let before = cache.of_service(service);
+        let label = (SERVICE_LABEL, service.name.as_str());
+        let (kind, namespace) = (cache.resource(), &service.namespace);
+        let now = match self.wire.labelled(kind, namespace, label, MOST_SLICES).await {
+            Ok(now) => now,
+            Err(error) => {
+                tracing::debug!(%error, "cannot read the EndpointSlices of a Service again");
+                return false;
+            }
+        };
+        let is_cut = u32::try_from(now.len()).is_ok_and(|count| count >= MOST_SLICES);
+        // What a watch has brought since is newer than this, and stays.
+        let is_left = |slice: &Value| now.iter().any(|one| key_of(one) == key_of(slice));
+        for gone in before.iter().filter(|slice| !is_cut && !is_left(slice)) {
+            cache.forget(&key_of(gone));
+        }
+        for slice in now {
+            cache.note(slice);
+        }
+        cache.of_service(service) != before
     }
 
     /// Tells the cache what a write made of the object. After a conflict that is what somebody else
@@ -316,7 +349,7 @@ impl Hands {
         let guard = self.writer.guard(&object).map_err(|_| ActionFailure::Conflict)?;
         match self.writer.delete(&target, &guard, Dependents::Background).await {
             WriteOutcome::Applied(_) | WriteOutcome::NotFound => {
-                cache.forget(&crate::observe::cache::key_of(&object));
+                cache.forget(&key_of(&object));
                 Ok(())
             }
             other => self.done(cache, &target, other).await,
@@ -393,7 +426,7 @@ impl Hands {
 }
 
 fn target_of(cache: &Cache, object: &Value) -> Target {
-    let key = crate::observe::cache::key_of(object);
+    let key = key_of(object);
     if key.namespace.is_empty() {
         Target::of_cluster(cache.resource(), &key.name)
     } else {

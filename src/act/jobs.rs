@@ -3,12 +3,11 @@
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::Method;
 use kube::core::ApiResource;
 use serde_json::Value;
 
 use super::guard::{Dependents, WriteOutcome, Writer};
-use super::wire::{Part, Read, ReadFailure, Reply, Target, Wire};
+use super::wire::{Read, ReadFailure, Target, Wire};
 use crate::metrics::job::{JobPort, JobPortError};
 use crate::observe::caches::{builtin, pods};
 
@@ -57,26 +56,8 @@ impl Jobs {
     }
 
     async fn pods_of(&self, namespace: &str, name: &str) -> Result<Vec<Value>, JobPortError> {
-        let any = Target::namespaced(&pods(), namespace, name);
-        let path = any.path(Part::Collection);
-        let path = path.map_err(|error| JobPortError::NotAvailable(error.to_string()))?;
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("labelSelector", &format!("batch.kubernetes.io/job-name={name}"))
-            .append_pair("limit", &MOST_PODS.to_string())
-            .finish();
-        match self.wire.exchange(Method::GET, format!("{path}?{query}"), "", None).await {
-            Reply::Done(mut list) => match list.get_mut("items").map(Value::take) {
-                Some(Value::Array(pods)) => Ok(pods),
-                Some(_) | None => {
-                    Err(JobPortError::NoAnswer("the answer is not a list of pods".to_owned()))
-                }
-            },
-            Reply::Refused(refusal) => {
-                Err(JobPortError::Refused { status: refusal.code, message: refusal.message })
-            }
-            Reply::NotSent(message) => Err(JobPortError::NoAnswer(message)),
-            Reply::Unknown(doubt) => Err(JobPortError::NoAnswer(doubt.to_string())),
-        }
+        let label = ("batch.kubernetes.io/job-name", name);
+        self.wire.labelled(&pods(), namespace, label, MOST_PODS).await.map_err(read_failed)
     }
 
     async fn removed(&self, namespace: &str, name: &str, uid: &str) -> Result<(), JobPortError> {

@@ -255,11 +255,33 @@ impl Wire {
         match self.exchange(Method::GET, path, "", None).await {
             Reply::Done(object) => Read::Found(object),
             Reply::Refused(refusal) if refusal.code == 404 => Read::Absent,
-            Reply::Refused(Refusal { code, message, retry_after, .. }) => {
-                Read::Failed(ReadFailure::Refused { code, message, retry_after })
-            }
-            Reply::NotSent(message) => Read::Failed(ReadFailure::Unreachable(message)),
-            Reply::Unknown(doubt) => Read::Failed(ReadFailure::Unreachable(doubt.to_string())),
+            reply => Read::Failed(failed(reply)),
+        }
+    }
+
+    /// A quorum read of the objects in a namespace whose label is `value`: at most so many.
+    ///
+    /// # Errors
+    /// Why nothing is known.
+    pub async fn labelled(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        (label, value): (&str, &str),
+        most: u32,
+    ) -> Result<Vec<Value>, ReadFailure> {
+        let path = Target::namespaced(resource, namespace, "").path(Part::Collection);
+        let path = path.map_err(|error| ReadFailure::Unreachable(error.to_string()))?;
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("labelSelector", &format!("{label}={value}"))
+            .append_pair("limit", &most.to_string())
+            .finish();
+        match self.exchange(Method::GET, format!("{path}?{query}"), "", None).await {
+            Reply::Done(mut list) => match list.get_mut("items").map(Value::take) {
+                Some(Value::Array(items)) => Ok(items),
+                Some(_) | None => Err(ReadFailure::Unreachable("the answer is no list".to_owned())),
+            },
+            reply => Err(failed(reply)),
         }
     }
 
@@ -315,6 +337,18 @@ impl Wire {
             // The text of a serde error names a position, never the content.
             Err(error) => Reply::Unknown(Doubt::BadAnswer(error.to_string())),
         }
+    }
+}
+
+/// Why a read found nothing out.
+fn failed(reply: Reply) -> ReadFailure {
+    match reply {
+        Reply::Refused(Refusal { code, message, retry_after, .. }) => {
+            ReadFailure::Refused { code, message, retry_after }
+        }
+        Reply::NotSent(message) => ReadFailure::Unreachable(message),
+        Reply::Unknown(doubt) => ReadFailure::Unreachable(doubt.to_string()),
+        Reply::Done(_) => ReadFailure::Unreachable("the answer is of another kind".to_owned()),
     }
 }
 

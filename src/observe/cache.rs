@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::relist::{self, Listing, Pace};
 use super::watched::Watched;
 use crate::telemetry::chain;
+use crate::traffic::endpoints::SERVICE_LABEL;
 
 /// Namespace and name; the namespace is empty for kinds of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,9 +114,6 @@ pub(super) struct ListId {
     /// Whether the watch goes on meanwhile.
     pub(super) is_beside: bool,
 }
-
-/// The label by which an EndpointSlice names its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 impl Cache {
     /// An empty cache that so many watches fill.
@@ -402,7 +400,7 @@ pub fn controller_of(object: &Value) -> Option<&Value> {
 
 /// The Service that an EndpointSlice belongs to.
 pub fn service_of(object: &Value) -> Option<&str> {
-    object.get("metadata")?.get("labels")?.get(SERVICE_NAME)?.as_str()
+    object.get("metadata")?.get("labels")?.get(SERVICE_LABEL)?.as_str()
 }
 
 /// Whether `a` is an older version of the same object than `b`. Versions of one object are ordered

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::revision::Revision;
 
 /// Label by which a slice names its Service.
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// The ready pods behind one Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

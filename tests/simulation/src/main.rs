@@ -74,7 +74,7 @@ enum Verb {
         #[arg(long, default_value_t = 50)]
         count: u64,
     },
-    /// Runs four plain releases with every single fault at every single write.
+    /// Runs five plain releases with every single fault at every single write.
     Sweep {
         /// Takes every so-many-th case only.
         #[arg(long, default_value_t = 1)]

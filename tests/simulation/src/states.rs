@@ -13,6 +13,7 @@ pub(crate) const ALL: &[&str] = &[
     "a degraded Rollout goes on",
     "a degraded Rollout recovers",
     "a failed revision is reverted in Git",
+    "a failed version that comes back is held",
     "a good version is aborted under faults",
     "a person aborts",
     "a person pauses an update",

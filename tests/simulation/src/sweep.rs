@@ -26,20 +26,31 @@ pub(crate) fn canonical() -> Vec<Case> {
     shapes.into_iter().map(twice).chain([superseded]).collect()
 }
 
-/// What happens at a write.
-fn kinds() -> [What; 9] {
+/// What happens at a write: each of these is one fault, in one part or in several.
+fn kinds() -> Vec<Vec<What>> {
     let standing = |patch, lasts_ms| What::Standing { patch, lasts_ms };
-    [
+    let single = [
         What::Overtaken { is_unseen: false },
         What::Overtaken { is_unseen: true },
         standing(json!({"gateway": {"programs": false, "answer": "isSilent"}}), 45_000),
         standing(json!({"prometheus": {"answer": "down"}}), 8_000),
+        // Of the three pods of each revision there is room for one more.
+        standing(json!({"workloads": {"podQuota": 4}}), 60_000),
         What::DiesBefore { restart_ms: 500 },
         What::DiesAfter { restart_ms: 500 },
         What::DiesInFlight { lands_ms: 6_000, restart_ms: 500 },
         What::LandsLate { lands_ms: 14_000 },
         What::CarriedOutBut(504),
-    ]
+    ];
+    let denied = |path: &str| What::Denied {
+        path: path.to_owned(),
+        is_write_only: false,
+        code: 403,
+        lasts_ms: 60_000,
+    };
+    // The next process begins without a view of the routes.
+    let blind = vec![denied("httproutes"), What::Killed { process: 0, restart_ms: 500 }];
+    single.into_iter().map(|what| vec![what]).chain([blind]).collect()
 }
 
 /// Every case of the sweep of a plain release: each kind of fault at each of its writes.
@@ -50,10 +61,13 @@ pub(crate) fn around(plain: &Case) -> anyhow::Result<Vec<Case>> {
     let report = batch::alone(plain, false)?;
     anyhow::ensure!(report.violations.is_empty(), "{}: {:?}", plain.about, report.violations);
     let writes = report.counted_writes;
-    let one = |write: u64, what: What| {
-        let faults = vec![Fault { when: When::Write(write), what: what.clone() }];
-        let about = format!("{}, {} at write {write}", plain.about, crate::run::kind(&what));
+    let one = |write: u64, parts: Vec<What>| {
+        let kinds: Vec<String> = parts.iter().map(crate::run::kind).collect();
+        let about = format!("{}, {} at write {write}", plain.about, kinds.join(" and "));
+        let when = When::Write(write);
+        let faults = parts.into_iter().map(|what| Fault { when, what }).collect();
         Case { about, faults, ..plain.clone() }
     };
-    Ok((1..=writes).flat_map(|write| kinds().map(|what| one(write, what))).collect())
+    let at = |write: u64| kinds().into_iter().map(move |parts| one(write, parts));
+    Ok((1..=writes).flat_map(at).collect())
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
 use serde_json::Value;
 use sluice::sim::api::{Change, Entry};
 
-use super::Oracle;
 use super::view::{count, revision_of, text};
+use super::{Oracle, Time};
 
 /// The label that says what a run is for.
 const RUN_TYPE: &str = "sluice.dev/rollout-type";
@@ -14,6 +15,9 @@ const RUN_TYPE: &str = "sluice.dev/rollout-type";
 const ATTEMPT: &str = "sluice.dev/attempt";
 /// The label that names the step.
 const STEP: &str = "sluice.dev/step-index";
+/// In such a time a run moves, whatever happens: a few seconds between measurements, the limit of one
+/// that hangs, and the longest that nobody leads.
+const STANDSTILL: TimeDelta = TimeDelta::minutes(5);
 
 impl Oracle {
     /// A write of ours to an AnalysisRun.
@@ -98,6 +102,31 @@ impl Oracle {
                 self.blame(entry, "S12", what);
             }
         }
+    }
+
+    /// Takes note of when a run last moved.
+    pub(super) fn note_move(&mut self, entry: &Entry) {
+        let name = entry.name().to_owned();
+        let phase = text(&entry.object, "/status/phase");
+        let is_over = matches!(phase, "Successful" | "Failed" | "Inconclusive" | "Error");
+        if entry.change == Change::Removed || is_over {
+            self.moved.remove(&name);
+            return;
+        }
+        let status = |object: &Value| object.get("status").cloned();
+        let old = entry.old.as_ref().map(|old| status(old));
+        if old != Some(status(&entry.object)) {
+            self.moved.insert(name, entry.at);
+        }
+    }
+
+    /// L12: an analysis that is under way moves on, whatever happens.
+    pub(super) fn watch_runs(&mut self, now: Time, version: u64) {
+        let still = self.moved.iter().find(|(_, at)| now - **at > STANDSTILL);
+        let Some((name, at)) = still.map(|(name, at)| (name.clone(), *at)) else { return };
+        self.moved.insert(name.clone(), now);
+        let what = format!("{name} has not moved for {} s", (now - at).num_seconds());
+        self.violate("L12", version, now, what);
     }
 
     /// Whether a run of this attempt for this purpose has succeeded.

@@ -80,6 +80,8 @@ pub(crate) struct Oracle {
     left_at: BTreeMap<String, Time>,
     /// The last term of each process.
     terms: BTreeMap<String, u32>,
+    /// When each run that is under way last moved.
+    moved: BTreeMap<String, Time>,
     /// The active Service's revisions in the present attempt.
     switched: (u64, Vec<String>),
     /// When somebody else last changed what the controller looks after.
@@ -115,6 +117,7 @@ impl Oracle {
             index_since: None,
             left_at: BTreeMap::new(),
             terms: BTreeMap::new(),
+            moved: BTreeMap::new(),
             switched: (0, Vec::new()),
             foreign_at: None,
             rates: BTreeMap::new(),
@@ -160,6 +163,10 @@ impl Oracle {
         }
         self.watch_abort(entry.at, entry.version);
         self.watch_deletion(entry.at, entry.version);
+        if entry.resource.plural == "analysisruns" {
+            self.note_move(entry);
+        }
+        self.watch_runs(entry.at, entry.version);
     }
 
     /// The revisions that users reach, as routes and Services say.

@@ -237,6 +237,9 @@ impl Oracle {
         if has("/status/abort") && has("/status/promoteFull") {
             self.reached.insert("abort and promote meet");
         }
+        if is_quarantined(&new) && !is_quarantined(&old) {
+            self.reached.insert("a failed version that comes back is held");
+        }
     }
 
     fn note_phase(&mut self, old: &Value, new: &Value) {
@@ -323,4 +326,11 @@ impl Oracle {
             _ => false,
         };
     }
+}
+
+/// Whether the status says that a failed version is held back.
+fn is_quarantined(rollout: &Value) -> bool {
+    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array);
+    let mut all = conditions.into_iter().flatten();
+    all.any(|one| text(one, "/type") == "Quarantined" && text(one, "/status") == "True")
 }
