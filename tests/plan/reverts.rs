@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use sluice::analysis::Verdict;
 use sluice::api::status::{GitRevertState, RevisionOutcome, RevisionSource, RolloutPhase};
-use sluice::plan::facts::RevertResult;
+use sluice::plan::facts::{Declared, LedgerAnswer, RevertResult};
 
 use crate::rollouts::{GIT, WITH_ANALYSIS, commit, failed, routed};
 use crate::world::World;
@@ -201,7 +201,13 @@ fn a_commit_that_was_recorded_during_a_sync_is_corrected_once_and_then_final() {
     let record = |world: &mut World| world.status().revisions[0].clone();
     assert_eq!(record(&mut world).commit, Some(commit('a').to_string()));
     assert!(record(&mut world).provisional);
-    (world.ledger_answer, world.is_syncing) = (Some(commit('b')), false);
+    assert_eq!(world.timeline.matches("actions=[look up").count(), 2, "{}", world.timeline);
+    world.is_syncing = false;
+    let found =
+        Declared { commit: commit('b'), source: Some(found_at("apps/web")), is_final: true };
+    for answer in world.git.ledger.values_mut() {
+        *answer = LedgerAnswer::Declared(found.clone());
+    }
     world.run(120);
     assert_eq!(record(&mut world).commit, Some(commit('b').to_string()), "{}", world.timeline);
     assert!(!record(&mut world).provisional);
