@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::analysis::args::AnalysisCommand;
 use super::simulate::args::SimulateArgs;
 use crate::api::names::SLUICE_GROUP;
 
 /// Progressive delivery for Kubernetes, from the command line.
 ///
 /// Exit codes: 0 done or healthy; 1 error, unhealthy, or problems found; 2 wrong usage or no
-/// connection; 3 it waits for a person; 4 a simulation came to another end than --expect.
+/// connection; 3 it waits for a person; 4 a simulation or a test came to another end than
+/// expected.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-sluice", bin_name = "kubectl sluice", version, max_term_width = 100)]
 pub struct Cli {
@@ -158,6 +160,9 @@ pub enum Command {
     Terminate(Terminate),
     /// Check manifests without a cluster: all problems at once, with their lines
     Lint(LintArgs),
+    /// Try analysis templates: over series, or over a Prometheus
+    #[command(subcommand)]
+    Analysis(AnalysisCommand),
     /// Run manifests in a cluster in memory, in virtual time, and show what happens
     Simulate(Box<SimulateArgs>),
     /// Print the version of this plugin

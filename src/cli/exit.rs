@@ -9,7 +9,7 @@ pub enum Exit {
     NeedsPerson,
     /// 1: an error, an unhealthy Rollout, or problems found.
     Failed,
-    /// 4: a simulation came to another end than was expected.
+    /// 4: a simulation or a test came to another end than was expected.
     Unexpected,
     /// 2: a wrong command line, or no connection.
     Usage,

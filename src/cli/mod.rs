@@ -5,6 +5,7 @@
 //! terminal by itself: they come in with the [`Console`].
 
 mod abort;
+pub mod analysis;
 pub mod args;
 pub mod cluster;
 mod error;
@@ -102,6 +103,9 @@ async fn dispatch(
     // Commands that need no cluster never touch a kubeconfig.
     match &cli.command {
         Command::Lint(args) => return lint::run(console, args, &cli.global.cluster),
+        Command::Analysis(command) => {
+            return Box::pin(analysis::run(console, command, &cli.global)).await;
+        }
         Command::Simulate(args) => return simulate::run(console, args, &cli.global),
         Command::Version => return version::run(console),
         Command::Completion { shell } => {
@@ -180,9 +184,11 @@ async fn on_cluster(
             terminate::run(cluster, console, &runs.names()?).await
         }
         // `dispatch` has answered these.
-        Command::Lint(_) | Command::Simulate(_) | Command::Version | Command::Completion { .. } => {
-            Ok(Exit::Done)
-        }
+        Command::Lint(_)
+        | Command::Analysis(_)
+        | Command::Simulate(_)
+        | Command::Version
+        | Command::Completion { .. } => Ok(Exit::Done),
     }
 }
 

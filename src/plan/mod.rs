@@ -42,6 +42,8 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::seconds(60);
 const SHORTEST_WAIT: TimeDelta = TimeDelta::seconds(1);
 /// How long a deleted Rollout waits for its traffic to be safe.
 const DELETION_BOUND: TimeDelta = TimeDelta::seconds(60);
+/// How long it waits after that for its pods to be let go of.
+const LETTING_GO_BOUND: TimeDelta = TimeDelta::seconds(30);
 
 /// What one pass decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -237,24 +239,32 @@ fn decide_deletion(
     let bound = deleted_at + DELETION_BOUND;
     let what = Wait::until("ready pods wherever traffic goes, before the Rollout is gone", bound);
     let mut decision = Decision::waiting_for(observed, Some(memory.clone()), what);
-    let is_due = observed.now >= bound;
-    let replica_sets: &[_] = observed.replica_sets.known().map_or(&[], Vec::as_slice);
-    let is_safe = observed.rollout.spec.usable.as_ref().is_some_and(|spec| {
-        let view = View::new(observed, spec, memory, requests, replica_sets);
-        serves_ready_pods(&view)
-    });
-    if is_safe || is_due {
+    decision.wake_at = observed.now + TimeDelta::seconds(2);
+    let replica_sets = observed.replica_sets.known();
+    let is_safe = replica_sets.zip(observed.rollout.spec.usable.as_ref()).is_some_and(
+        |(replica_sets, spec)| {
+            serves_ready_pods(&View::new(observed, spec, memory, requests, replica_sets))
+        },
+    );
+    if !is_safe && observed.now < bound {
+        return decision;
+    }
+    // The pods outlive the Rollout, so that traffic never ends on nothing: it is gone only when they
+    // are let go of.
+    let owned = replica_sets.into_iter().flatten().filter(|set| set.desired > 0);
+    let mut actions: Vec<Action> =
+        owned.map(|set| Action::OrphanReplicaSet { name: set.name.clone() }).collect();
+    let bound = bound + LETTING_GO_BOUND;
+    if (actions.is_empty() && replica_sets.is_some()) || observed.now >= bound {
+        actions.push(Action::RemoveFinalizer);
+    }
+    let what = "its ReplicaSets to be let go of, before the Rollout is gone";
+    decision.waiting = vec![Wait::until(what, bound)];
+    actions.retain(|action| !observed.failing.iter().any(|one| one.key == action.key()));
+    if !actions.is_empty() {
         decision.waiting.clear();
         decision.class = Some(EffectClass::Finalize);
-        // The pods outlive the Rollout, so that traffic never ends on nothing.
-        decision.actions = replica_sets
-            .iter()
-            .filter(|set| set.desired > 0)
-            .map(|set| Action::OrphanReplicaSet { name: set.name.clone() })
-            .chain(std::iter::once(Action::RemoveFinalizer))
-            .collect();
-    } else {
-        decision.wake_at = observed.now + TimeDelta::seconds(2);
+        decision.actions = actions;
     }
     decision
 }

@@ -7,6 +7,7 @@
 
 pub mod api;
 mod promql;
+pub mod recorded;
 pub mod world;
 
 pub use promql::review::{Selected, review as review_query};

@@ -2,6 +2,8 @@
 //! server is a small one in memory (`fake`).
 
 #[cfg(test)]
+mod analysis;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod fixtures;

@@ -2,8 +2,11 @@
 
 use chrono::TimeDelta;
 use sluice::api::status::RolloutPhase;
+use sluice::plan::action::Action;
+use sluice::plan::facts::FailingAction;
 
 use crate::rollouts::{STEPS, routed};
+use crate::world::World;
 
 #[test]
 fn deletion_waits_for_ready_pods_and_then_lets_go() {
@@ -62,5 +65,39 @@ fn a_route_that_is_gone_leads_nobody_to_pods_that_are_not_ready() {
     assert!(!world.is_gone);
     world.missing_route = true;
     world.run(1);
+    assert!(world.is_gone);
+}
+
+/// A Rollout that is deleted while its ReplicaSet cannot be let go of for so many seconds.
+fn deleted_while_pods_are_held(seconds: i64) -> World {
+    let mut world = routed(5, STEPS, "");
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.deleted_at = Some(world.now);
+    let name = world.sets.keys().next().unwrap().clone();
+    let key = Action::OrphanReplicaSet { name }.key();
+    let retry_at = world.now + TimeDelta::seconds(seconds);
+    let error = "the admission webhook says no".to_owned();
+    world.failing = vec![FailingAction { key, error, retry_at, name_is_taken: false }];
+    world
+}
+
+#[test]
+fn a_rollout_is_gone_only_when_its_pods_are_let_go_of() {
+    let mut world = deleted_while_pods_are_held(8);
+    world.run(6);
+    assert!(!world.is_gone, "its pods would have been deleted with it");
+    let wait = world.status().waiting_on[0].clone();
+    assert!(wait.what.contains("to be let go of"), "{wait:?}");
+    world.run(6);
+    assert!(world.is_gone);
+    assert_eq!(world.available("web:1"), 5);
+}
+
+#[test]
+fn what_cannot_be_let_go_of_holds_a_deletion_for_90_seconds() {
+    let mut world = deleted_while_pods_are_held(300);
+    world.run(85);
+    assert!(!world.is_gone);
+    world.run(10);
     assert!(world.is_gone);
 }

@@ -40,6 +40,8 @@ pub(crate) struct Set {
     pub seen_at: DateTime<Utc>,
     /// The revision's pods never become ready.
     pub is_broken: bool,
+    /// It belongs to the Rollout no more, and outlives it.
+    pub is_orphan: bool,
 }
 
 /// A route of the world.

@@ -50,7 +50,8 @@ impl ResolvedArms {
 
     /// Whose a series is.
     pub fn of(&self, labels: &BTreeMap<String, String>) -> Option<Arm> {
-        let value = labels.get(&self.label)?;
+        // As in PromQL: a label that is missing is empty.
+        let value = labels.get(&self.label).map_or("", String::as_str);
         let is_of = |own: &str| match self.by {
             ArmsBy::Pod => value
                 .strip_prefix(own)
@@ -105,6 +106,18 @@ mod tests {
         assert_eq!(of(ArmsBy::Label, "shop-abc"), Some(Arm::Stable));
         assert_eq!(of(ArmsBy::Label, "shop-abc-x7k2p"), None);
         assert_eq!(arms(ArmsBy::Pod).of(&BTreeMap::new()), None);
+    }
+
+    #[test]
+    fn stable_may_be_what_lacks_the_label() {
+        let stable = ResolvedArms { stable: String::new(), ..arms(ArmsBy::Label) };
+        assert_eq!(stable.of(&BTreeMap::new()), Some(Arm::Stable));
+        assert_eq!(
+            stable.of(&[("pod".to_owned(), "shop-abc.1".to_owned())].into()),
+            Some(Arm::Canary)
+        );
+        assert_eq!(stable.of(&[("pod".to_owned(), "other".to_owned())].into()), None);
+        assert_eq!(stable.both(), r#"pod=~"(shop-abc\\.1|)""#);
     }
 
     #[test]

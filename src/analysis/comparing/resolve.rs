@@ -178,7 +178,9 @@ fn arms(check: &mut Check<'_>, given: Option<&Arms>, is_run: bool) -> Option<Res
         }
     }
     let value = |name: &str, given: &Option<String>, check: &mut Check<'_>| {
-        let usable = given.clone().filter(|value| !value.is_empty());
+        // Stable may be what lacks the label; the canary never.
+        let may_be_empty = name == "stable" && by == ArmsBy::Label;
+        let usable = given.clone().filter(|value| may_be_empty || !value.is_empty());
         if usable.is_none() && is_run {
             check.say(
                 &format!("arms.{name}"),

@@ -212,7 +212,8 @@ pub struct Arms {
     /// ReplicaSet (pod, workload) or the hash of its pods (label).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<String>,
-    /// What it says for stable, alike.
+    /// What it says for stable, alike. With label an empty text stands for series without the label, as
+    /// proxies report what is not routed to a canary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stable: Option<String>,
 }

@@ -213,6 +213,24 @@ pub(in crate::cli) fn read(
     Reading { manifests, findings, objects }
 }
 
+/// Tells what is wrong, and ends: `purpose` is what the manifests were meant for.
+pub(in crate::cli) fn refuse<T>(
+    console: &mut Console<'_>,
+    findings: Vec<Finding>,
+    purpose: &str,
+) -> Result<T, CliError> {
+    let errors: Vec<Finding> =
+        findings.into_iter().filter(|one| one.severity == Severity::Error).collect();
+    for line in LintReport::of(errors).lines() {
+        console.say(&line.paint(false, 0))?;
+    }
+    Err(CliError::refused(
+        format!("these manifests would not be carried out, so there is nothing to {purpose}"),
+        "kubectl sluice lint checks all of them; `not supported yet` and `not built yet` name what \
+         Sluice does not do",
+    ))
+}
+
 /// The objects of a `List`, or the object itself.
 fn items(node: Node) -> Vec<Node> {
     let is_list = node.text("kind") == Some("List") && node.text("apiVersion") == Some("v1");

@@ -16,10 +16,10 @@ use crate::api::{ApiNames, Kind};
 use crate::cli::args::ClusterFlags;
 use crate::cli::error::CliError;
 use crate::cli::lint::object::{Manifest, Parsed};
-use crate::cli::lint::report::{Finding, LintReport, Severity};
+use crate::cli::lint::report::{Finding, Severity};
 use crate::cli::lint::schema::nearest;
 use crate::cli::lint::set::{ANY_REVISIONS, AnalysisField, Set, analysis_fields, library};
-use crate::cli::lint::{SourceFile, read, read_files};
+use crate::cli::lint::{SourceFile, read, read_files, refuse};
 use crate::cli::output::Console;
 
 /// Something that differs from the team's own cluster, told before the run.
@@ -102,7 +102,7 @@ impl Team {
         let Some(rollout) = reading.manifests.get(at) else { return Err(no_rollout()) };
         let spec = match &rollout.parsed {
             Parsed::Rollout(spec) => spec.as_ref().clone(),
-            _ => return refuse(console, reading.findings),
+            _ => return refuse(console, reading.findings, "simulate"),
         };
         let used = used_templates(&reading.manifests, rollout, &spec);
         let set = Set::check(&reading.manifests, names, true);
@@ -121,7 +121,7 @@ impl Team {
             .cloned()
             .collect();
         if found.iter().any(|one| one.severity == Severity::Error) {
-            return refuse(console, found);
+            return refuse(console, found, "simulate");
         }
         let analyses = analyses(&reading.manifests, rollout, &spec)?;
         Ok(Self { names, at, spec, analyses, files, manifests: reading.manifests })
@@ -202,20 +202,6 @@ fn choose(
             })
         }
     }
-}
-
-/// Tells what is wrong, and ends.
-fn refuse<T>(console: &mut Console<'_>, findings: Vec<Finding>) -> Result<T, CliError> {
-    let errors: Vec<Finding> =
-        findings.into_iter().filter(|one| one.severity == Severity::Error).collect();
-    for line in LintReport::of(errors).lines() {
-        console.say(&line.paint(false, 0))?;
-    }
-    Err(CliError::refused(
-        "these manifests would not be carried out, so there is nothing to simulate",
-        "kubectl sluice lint checks all of them; `not supported yet` and `not built yet` name what \
-         Sluice does not do",
-    ))
 }
 
 /// Whether an object has a part in the release of the Rollout.

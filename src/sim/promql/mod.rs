@@ -11,6 +11,7 @@ mod over_time;
 mod quantile;
 pub(crate) mod review;
 mod store;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

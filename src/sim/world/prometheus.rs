@@ -20,7 +20,7 @@ use crate::metrics::exchange::Answer;
 use crate::metrics::spec::prometheus::ResolvedRange;
 use crate::sim::api::object;
 use crate::sim::promql::{
-    Element, Labels, NAME, Outcome, Query, QueryError, Range, STALE, SeriesId, Store,
+    Element, Labels, NAME, Outcome, Query, QueryError, STALE, SeriesId, Store, wire,
 };
 
 /// How long samples are kept.
@@ -172,16 +172,7 @@ impl Prometheus {
         let at = stamp(now, behaviour);
         match self.value(query, range, at) {
             Ok(outcome) => respond(outcome, at, &behaviour.answer),
-            Err(error) => {
-                let (status, kind) = match &error {
-                    QueryError::Malformed(_) => (400, "bad_data"),
-                    QueryError::Impossible(_) | QueryError::NotEvaluated(_) => (422, "execution"),
-                };
-                let body = json!({
-                    "status": "error", "errorType": kind, "error": error.to_string(),
-                });
-                json_answer(status, &body)
-            }
+            Err(error) => wire::refusal(&error),
         }
     }
 
@@ -207,11 +198,7 @@ impl Prometheus {
         };
         match range {
             None => query.at(&self.store, at),
-            Some(ResolvedRange { start, end, step }) => {
-                let step = super::random::from_f64(step * 1000.0);
-                let step = i64::try_from(step).unwrap_or(i64::MAX);
-                query.over(&self.store, (start * 1000, end * 1000), step).map(Outcome::Matrix)
-            }
+            Some(range) => wire::over(&query, &self.store, range),
         }
     }
 }
@@ -274,11 +261,6 @@ fn stamp(now: Time, behaviour: &PrometheusBehaviour) -> i64 {
     now.timestamp_millis() + behaviour.clock_ahead * 1000
 }
 
-fn json_answer(status: u16, body: &Value) -> Answer {
-    let content_type = "application/json".to_owned();
-    Answer { status, content_type, body: body.to_string().into_bytes() }
-}
-
 /// An outcome as the HTTP API writes it, after what a fault makes of it.
 fn respond(outcome: Outcome, at: i64, fault: &QueryAnswer) -> Answer {
     let outcome = match fault {
@@ -293,27 +275,11 @@ fn respond(outcome: Outcome, at: i64, fault: &QueryAnswer) -> Answer {
         QueryAnswer::Text(text) => Outcome::Text(text.clone()),
         _ => outcome,
     };
-    let (kind, result) = match &outcome {
-        Outcome::Scalar(number) => ("scalar", point(at, *number)),
-        Outcome::Text(text) => ("string", json!([seconds(at), text])),
-        Outcome::Vector(vector) => {
-            let one = |element: &Element| json!({"metric": *element.labels, "value": point(at, element.value)});
-            ("vector", vector.iter().map(one).collect())
-        }
-        Outcome::Matrix(ranges) => {
-            let one = |range: &Range| {
-                let values: Vec<Value> =
-                    range.points.iter().map(|(at, value)| point(*at, *value)).collect();
-                json!({"metric": *range.labels, "values": values})
-            };
-            ("matrix", ranges.iter().map(one).collect())
-        }
-    };
-    let mut body = json!({"status": "success", "data": {"resultType": kind, "result": result}});
+    let mut body = wire::success(&outcome, at);
     if let QueryAnswer::Warns(warnings) = fault {
         object::set_at(&mut body, &["warnings"], json!(warnings));
     }
-    let mut answer = json_answer(200, &body);
+    let mut answer = wire::answer(200, &body);
     if *fault == QueryAnswer::Truncated {
         answer.body.truncate(answer.body.len() / 2);
     }
@@ -360,21 +326,4 @@ fn parsed(number: &str) -> f64 {
         "-Inf" => f64::NEG_INFINITY,
         other => other.parse().unwrap_or(f64::NAN),
     }
-}
-
-fn point(at: i64, value: f64) -> Value {
-    let text = if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        (if value > 0.0 { "+Inf" } else { "-Inf" }).to_owned()
-    } else {
-        value.to_string()
-    };
-    json!([seconds(at), text])
-}
-
-/// Milliseconds as JSON's seconds.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are below 2^53")]
-fn seconds(milliseconds: i64) -> f64 {
-    milliseconds as f64 / 1000.0
 }

@@ -12,6 +12,7 @@ impl World {
             Action::RemoveFinalizer => {
                 self.has_finalizer = false;
                 self.is_gone = true;
+                self.sets.retain(|_, set| set.is_orphan);
             }
             Action::CreateReplicaSet { name, revision, digest, number, replicas, .. } => {
                 let fact = ReplicaSetFact {
@@ -30,7 +31,7 @@ impl World {
                 let ready_at = self.now + TimeDelta::seconds(POD_START);
                 let old = self.sets.insert(
                     name.clone(),
-                    Set { fact, ready_at, seen_at: self.now, is_broken: false },
+                    Set { fact, ready_at, seen_at: self.now, is_broken: false, is_orphan: false },
                 );
                 assert!(old.is_none(), "{name} was created twice");
             }
@@ -52,7 +53,9 @@ impl World {
             Action::SetRevisionNumber { name, number } => {
                 self.sets.get_mut(name).unwrap().fact.number = *number;
             }
-            Action::OrphanReplicaSet { .. } => {}
+            Action::OrphanReplicaSet { name } => {
+                self.sets.get_mut(name).unwrap().is_orphan = true;
+            }
             Action::DeleteReplicaSet { name } => {
                 let set = self.sets.remove(name).unwrap();
                 assert_eq!(set.fact.desired, 0, "{name} was deleted with pods");

@@ -28,7 +28,8 @@ impl World {
             replica_sets: if self.unknown_sets {
                 Known::Unknown("the ReplicaSets to be read".to_owned())
             } else {
-                Known::Known(self.sets.values().map(|set| self.seen(set)).collect())
+                let owned = self.sets.values().filter(|set| !set.is_orphan);
+                Known::Known(owned.map(|set| self.seen(set)).collect())
             },
             services: self
                 .services

@@ -226,6 +226,13 @@ pub(crate) enum What {
         /// How long.
         lasts_ms: u64,
     },
+    /// Somebody scales or deletes a ReplicaSet that the controller has written before.
+    Meddled {
+        /// Which of them, by their first writes; modulo their number.
+        nth: usize,
+        /// Its pods from then on; none: it is deleted.
+        replicas: Option<u32>,
+    },
     /// Something happens once in the world.
     Happens(Order),
 }
@@ -293,6 +300,7 @@ impl What {
             | Self::Stopped { .. }
             | Self::Standing { .. }
             | Self::Clock { .. }
+            | Self::Meddled { .. }
             | Self::Happens(_) => false,
         }
     }
@@ -301,7 +309,9 @@ impl What {
     /// clock may make a deadline pass, or requests of users fail.
     pub(crate) fn may_abort(&self) -> bool {
         match self {
-            Self::Happens(_) | Self::Clock { .. } | Self::Denied { .. } => true,
+            Self::Happens(_) | Self::Meddled { .. } | Self::Clock { .. } | Self::Denied { .. } => {
+                true
+            }
             Self::Standing { patch, .. } => {
                 ["nodes", "workloads", "endpoints", "gateway", "prometheus", "versions"]
                     .iter()

@@ -45,6 +45,8 @@ struct State {
     identities: BTreeMap<String, Identity>,
     /// Until when what a process sends gets lost.
     cut_off: BTreeMap<String, Instant>,
+    /// ReplicaSets, by their first writes.
+    sets: Vec<Named>,
     /// Until when requests are refused: part of the path, whether only writes are meant, code.
     denied: Vec<(Instant, String, bool, u16)>,
     /// The object whose next event gets lost on the way to the controller: plural and name.
@@ -178,6 +180,12 @@ impl Faults {
             }
             // What it is about may be gone.
             What::Happens(order) => soon(&world, order.clone(), None),
+            What::Meddled { nth, replicas } => {
+                let set = self.state().set(*nth);
+                if let Some(set) = set {
+                    meddle(&world, set, *replicas);
+                }
+            }
             // The others belong to a request or an event.
             _ => {}
         }
@@ -285,8 +293,21 @@ fn soon(world: &World, order: Order, end: Option<(Order, u64)>) {
     world.plan(std::iter::once(now).chain(end).collect());
 }
 
-/// Somebody else writes to the object of `path`, in a way that means no harm.
-fn overtake(world: &World, path: &str) -> Option<(String, String)> {
+/// Somebody scales or deletes a ReplicaSet.
+fn meddle(world: &World, set: Named, replicas: Option<u32>) {
+    let write = match replicas {
+        Some(replicas) => Write::Merge(Patch {
+            object: set,
+            subresource: String::new(),
+            patch: json!({"spec": {"replicas": replicas}}),
+        }),
+        None => Write::Delete(set),
+    };
+    soon(world, Order::Write { who: "kubectl".to_owned(), write }, None);
+}
+
+/// The object of a path; none of a collection.
+fn object_of(path: &str) -> Option<Named> {
     let mut parts = path.trim_matches('/').split('/');
     let group = match parts.next()? {
         "api" => "",
@@ -296,16 +317,22 @@ fn overtake(world: &World, path: &str) -> Option<(String, String)> {
     parts.next()?;
     let parts: Vec<&str> = parts.collect();
     let ["namespaces", namespace, plural, name, ..] = parts.as_slice() else { return None };
-    let object = Named {
+    Some(Named {
         group: group.to_owned(),
         plural: (*plural).to_owned(),
         namespace: (*namespace).to_owned(),
         name: (*name).to_owned(),
-    };
+    })
+}
+
+/// Somebody else writes to the object of `path`, in a way that means no harm.
+fn overtake(world: &World, path: &str) -> Option<(String, String)> {
+    let object = object_of(path)?;
+    let overtaken = (object.plural.clone(), object.name.clone());
     let note = json!({"metadata": {"annotations": {"example.test/note": world.now().to_string()}}});
     let write = Write::Merge(Patch { object, subresource: String::new(), patch: note });
     soon(world, Order::Write { who: "kubectl".to_owned(), write }, None);
-    Some(((*plural).to_owned(), (*name).to_owned()))
+    Some(overtaken)
 }
 
 fn restart(world: &World, process: &str, after_ms: u64) {
@@ -317,7 +344,9 @@ fn failure(code: u16) -> Failure {
     let (reason, message) = match code {
         409 => ("Conflict", "the object has been modified; please apply your changes again"),
         429 => ("TooManyRequests", "the server has received too many requests"),
+        400 => ("BadRequest", "the server rejected our request for an unknown reason"),
         401 => ("Unauthorized", "Unauthorized"),
+        410 => ("Expired", "too old resource version"),
         403 => ("Forbidden", "forbidden: the role was edited"),
         422 => ("Invalid", "admission webhook denied the request"),
         504 => ("Timeout", "request did not complete within the allotted timeout"),
@@ -335,6 +364,16 @@ enum Standing {
 }
 
 impl State {
+    /// Takes note of the ReplicaSet that a write is about.
+    fn note_set(&mut self, path: &str) {
+        let set = object_of(path).filter(|object| object.plural == "replicasets");
+        self.sets.extend(set.filter(|set| self.sets.iter().all(|known| known.name != set.name)));
+    }
+
+    fn set(&self, nth: usize) -> Option<Named> {
+        self.sets.get(nth.checked_rem(self.sets.len())?).cloned()
+    }
+
     fn standing(&mut self, pod: &str, path: &str, is_write: bool) -> Option<Standing> {
         let now = Instant::now();
         let second = Duration::from_secs(1);
@@ -381,6 +420,7 @@ impl Interference for Faults {
             let mut found =
                 state.at_request.remove(&request).map(|what| (When::Request(request), what));
             if is_write && !is_news {
+                state.note_set(facts.path);
                 state.counts.writes += 1;
                 let write = state.counts.writes;
                 let of_write = state.at_write.remove(&write);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sluice::sim::world::{Named, Order, Patch, PodFault, Push, PushChange, Span, Write};
 
 use crate::case::{Act, Case, Fault, Setup, Shape, Step, What, When};
-use crate::manifests::{BRANCH, FOLDER, NAME, NAMESPACE, URL, versions};
+use crate::manifests::{BRANCH, FOLDER, NAME, NAMESPACE, ROLLOUT_FILE, URL, versions};
 
 /// A stream of numbers.
 pub(crate) struct Dice(fastrand::Rng);
@@ -155,7 +155,7 @@ fn at_write(dice: &mut Dice) -> What {
 
 /// Faults of any request.
 fn at_request(dice: &mut Dice) -> What {
-    match dice.within(0, 10) {
+    match dice.within(0, 12) {
         0 => What::DiesBefore { restart_ms: restart(dice) },
         1 => What::DiesAfter { restart_ms: restart(dice) },
         2 => What::RequestLost,
@@ -166,6 +166,8 @@ fn at_request(dice: &mut Dice) -> What {
         7 => What::Refused(500),
         8 => What::Refused(504),
         9 => What::CarriedOutBut(500),
+        10 => What::Refused(410),
+        11 => What::Refused(400),
         _ => What::Slow { before_ms: dice.within(0, 4_000), after_ms: dice.within(0, 4_000) },
     }
 }
@@ -289,16 +291,28 @@ fn pod(dice: &mut Dice) -> Order {
     }
 }
 
-/// Somebody else's commit.
+/// Somebody else's commit: a note, a line of the manifest that means nothing, or a note in place of the
+/// newest commit.
 fn other_push(dice: &mut Dice) -> Order {
     let name = format!("{FOLDER}/notes-{}.txt", dice.within(1, 3));
     let text = format!("{}\n", dice.within(0, 1_000_000));
+    let note = PushChange::Files([(name, Some(text))].into());
+    let replace = || PushChange::Replace {
+        path: ROLLOUT_FILE.to_owned(),
+        old: "kind: Rollout\n".to_owned(),
+        new: "# Looked through.\nkind: Rollout\n".to_owned(),
+    };
+    let (change, drops) = match dice.within(0, 9) {
+        0..6 => (note, 0),
+        6..8 => (replace(), 0),
+        _ => (note, 1),
+    };
     Order::Push(Push {
         url: URL.to_owned(),
         branch: BRANCH.to_owned(),
         message: "Write something down".to_owned(),
-        change: PushChange::Files([(name, Some(text))].into()),
-        drops: 0,
+        change,
+        drops,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sluice::git::source::{BranchName, GitUrl, RepoPath};
-use sluice::sim::world::{Order, Push, PushChange, World};
+use sluice::sim::world::{Order, PushChange, World};
 
 use crate::case::{What, When};
 use crate::manifests::{BRANCH, ROLLOUT_FILE, URL};
@@ -19,7 +19,12 @@ fn file(world: &World, name: &str) -> Option<String> {
 pub(crate) fn lost(world: &World, fired: &[(When, What)]) -> Vec<String> {
     let mut last: BTreeMap<&String, &Option<String>> = BTreeMap::new();
     for (_, what) in fired {
-        if let What::Happens(Order::Push(Push { change: PushChange::Files(files), .. })) = what {
+        let What::Happens(Order::Push(push)) = what else { continue };
+        if push.drops > 0 {
+            // What it has dropped, its own author has lost.
+            return Vec::new();
+        }
+        if let PushChange::Files(files) = &push.change {
             last.extend(files);
         }
     }

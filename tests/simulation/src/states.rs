@@ -72,6 +72,7 @@ pub(crate) const ALL: &[&str] = &[
     "fault: stopped",
     "fault: standing",
     "fault: clock",
+    "fault: meddled",
     "fault: happens",
 ];
 

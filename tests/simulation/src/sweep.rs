@@ -26,7 +26,8 @@ pub(crate) fn canonical() -> Vec<Case> {
     shapes.into_iter().map(twice).chain([superseded]).collect()
 }
 
-/// What happens at a write: each of these is one fault, in one part or in several.
+/// What happens at a write: each of these is one fault, in one part or in several, at one write after
+/// the other.
 fn kinds() -> Vec<Vec<What>> {
     let standing = |patch, lasts_ms| What::Standing { patch, lasts_ms };
     let single = [
@@ -64,8 +65,8 @@ pub(crate) fn around(plain: &Case) -> anyhow::Result<Vec<Case>> {
     let one = |write: u64, parts: Vec<What>| {
         let kinds: Vec<String> = parts.iter().map(crate::run::kind).collect();
         let about = format!("{}, {} at write {write}", plain.about, kinds.join(" and "));
-        let when = When::Write(write);
-        let faults = parts.into_iter().map(|what| Fault { when, what }).collect();
+        let at = (write..).map(When::Write);
+        let faults = at.zip(parts).map(|(when, what)| Fault { when, what }).collect();
         Case { about, faults, ..plain.clone() }
     };
     let at = |write: u64| kinds().into_iter().map(move |parts| one(write, parts));

@@ -127,10 +127,17 @@ fn denied(dice: &mut Dice, _: &Setup, heals_at_ms: u64) -> Vec<Fault> {
 fn edited(dice: &mut Dice, setup: &Setup, heals_at_ms: u64) -> Vec<Fault> {
     let count = dice.within(1, 3);
     let mut one = |_| {
-        let what = happens(edit(dice, setup));
+        let what = if dice.percent(25) { meddled(dice, setup) } else { happens(edit(dice, setup)) };
         if dice.percent(50) { at_write(dice, what) } else { at_time(dice, heals_at_ms, what) }
     };
     (0..count).map(&mut one).collect()
+}
+
+/// Somebody looks after a ReplicaSet as if nobody did.
+fn meddled(dice: &mut Dice, setup: &Setup) -> What {
+    let nth = usize::try_from(dice.within(0, 3)).unwrap_or(0);
+    let replicas = u32::try_from(dice.within(0, u64::from(setup.replicas) + 2)).ok();
+    What::Meddled { nth, replicas: replicas.filter(|_| dice.percent(60)) }
 }
 
 fn edit(dice: &mut Dice, setup: &Setup) -> Write {

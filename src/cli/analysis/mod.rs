@@ -1,0 +1,41 @@
+//! `analysis`: what a template would say, before it judges a release. The judge is that of the
+//! controller; here it gets series that were written down or recorded, in virtual time.
+
+pub mod args;
+mod replay;
+pub mod report;
+mod series;
+mod target;
+mod test;
+
+use std::collections::BTreeMap;
+
+use args::AnalysisCommand;
+
+use super::args::GlobalFlags;
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::Console;
+
+/// Runs the command.
+pub(super) async fn run(
+    console: &mut Console<'_>,
+    command: &AnalysisCommand,
+    flags: &GlobalFlags,
+) -> Result<Exit, CliError> {
+    match command {
+        AnalysisCommand::Test(args) => test::run(console, args, &flags.cluster).await,
+    }
+}
+
+/// `NAME=VALUE` of each `--arg`.
+fn arguments(given: &[String]) -> Result<BTreeMap<String, String>, CliError> {
+    let one = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err(CliError::usage(
+            format!("--arg {text:?} is no argument of a template"),
+            "write --arg NAME=VALUE",
+        )),
+    };
+    given.iter().map(one).collect()
+}

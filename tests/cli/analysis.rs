@@ -1,0 +1,241 @@
+//! `analysis`: templates over series.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::fake::{Fake, Outcome};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("analysis-templates")
+}
+
+async fn tested(template: &Path, series: &Path, more: &str) -> Outcome {
+    let line =
+        format!("analysis test -f {} --series {} {more}", template.display(), series.display());
+    Fake::default().run(&line).await
+}
+
+/// The ready templates with cases of their own.
+fn ready() -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(root().join("tests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn each_ready_template_fails_passes_and_has_no_data_in_the_shape_of_its_exporter() {
+    let names = ready();
+    assert_eq!(
+        names,
+        [
+            "container-health.yaml",
+            "envoy.yaml",
+            "ingress-nginx.yaml",
+            "istio.yaml",
+            "linkerd.yaml",
+            "prometheus-client-http.yaml",
+            "traefik.yaml",
+        ]
+    );
+    for name in names {
+        let outcome =
+            tested(&root().join(&name), &root().join("tests").join(&name), "-o json").await;
+        assert_eq!(outcome.code, 0, "{name}: {}\n{}", outcome.err, outcome.out);
+        let report: Value = serde_json::from_str(&outcome.out).unwrap();
+        let cases = report["cases"].as_array().unwrap();
+        for verdict in ["FAIL", "PASS", "NODATA"] {
+            assert!(cases.iter().any(|case| case["verdict"] == verdict), "{name}: {verdict}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn lint_finds_nothing_in_the_ready_templates() {
+    let line = format!("lint {} --allow-missing", root().display());
+    let outcome = Fake::default().run(&line).await;
+    assert_eq!((outcome.code, outcome.out.as_str()), (0, ""), "{}", outcome.err);
+}
+
+const TEMPLATE: &str = r#"apiVersion: sluice.dev/v1alpha1
+kind: AnalysisTemplate
+metadata: {name: compared}
+spec:
+  args:
+  - name: app
+  metrics:
+  - name: errors
+    type: rate
+    total: all_total{app="{{args.app}}"}
+    bad: bad_total{app="{{args.app}}"}
+    dispersion: independent
+"#;
+
+/// A canary with ten times the errors of stable.
+const CASES: &str = r#"tests:
+- name: ten times the errors
+  interval: 10s
+  start: 1m
+  canary: web-new
+  stable: web-old
+  args: {app: web}
+  input_series:
+  - {series: 'all_total{app="web",pod="web-new-aaaaa"}', values: '_x6 0+100x60'}
+  - {series: 'bad_total{app="web",pod="web-new-aaaaa"}', values: '_x6 0+10x60'}
+  - {series: 'all_total{app="web",pod="web-old-bbbbb"}', values: '0+1000x66'}
+  - {series: 'bad_total{app="web",pod="web-old-bbbbb"}', values: '0+10x66'}
+  expect: {verdict: FAIL, metric: errors, within: 2m, message: canary}
+"#;
+
+/// Runs `analysis test` over these texts.
+async fn of(template: &str, cases: &str, more: &str) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    tested(&path("template.yaml", template), &path("cases.yaml", cases), more).await
+}
+
+#[tokio::test]
+async fn a_case_that_comes_to_its_end_is_told_with_its_sentence() {
+    let outcome = of(TEMPLATE, CASES, "").await;
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    assert!(outcome.out.starts_with("✔ ten times the errors: FAIL after "), "{}", outcome.out);
+    assert!(outcome.out.contains("errors FAIL after"), "{}", outcome.out);
+    assert_eq!(outcome.err, "1 case of compared, as expected\n");
+}
+
+#[tokio::test]
+async fn each_way_to_differ_is_told_and_ends_with_4() {
+    for (wanted, other, told) in [
+        ("verdict: FAIL", "verdict: PASS", "expected PASS, and it is FAIL"),
+        ("metric: errors", "metric: latency", "expected it of the metric \"latency\""),
+        ("within: 2m", "within: 1s", "expected it within 1s, and it took"),
+        ("message: canary", "message: nothing", "expected a message with \"nothing\""),
+    ] {
+        let outcome = of(TEMPLATE, &CASES.replace(wanted, other), "").await;
+        assert_eq!(outcome.code, 4, "{wanted}: {}", outcome.err);
+        assert!(
+            outcome.out.starts_with("✖ ten times") && outcome.out.contains(told),
+            "{}",
+            outcome.out
+        );
+        assert_eq!(outcome.err, "1 of 1 case of compared differ\n");
+    }
+}
+
+#[tokio::test]
+async fn an_argument_of_the_command_line_wins_over_that_of_the_case() {
+    let outcome = of(TEMPLATE, CASES, "--arg app=other -o json").await;
+    let report: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!(report["cases"][0]["verdict"], "NODATA", "{}", outcome.out);
+    assert_eq!(outcome.code, 4);
+}
+
+#[tokio::test]
+async fn what_prometheus_answered_is_judged_as_what_was_written() {
+    let point = |seconds: u32, each: u32| {
+        format!("[{},\"{}\"]", 1_800_000_000 + seconds, seconds / 10 * each)
+    };
+    let series = |name: &str, pod: &str, from: u32, each: u32| {
+        let points: Vec<String> = (from..=60).map(|step| point(step * 10, each)).collect();
+        format!(
+            r#"{{"metric":{{"__name__":"{name}","app":"web","pod":"{pod}"}},"values":[{}]}}"#,
+            points.join(",")
+        )
+    };
+    let all = [
+        series("all_total", "web-new-aaaaa", 6, 100),
+        series("bad_total", "web-new-aaaaa", 6, 10),
+        series("all_total", "web-old-bbbbb", 0, 1000),
+        series("bad_total", "web-old-bbbbb", 0, 10),
+    ];
+    let answer = format!(
+        r#"{{"status":"success","data":{{"resultType":"matrix","result":[{}]}}}}"#,
+        all.join(",")
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    write("incident.json", &answer);
+    let (head, rest) = CASES.split_once("  input_series:").unwrap();
+    let (_, tail) = rest.split_once("  expect:").unwrap();
+    let cases = format!("{head}  recorded: [incident.json]\n  expect:{tail}");
+    let outcome = tested(&write("template.yaml", TEMPLATE), &write("cases.yaml", &cases), "").await;
+    assert_eq!(outcome.code, 0, "{}{}", outcome.out, outcome.err);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_template_or_cases_is_named() {
+    let web = TEMPLATE.replace(
+        "    dispersion: independent\n",
+        "  - name: reachable\n    successCondition: result == 1\n    provider: {web: {source: {name: a}, url: /x}}\n",
+    );
+    let unknown = TEMPLATE.replace(
+        "    dispersion: independent\n",
+        "  - name: odd\n    successCondition: result[0] == 1\n    provider: {prometheus: {source: {name: a}, \
+         query: 'histogram_avg(all_total)'}}\n",
+    );
+    let two = format!("{TEMPLATE}---\n{}", TEMPLATE.replace("compared", "second"));
+    for (template, cases, code, told) in [
+        (
+            TEMPLATE.to_owned(),
+            CASES.replace("args: {app: web}", "args: {}"),
+            1,
+            "must give a value to \"app\"",
+        ),
+        (
+            TEMPLATE.to_owned(),
+            CASES.replace("{app: web}", "{app: web, b: c}"),
+            1,
+            "has no argument \"b\"",
+        ),
+        (TEMPLATE.to_owned(), CASES.replace("  canary: web-new\n", ""), 1, "name the ReplicaSets"),
+        (
+            TEMPLATE.to_owned(),
+            CASES.replace("start: 1m", "start: 1h"),
+            1,
+            "end before the run begins",
+        ),
+        (TEMPLATE.to_owned(), CASES.replace("0+1000x66", "0+1000y66"), 1, "\"0+1000y66\" is none"),
+        (
+            TEMPLATE.to_owned(),
+            CASES.replace("'all_total{app", "'rate{x=~\"app\",app"),
+            1,
+            "one value with =",
+        ),
+        (TEMPLATE.to_owned(), CASES.replace("interval:", "intervall:"), 1, "intervall"),
+        (TEMPLATE.to_owned(), "tests: []".to_owned(), 1, "holds no case"),
+        (TEMPLATE.to_owned(), "[1".to_owned(), 1, "is no file of cases"),
+        (
+            TEMPLATE.replace("all_total", "rate(all_total[1m])#"),
+            CASES.to_owned(),
+            1,
+            "whose windows overlap",
+        ),
+        (web, CASES.to_owned(), 1, "\"reachable\" is not measured in Prometheus"),
+        (two, CASES.to_owned(), 2, "2 templates: compared, second"),
+        ("kind: Pod".to_owned(), CASES.to_owned(), 1, "nothing to test"),
+    ] {
+        let outcome = of(&template, &cases, "").await;
+        assert_eq!(outcome.code, code, "{told}: {}", outcome.err);
+        assert!(outcome.err.contains(told), "{told}: {}", outcome.err);
+    }
+    // A query that cannot be carried out is an end of its own, and never that of no data.
+    let outcome = of(&unknown, CASES, "").await;
+    assert_eq!(outcome.code, 4, "{}", outcome.err);
+    assert!(outcome.out.contains("expected FAIL, and it is ERROR"), "{}", outcome.out);
+    assert!(outcome.out.contains("histogram_avg"), "{}", outcome.out);
+    let outcome = of(TEMPLATE, CASES, "--case other").await;
+    assert_eq!(outcome.code, 2, "{}", outcome.err);
+    let outcome = of(TEMPLATE, CASES, "--arg app").await;
+    assert!(outcome.code == 2 && outcome.err.contains("NAME=VALUE"), "{}", outcome.err);
+}
