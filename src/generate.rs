@@ -118,7 +118,7 @@ fn deploy_rbac() -> String {
         let kind = match role {
             Role::JobMetrics => continue,
             Role::OwnNamespace => "Role",
-            Role::Workloads | Role::Secrets | Role::ClusterKinds => "ClusterRole",
+            Role::Workloads | Role::Secrets | Role::GitOps | Role::ClusterKinds => "ClusterRole",
         };
         let name = format!("sluice-{}", role.as_str());
         let namespace = if kind == "Role" { "  namespace: sluice-system\n" } else { "" };

@@ -377,9 +377,9 @@ fn sources_of_git_reverts() {
     let source = |field: &str, value: &str| json!({"source": { field: value }});
     let cases = [
         (
-            json!({"source": null}),
-            "source: is required: set url, branch and path (finding it through Argo CD or Flux comes \
-             later)",
+            json!({"source": {"url": null}}),
+            "source.url: is required: set url, branch and path, or none of them and no file (the source \
+             is then found through Argo CD or Flux)",
         ),
         (
             source("url", "--upload-pack=evil"),

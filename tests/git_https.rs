@@ -12,7 +12,7 @@ use std::{
 use git::*;
 use sluice::git::{
     backend::{GitBackend as _, GitError},
-    executor::{LedgerFailure, RevertMode, RevertOutcome},
+    executor::{Candidates, LedgerFailure, RevertMode, RevertOutcome},
     plan::{Blocked, LedgerRefusal, SuggestReason, Superseded},
     source::{AddressRule, AllowedHosts},
 };
@@ -441,10 +441,13 @@ async fn the_ledger_reads_the_tip_and_suggest_writes_nothing() {
         async move {
             let template = template(image);
             let (remote, source) = (&request.remote, &request.source);
-            executor.ledger_entry(remote, source, &request.identity, &template).await
+            executor
+                .ledger_entry(remote, source, &request.identity, &template, Candidates::Tip)
+                .await
         }
     };
     assert_eq!(ask("app:2").await.unwrap().commit, bad);
+    assert_eq!(executor.default_branch(&request.remote).await.unwrap(), request.source.branch);
     let refused = ask("app:1").await;
     assert!(
         matches!(
@@ -477,7 +480,13 @@ async fn a_damaged_copy_is_dropped_and_fetched_again() {
     let executor = executor(&git, 1);
     let request = request(&server, &good, &bad);
     executor
-        .ledger_entry(&request.remote, &request.source, &request.identity, &template("app:2"))
+        .ledger_entry(
+            &request.remote,
+            &request.source,
+            &request.identity,
+            &template("app:2"),
+            Candidates::Tip,
+        )
         .await
         .unwrap();
     // What a killed process leaves behind.

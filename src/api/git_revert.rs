@@ -18,7 +18,8 @@ pub struct GitRevert {
     /// Which failures are reverted. Default: `AnalysisFailed` alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<GitRevertCause>,
-    /// Where Git declares this Rollout.
+    /// Where Git declares this Rollout. Without `url`, `branch` and `path` it is found through the Argo CD
+    /// Application or the Flux Kustomization that applies the Rollout, and lists it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<GitSource>,
     /// `Rollout` (default: only this Rollout's template) or `Path`.
@@ -96,17 +97,21 @@ pub enum GitRevertCause {
     PodsUnhealthy,
 }
 
-/// Where Git declares a Rollout.
+/// Where Git declares a Rollout: `url`, `branch` and `path`, or none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GitSource {
     /// Repository: `https://...`, `ssh://...` or `user@host:path`.
-    pub url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Branch that the GitOps tool follows.
-    pub branch: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
     /// Folder inside the repository (a plain folder or one with a kustomization).
-    pub path: String,
-    /// The one file that holds the Rollout, relative to `path`. Default: it is searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The one file that holds the Rollout, relative to `path`, which it needs. Default: it is searched
+    /// for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Secret with the credentials, in the Rollout's namespace.

@@ -5,6 +5,7 @@ pub mod analysis;
 pub mod conditions;
 pub mod crd;
 pub mod git_revert;
+pub mod gitops;
 pub mod metrics_source;
 pub mod names;
 pub mod objects;

@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 
+use super::gitops::OwnerKind;
 use super::names::{ApiNames, Kind, LEASE_NAME};
 use crate::traffic;
 
@@ -52,6 +53,9 @@ pub enum Role {
     JobMetrics,
     /// Secrets by name: in the namespaces that grant it.
     Secrets,
+    /// Objects of Argo CD and Flux by name: where they are, only when they may be asked where Git
+    /// declares a Rollout.
+    GitOps,
     /// Kinds without a namespace: in the cluster.
     ClusterKinds,
     /// The Lease, and what `ClusterMetricsSource` names: in the controller's own namespace.
@@ -60,8 +64,14 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of the generated files.
-    pub const ALL: [Self; 5] =
-        [Self::Workloads, Self::JobMetrics, Self::Secrets, Self::ClusterKinds, Self::OwnNamespace];
+    pub const ALL: [Self; 6] = [
+        Self::Workloads,
+        Self::JobMetrics,
+        Self::Secrets,
+        Self::GitOps,
+        Self::ClusterKinds,
+        Self::OwnNamespace,
+    ];
 
     /// Name of the role, and key of its rules in the chart.
     pub fn as_str(self) -> &'static str {
@@ -69,6 +79,7 @@ impl Role {
             Self::Workloads => "workloads",
             Self::JobMetrics => "job-metrics",
             Self::Secrets => "secrets",
+            Self::GitOps => "gitops",
             Self::ClusterKinds => "cluster-kinds",
             Self::OwnNamespace => "own-namespace",
         }
@@ -90,6 +101,13 @@ impl Role {
                 &["secrets"],
                 &["get"],
             )],
+            Self::GitOps => OwnerKind::ALL
+                .into_iter()
+                .map(|kind| {
+                    let why = "where Git declares a Rollout; read by name";
+                    Grant::new(why, kind.group(), &[kind.plural()], &["get"])
+                })
+                .collect(),
             Self::ClusterKinds => vec![
                 Grant::new(
                     "templates of the cluster",

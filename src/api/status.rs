@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::revisions::{
     FailedRevision, GitRevertState, GitRevertStatus, PendingScaleDown, RevisionOutcome,
-    RevisionRecord,
+    RevisionRecord, RevisionSource,
 };
 use super::analysis::AnalysisPhase;
 use super::values::{Time, is_false, is_zero};

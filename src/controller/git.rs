@@ -2,6 +2,8 @@
 //! own; its result is a fact of the next pass. It writes nothing to the cluster, and no pass ever
 //! waits for it.
 
+mod sources;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,24 +13,24 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::sources::{Job, Place, Sources, Unsourced};
 use crate::act::actions::GitPort;
-use crate::act::wire::{Read, Target, Wire};
+use crate::act::wire::Wire;
 use crate::api::conditions::RevertEnd;
 use crate::clock::{Clock, Entropy};
-use crate::git::backend::Remote;
-use crate::git::credentials::{Credentials, Data};
-use crate::git::executor::{Executor, RevertMode, RevertOutcome, RevertRequest};
+use crate::git::executor::{
+    Candidates, Confirm, Executor, FoundSource, RevertMode, RevertOutcome, RevertRequest,
+};
 use crate::git::message::{Author, MessageFacts, version_words};
-use crate::git::plan::{Blocked, Declaration, Identity};
+use crate::git::plan::{Blocked, Declaration};
 use crate::git::revert_id::RevertId;
-use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
+use crate::git::source::RepoPath;
 use crate::observe::Snapshot;
 use crate::observe::cache::Key;
-use crate::observe::caches::builtin;
-use crate::observe::objects::secret_bytes;
 use crate::plan::action::RevertOrder;
-use crate::plan::facts::{GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult, Sight};
-use crate::plan::validate::ValidGit;
+use crate::plan::facts::{
+    Declared, GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult, Sight,
+};
 use crate::telemetry::chain;
 
 /// Wait before the second look-up of a commit; doubled by each further one.
@@ -44,6 +46,7 @@ pub struct GitWorker {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     cluster: Option<String>,
+    argocd_namespace: String,
     wishes: mpsc::UnboundedSender<Key>,
     state: Arc<Mutex<HashMap<String, State>>>,
     tasks: TaskTracker,
@@ -70,6 +73,8 @@ pub struct GitParts {
     pub entropy: Arc<dyn Entropy>,
     /// The cluster's name in commit messages.
     pub cluster: Option<String>,
+    /// Argo CD's own namespace.
+    pub argocd_namespace: String,
 }
 
 impl std::fmt::Debug for GitWorker {
@@ -85,13 +90,14 @@ impl GitWorker {
         wishes: mpsc::UnboundedSender<Key>,
         stop: CancellationToken,
     ) -> Self {
-        let GitParts { executor, wire, clock, entropy, cluster } = parts;
+        let GitParts { executor, wire, clock, entropy, cluster, argocd_namespace } = parts;
         Self {
             executor,
             wire,
             clock,
             entropy,
             cluster,
+            argocd_namespace,
             wishes,
             state: Arc::default(),
             tasks: TaskTracker::new(),
@@ -120,83 +126,70 @@ impl GitWorker {
         });
     }
 
-    /// The repository with its credentials: one read of one Secret of the Rollout's namespace.
-    async fn remote(&self, namespace: &str, git: &ValidGit) -> Result<(Source, Remote), String> {
-        let parse = |field: &str, error: &dyn std::fmt::Display| {
-            format!("spec.gitRevert.source.{field}: {error}")
+    async fn find_commit(&self, executor: &Executor, job: &Job, template: &Value) -> LedgerAnswer {
+        let identity = job.identity();
+        let sources = match self.sources(executor, job).await {
+            Ok(sources) => sources,
+            Err(refusal) => return LedgerAnswer::NotFound(refusal.to_string()),
         };
-        let url = GitUrl::parse(&git.url).map_err(|error| parse("url", &error))?;
-        let branch = BranchName::parse(&git.branch).map_err(|error| parse("branch", &error))?;
-        let path = RepoPath::parse(&git.path).map_err(|error| parse("path", &error))?;
-        let file = git.file.as_deref().map(RepoPath::parse).transpose();
-        let file = file.map_err(|error| parse("file", &error))?;
-        let credentials = match &git.secret {
-            None => Credentials::anonymous("anonymous"),
-            Some(secret) => {
-                let data = self.secret(namespace, secret).await?;
-                let id = format!("{namespace}/{secret}");
-                Credentials::from_secret(&id, &url, &data)
-                    .map_err(|error| format!("Secret `{secret}`: {error}"))?
+        let mut declared = Vec::new();
+        let mut misses = Vec::new();
+        for place in &sources.places {
+            let candidates = match &place.commits {
+                None => Candidates::Tip,
+                Some(commits) => Candidates::Applied(commits),
+            };
+            let Place { source, remote, .. } = place;
+            match executor.ledger_entry(remote, source, &identity, template, candidates).await {
+                Ok(entry) => declared.push((entry.commit, place)),
+                Err(error) => misses.push(chain(&error)),
             }
-        };
-        let source = Source { url: url.clone(), branch, path, file };
-        Ok((source, Remote { url, credentials: Arc::new(credentials) }))
-    }
-
-    async fn secret(&self, namespace: &str, name: &str) -> Result<Data, String> {
-        let target = Target::namespaced(&builtin("", "v1", "Secret", "secrets"), namespace, name);
-        let object = match self.wire.get(&target).await {
-            Read::Found(object) => object,
-            Read::Absent => {
-                return Err(format!("Secret `{name}` does not exist in namespace `{namespace}`"));
-            }
-            Read::Failed(error) => return Err(format!("Secret `{name}` cannot be read: {error}")),
-        };
-        let entries = object.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
-        entries
-            .into_iter()
-            .map(|(key, value)| {
-                let bytes = value
-                    .as_str()
-                    .and_then(secret_bytes)
-                    .ok_or_else(|| format!("Secret `{name}`: data.{key} is not base64"))?;
-                Ok((key, bytes))
-            })
-            .collect()
-    }
-
-    async fn find_commit(
-        &self,
-        executor: &Executor,
-        git: &ValidGit,
-        identity: &Identity,
-        template: &Value,
-    ) -> LedgerAnswer {
-        let (source, remote) = match self.remote(&identity.namespace, git).await {
-            Ok(found) => found,
-            Err(reason) => return LedgerAnswer::NotFound(reason),
-        };
-        match executor.ledger_entry(&remote, &source, identity, template).await {
-            Ok(entry) => LedgerAnswer::Declared(entry.commit),
-            Err(error) => LedgerAnswer::NotFound(chain(&error)),
+        }
+        match declared.as_slice() {
+            [] => LedgerAnswer::NotFound(misses.join("; ")),
+            [(commit, place)] => LedgerAnswer::Declared(Declared {
+                commit: commit.clone(),
+                source: sources.owner.as_ref().map(|owner| place.record(owner)),
+                is_final: sources.is_settled,
+            }),
+            _ => LedgerAnswer::NotFound(
+                "several sources declare it; name one in spec.gitRevert.source".to_owned(),
+            ),
         }
     }
 
-    async fn carry_out(
-        &self,
-        executor: &Executor,
-        git: &ValidGit,
-        order: &RevertOrder,
-        identity: &Identity,
-    ) -> RevertResult {
+    async fn carry_out(&self, executor: &Executor, job: &Job, order: &RevertOrder) -> RevertResult {
+        let (git, identity) = (&job.git, &job.identity());
         let blocked = |reason: &str, message: String| RevertResult::Blocked {
             reason: reason.to_owned(),
             message,
         };
-        let (source, remote) = match self.remote(&identity.namespace, git).await {
-            Ok(found) => found,
-            Err(message) => return RevertResult::Failed { message, retryable: true },
+        let Sources { places, limit, owner, is_settled: _ } =
+            match self.sources(executor, job).await {
+                Ok(sources) => sources,
+                Err(Unsourced::Unknown(message)) => {
+                    return RevertResult::Failed { message, retryable: true };
+                }
+                Err(Unsourced::Refused(message)) => return blocked("NoSource", message),
+            };
+        let place = places.into_iter().find(|place| match (&order.source, &owner) {
+            (Some(recorded), Some(owner)) => place.record(owner) == *recorded,
+            (recorded, owner) => recorded.is_none() && owner.is_none(),
+        });
+        let Some(Place { source, remote, .. }) = place else {
+            let message = "what applies the Rollout takes it from another place than when the \
+                           version was seen; put the branch right by hand";
+            return blocked("SourceMoved", message.to_owned());
         };
+        let found = order.source.clone().map(|recorded| {
+            let (this, executor, job) = (self.clone(), executor.clone(), job.clone());
+            let confirm: Confirm = Arc::new(move || {
+                let (this, executor) = (this.clone(), executor.clone());
+                let (job, recorded) = (job.clone(), recorded.clone());
+                Box::pin(async move { this.confirm(&executor, &job, &recorded).await })
+            });
+            FoundSource { limit, confirm }
+        });
         let (Some(good), Some(bad)) = (&order.stable.1, &order.failed.1) else {
             let message = "the commits of the two revisions are not known".to_owned();
             return blocked("CommitUnknown", message);
@@ -224,6 +217,7 @@ impl GitWorker {
             }),
             bad: Declaration { commit: bad.clone(), template: order.failed_template.clone() },
             mode: if order.suggest_only { RevertMode::Suggest } else { RevertMode::Push },
+            found,
             message: MessageFacts {
                 namespace: identity.namespace.clone(),
                 name: identity.name.clone(),
@@ -271,6 +265,15 @@ fn result_of(outcome: RevertOutcome) -> RevertResult {
     }
 }
 
+/// Whether the next look-up should wait longer: nothing was found, or nothing final.
+fn is_asked_again(answer: &LedgerAnswer) -> bool {
+    match answer {
+        LedgerAnswer::NotFound(_) => true,
+        LedgerAnswer::Declared(found) => !found.is_final,
+        LedgerAnswer::Running { .. } => false,
+    }
+}
+
 /// A result in a word, for logs.
 fn word(result: &RevertResult) -> &'static str {
     match result {
@@ -283,17 +286,24 @@ fn word(result: &RevertResult) -> &'static str {
     }
 }
 
-fn parts(snapshot: &Snapshot) -> Option<(Key, String, ValidGit, Identity)> {
+fn parts(snapshot: &Snapshot) -> Option<(Key, String, Job)> {
     let rollout = &snapshot.observed.rollout;
     let git = rollout.spec.usable.as_ref()?.git.clone()?;
     let key = Key::new(&rollout.namespace, &rollout.name);
-    let identity = Identity::rollout(&rollout.namespace, &rollout.name);
-    Some((key, rollout.uid.clone(), git, identity))
+    let job = Job {
+        git,
+        group: snapshot.observed.names.group().to_owned(),
+        namespace: rollout.namespace.clone(),
+        name: rollout.name.clone(),
+        labels: rollout.labels.clone(),
+        annotations: rollout.annotations.clone(),
+    };
+    Some((key, rollout.uid.clone(), job))
 }
 
 impl GitPort for GitWorker {
     fn look_up(&self, snapshot: &Snapshot, sight: &Sight) {
-        let Some((key, uid, git, identity)) = parts(snapshot) else { return };
+        let Some((key, uid, job)) = parts(snapshot) else { return };
         let Some(template) =
             snapshot.observed.rollout.spec.usable.as_ref().map(|spec| spec.template.clone())
         else {
@@ -328,7 +338,7 @@ impl GitPort for GitWorker {
         self.spawn(async move {
             tokio::time::sleep(this.clock.real_wait(pause)).await;
             let answer = match &this.executor {
-                Some(executor) => this.find_commit(executor, &git, &identity, &template).await,
+                Some(executor) => this.find_commit(executor, &job, &template).await,
                 None => LedgerAnswer::NotFound("this controller runs without Git".to_owned()),
             };
             if let LedgerAnswer::NotFound(reason) = &answer {
@@ -336,7 +346,7 @@ impl GitPort for GitWorker {
                 tracing::debug!(rollout = %key, %revision, reason, "commit not found yet");
             }
             if let Some(state) = this.state().get_mut(&uid) {
-                if matches!(answer, LedgerAnswer::NotFound(_)) {
+                if is_asked_again(&answer) {
                     let misses = state.misses.entry(sight.clone()).or_default();
                     *misses = misses.saturating_add(1);
                 }
@@ -347,7 +357,7 @@ impl GitPort for GitWorker {
     }
 
     fn revert(&self, snapshot: &Snapshot, order: &RevertOrder) {
-        let Some((key, uid, git, identity)) = parts(snapshot) else { return };
+        let Some((key, uid, job)) = parts(snapshot) else { return };
         let (id, tries) = (order.id.clone(), order.tries);
         self.state().entry(uid.clone()).or_default().facts.revert =
             Some(RevertProgress { id: id.clone(), tries, result: None });
@@ -355,7 +365,7 @@ impl GitPort for GitWorker {
         let order = order.clone();
         self.spawn(async move {
             let result = match &this.executor {
-                Some(executor) => this.carry_out(executor, &git, &order, &identity).await,
+                Some(executor) => this.carry_out(executor, &job, &order).await,
                 None => RevertResult::Blocked {
                     reason: "NoGit".to_owned(),
                     message: "this controller runs without Git".to_owned(),

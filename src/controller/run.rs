@@ -394,6 +394,7 @@ async fn lead(
             clock: process.clock.clone(),
             entropy: process.entropy.clone(),
             cluster: process.settings.cluster_name.clone(),
+            argocd_namespace: process.settings.argocd_namespace.clone(),
         },
         wishes,
         stop.clone(),

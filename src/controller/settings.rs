@@ -56,6 +56,9 @@ pub struct Settings {
     /// The default is every host.
     #[arg(long, value_delimiter = ',', value_name = "HOST,...")]
     pub git_allowed_hosts: Vec<String>,
+    /// Namespace of Argo CD, where a Rollout's mark names an Application without a namespace.
+    #[arg(long, default_value = "argocd", value_name = "NAMESPACE")]
+    pub argocd_namespace: String,
     /// Name of the cluster, for commit messages.
     #[arg(long, value_name = "NAME")]
     pub cluster_name: Option<String>,

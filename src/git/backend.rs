@@ -113,6 +113,12 @@ pub enum GitError {
     /// The credentials are not usable.
     #[error("the credentials cannot be used")]
     Credentials(#[from] CredentialRefusal),
+    /// The cluster cannot say now whether the source is still the right one.
+    #[error("it cannot be confirmed now where Git declares the Rollout: {reason}")]
+    SourceUnknown {
+        /// Why.
+        reason: String,
+    },
     /// An operation took too long and was stopped.
     #[error("git {operation} was stopped after {seconds} s")]
     Timeout {
@@ -157,6 +163,7 @@ impl GitError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Stale { .. }
+            | Self::SourceUnknown { .. }
             | Self::Unresolved { .. }
             | Self::Timeout { .. }
             | Self::Transient { .. }
@@ -193,6 +200,7 @@ impl GitError {
             Self::AddressRefused { .. } => "AddressRefused",
             Self::Unresolved { .. } => "Unresolved",
             Self::Source(_) => "Source",
+            Self::SourceUnknown { .. } => "SourceUnknown",
             Self::Credentials(_) => "Credentials",
             Self::Timeout { .. } => "Timeout",
             Self::Transient { .. } => "Transient",
@@ -232,6 +240,9 @@ pub trait GitBackend: Send + Sync {
 pub trait GitSession: Send {
     /// The commit at the tip of a branch, with its history.
     fn fetch_tip<'a>(&'a mut self, branch: &'a BranchName) -> GitResult<'a, Commit>;
+
+    /// The branch that the server offers first (its `HEAD`).
+    fn default_branch(&mut self) -> GitResult<'_, BranchName>;
 
     /// Makes sure that `commit` can be read; [`GitError::CommitGone`] if the server lacks it.
     fn require_commit<'a>(&'a mut self, commit: &'a Commit) -> GitResult<'a, ()>;

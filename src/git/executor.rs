@@ -8,6 +8,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
         history_veto, verify_declaration,
     },
     revert_id::RevertId,
-    source::{RepoPath, Source},
+    source::{BranchName, RepoPath, Source},
 };
 use crate::revision::Commit;
 
@@ -43,6 +44,42 @@ pub enum RevertMode {
     Push,
 }
 
+/// Asks whether the source still is where the Rollout is declared.
+pub type Confirm = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Unconfirmed>> + Send + Sync>;
+
+/// Why a source is not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unconfirmed {
+    /// It cannot be asked now.
+    Unknown(String),
+    /// It is not where the Rollout is declared.
+    Denied(String),
+}
+
+/// What a source that was found, and not named by the user, has to stand up to.
+#[derive(Clone)]
+pub struct FoundSource {
+    /// Why nothing may be pushed, if so.
+    pub limit: Option<String>,
+    /// Asked right before each push.
+    pub confirm: Confirm,
+}
+
+impl std::fmt::Debug for FoundSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FoundSource").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+/// Which commits may declare a template.
+#[derive(Clone, Copy, Debug)]
+pub enum Candidates<'a> {
+    /// The tip of the branch.
+    Tip,
+    /// Those that the GitOps tool names, the likeliest first.
+    Applied(&'a [Commit]),
+}
+
 /// One revert.
 #[derive(Clone, Debug)]
 pub struct RevertRequest {
@@ -61,6 +98,8 @@ pub struct RevertRequest {
     pub bad: Declaration,
     /// How far to go.
     pub mode: RevertMode,
+    /// How the source was found; `None` when the user named it.
+    pub found: Option<FoundSource>,
     /// What the commit message tells.
     pub message: MessageFacts,
     /// Who commits.
@@ -118,10 +157,13 @@ pub struct LedgerEntry {
 /// Why there is no entry for the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerFailure {
-    /// The tip does not declare the template (yet).
-    #[error("the branch tip {tip} is not recorded")]
+    /// The tool names no commit (yet).
+    #[error("the GitOps tool names no commit that it applied")]
+    NothingApplied,
+    /// The commit does not declare the template (yet).
+    #[error("commit {tip} is not recorded")]
     Refused {
-        /// The tip that was read.
+        /// The commit that was read.
         tip: Commit,
         /// Why.
         #[source]
@@ -218,11 +260,22 @@ impl Executor {
         if request.mode == RevertMode::Suggest {
             return Ok(Try::Done(suggested(restoration, SuggestReason::ModeSuggest)));
         }
+        if let Some(limit) = request.found.as_ref().and_then(|found| found.limit.clone()) {
+            return Ok(Try::Done(suggested(restoration, SuggestReason::SourceLimited(limit))));
+        }
         push(session, request, good, &tip, restoration).await
     }
 
-    /// The tip of the source's branch, if its own document declares exactly `template`. Called when
-    /// a template is first seen.
+    /// The branch that the server offers first.
+    ///
+    /// # Errors
+    /// [`GitError`].
+    pub async fn default_branch(&self, remote: &Remote) -> Result<BranchName, GitError> {
+        self.backend.open(remote).await?.default_branch().await
+    }
+
+    /// The first candidate whose own document declares exactly `template`. Called when a template is
+    /// first seen.
     ///
     /// # Errors
     /// [`LedgerFailure`]; a refusal may pass when the branch or the GitOps tool moves on.
@@ -232,15 +285,26 @@ impl Executor {
         source: &Source,
         identity: &Identity,
         template: &Value,
+        candidates: Candidates<'_>,
     ) -> Result<LedgerEntry, LedgerFailure> {
         let mut session = self.backend.open(remote).await?;
         let session = session.as_mut();
         let tip = session.fetch_tip(&source.branch).await?;
-        let plan = |view: View<'_>| verify_declaration(view, source, identity, template);
-        match ask(session, source, &tip, plan).await? {
-            Ok(()) => Ok(LedgerEntry { commit: tip }),
-            Err(refusal) => Err(LedgerFailure::Refused { tip, refusal }),
+        let commits = match candidates {
+            Candidates::Tip => std::slice::from_ref(&tip),
+            Candidates::Applied(commits) => commits,
+        };
+        let mut first = None;
+        for commit in commits {
+            match declares(session, source, identity, template, commit).await {
+                Ok(()) => return Ok(LedgerEntry { commit: commit.clone() }),
+                Err(LedgerFailure::Git(error)) if error.is_retryable() => return Err(error.into()),
+                Err(failure) => {
+                    first.get_or_insert(failure);
+                }
+            }
         }
+        Err(first.unwrap_or(LedgerFailure::NothingApplied))
     }
 
     /// The template that a commit declares, as far as it can be computed.
@@ -263,6 +327,20 @@ impl Executor {
             .await?
             .map_err(|refusal| LedgerFailure::Refused { tip: commit.clone(), refusal })
     }
+}
+
+async fn declares(
+    session: &mut dyn GitSession,
+    source: &Source,
+    identity: &Identity,
+    template: &Value,
+    commit: &Commit,
+) -> Result<(), LedgerFailure> {
+    session.require_commit(commit).await?;
+    let plan = |view: View<'_>| verify_declaration(view, source, identity, template);
+    ask(session, source, commit, plan)
+        .await?
+        .map_err(|refusal| LedgerFailure::Refused { tip: commit.clone(), refusal })
 }
 
 /// Asks the planner about one commit.
@@ -339,6 +417,16 @@ async fn push(
             at: request.now,
         })
         .await?;
+    if let Some(found) = &request.found {
+        match (found.confirm)().await {
+            Ok(()) => {}
+            Err(Unconfirmed::Unknown(reason)) => return Err(GitError::SourceUnknown { reason }),
+            Err(Unconfirmed::Denied(why)) => {
+                let why = SuggestReason::SourceNotConfirmed(why);
+                return Ok(Try::Done(suggested(restoration, why)));
+            }
+        }
+    }
     match session.push_cas(&request.source.branch, &commit, tip).await {
         Ok(()) => Ok(Try::Done(RevertOutcome::Pushed { commit })),
         Err(GitError::Stale { .. }) => Ok(Try::Moved(restoration)),

@@ -1,6 +1,7 @@
 //! Tests of the executor: one revert, whatever the server answers, and never a second commit.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
@@ -57,6 +58,7 @@ impl World {
             good: Some(Declaration { commit: good, template: template("app:1") }),
             bad: Declaration { commit: bad, template: template("app:2") },
             mode: RevertMode::Push,
+            found: None,
             message: MessageFacts {
                 namespace: "shop".into(),
                 name: "web".into(),
@@ -269,9 +271,13 @@ async fn the_ledger_records_the_tip_only_for_the_template_that_it_declares() {
     let world = World::new();
     let RevertRequest { remote, source, identity, bad, .. } = &world.request;
     let executor = world.executor();
-    let entry = executor.ledger_entry(remote, source, identity, &template("app:2")).await.unwrap();
+    let entry = executor
+        .ledger_entry(remote, source, identity, &template("app:2"), Candidates::Tip)
+        .await
+        .unwrap();
     assert_eq!(entry.commit, bad.commit);
-    let refused = executor.ledger_entry(remote, source, identity, &template("app:1")).await;
+    let refused =
+        executor.ledger_entry(remote, source, identity, &template("app:1"), Candidates::Tip).await;
     let Err(LedgerFailure::Refused { tip, refusal }) = refused else { panic!("{refused:?}") };
     assert_eq!((tip, refusal), (bad.commit.clone(), LedgerRefusal::OtherTemplate));
 }
@@ -284,4 +290,78 @@ fn backoff_grows_stays_bounded_and_follows_the_jitter() {
     assert_eq!((waits[&1], waits[&2], waits[&7]), (FIRST_BACKOFF, FIRST_BACKOFF * 2, LAST_BACKOFF));
     let none = Executor::new(backend, Arc::new(|| f64::NAN.max(0.0)));
     assert_eq!(none.backoff(5), Duration::ZERO);
+}
+
+/// A found source that answers `answers` in turn, then that it is right.
+fn found(
+    limit: Option<&str>,
+    answers: &[Result<(), Unconfirmed>],
+) -> (FoundSource, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (count, answers) = (asked.clone(), answers.to_vec());
+    let confirm: Confirm = Arc::new(move || {
+        let turn = count.fetch_add(1, Ordering::Relaxed);
+        let answer = answers.get(turn).cloned().unwrap_or(Ok(()));
+        Box::pin(async move { answer })
+    });
+    (FoundSource { limit: limit.map(str::to_owned), confirm }, asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_found_source_is_confirmed_before_each_push() {
+    let mut world = World::new();
+    let (source, asked) = found(None, &[]);
+    world.request.found = Some(source);
+    let other = files(&[("other.yaml", b"a: 1\n")]);
+    world.git.fault(Operation::Push, Fault::Race(other, "in between".to_owned()));
+    assert!(matches!(world.revert().await, RevertOutcome::Pushed { .. }));
+    assert_eq!((asked.load(Ordering::Relaxed), world.reverts()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_denied_is_only_suggested_and_an_unknown_one_tried_again() {
+    let mut world = World::new();
+    let denied = Unconfirmed::Denied("it is not listed".to_owned());
+    let unknown = Unconfirmed::Unknown("the API server is away".to_owned());
+    world.request.found = Some(found(None, &[Err(unknown), Err(denied)]).0);
+    let RevertOutcome::Failed { is_retryable: true, .. } = world.revert().await else {
+        panic!("unknown is no answer")
+    };
+    let RevertOutcome::Suggested { reason, .. } = world.revert().await else {
+        panic!("it was denied")
+    };
+    assert_eq!(reason, SuggestReason::SourceNotConfirmed("it is not listed".to_owned()));
+    assert_eq!((world.reverts(), world.git.pushes()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_source_is_never_pushed_to() {
+    let mut world = World::new();
+    let (source, asked) = found(Some("others use it"), &[]);
+    world.request.found = Some(source);
+    let RevertOutcome::Suggested { reason, .. } = world.revert().await else { panic!("pushed") };
+    assert_eq!(reason, SuggestReason::SourceLimited("others use it".to_owned()));
+    assert_eq!((asked.load(Ordering::Relaxed), world.git.pushes()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ledger_records_the_first_applied_commit_that_declares_the_template() {
+    let world = World::new();
+    let RevertRequest { remote, source, identity, good, bad, .. } = &world.request;
+    let (good, executor) = (good.as_ref().unwrap().commit.clone(), world.executor());
+    let gone = Commit::parse(&"d".repeat(40)).unwrap();
+    let ask = async |commits: &[Commit], image: &str| {
+        let candidates = Candidates::Applied(commits);
+        executor.ledger_entry(remote, source, identity, &template(image), candidates).await
+    };
+    let applied = [gone.clone(), bad.commit.clone(), good.clone()];
+    // The tip declares another template, which says nothing about what was applied.
+    assert_eq!(ask(&applied, "app:1").await.unwrap().commit, good);
+    assert_eq!(ask(&applied, "app:2").await.unwrap().commit, bad.commit);
+    let refused = ask(&[good], "app:2").await;
+    assert!(matches!(refused, Err(LedgerFailure::Refused { .. })), "{refused:?}");
+    let lost = ask(&[gone], "app:2").await;
+    assert!(matches!(lost, Err(LedgerFailure::Git(GitError::CommitGone { .. }))), "{lost:?}");
+    assert!(matches!(ask(&[], "app:2").await, Err(LedgerFailure::NothingApplied)));
+    assert_eq!(executor.default_branch(remote).await.unwrap(), source.branch);
 }

@@ -347,6 +347,15 @@ impl GitSession for MemorySession {
         })
     }
 
+    fn default_branch(&mut self) -> GitResult<'_, BranchName> {
+        let result = self.with(Some(Operation::FetchTip), |repository| {
+            // The first by name: `main` of a repository that has one branch.
+            let gone = || GitError::BranchGone { branch: "HEAD".to_owned() };
+            repository.branches.keys().next().cloned().ok_or_else(gone)
+        });
+        Box::pin(async move { result })
+    }
+
     fn require_commit<'a>(&'a mut self, commit: &'a Commit) -> GitResult<'a, ()> {
         let result = self.with(None, |repository| {
             let gone = || GitError::CommitGone { commit: commit.clone() };

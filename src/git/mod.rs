@@ -13,6 +13,7 @@
 pub mod backend;
 pub mod binary;
 pub mod credentials;
+pub mod discovery;
 pub mod executor;
 pub mod memory;
 pub mod message;

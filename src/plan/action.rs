@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::facts::{RunSlot, Sight};
+use crate::api::status::RevisionSource;
 use crate::revision::{Commit, Revision, TemplateDigest};
 use crate::weight::Split;
 
@@ -151,6 +152,8 @@ pub struct RevertOrder {
     pub tries: u32,
     /// Whether it is only suggested.
     pub suggest_only: bool,
+    /// Where Git declares it, if that was found through a GitOps tool.
+    pub source: Option<RevisionSource>,
     /// The revision to go back to, and the commit that declared it.
     pub stable: (Revision, Option<Commit>),
     /// The revision that failed, and the commit that declared it.

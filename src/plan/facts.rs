@@ -13,7 +13,7 @@ use super::validate::Checked;
 use crate::analysis::Verdict;
 use crate::analysis::templates::TemplateLibrary;
 use crate::api::analysis::ComparisonStatus;
-use crate::api::status::RolloutStatus;
+use crate::api::status::{RevisionSource, RolloutStatus};
 use crate::api::{ApiNames, Time};
 use crate::revision::{Commit, Revision, TemplateDigest};
 use crate::traffic::Acceptance;
@@ -270,10 +270,21 @@ pub enum LedgerAnswer {
         /// What came of the look-up before.
         last: Option<LedgerMiss>,
     },
-    /// The branch's tip declares exactly this template.
-    Declared(Commit),
+    /// A commit declares exactly this template.
+    Declared(Declared),
     /// It does not, or cannot be read; and why.
     NotFound(String),
+}
+
+/// A commit that declares a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// The commit.
+    pub commit: Commit,
+    /// Where, if that was found through a GitOps tool.
+    pub source: Option<RevisionSource>,
+    /// Whether the tool had finished applying.
+    pub is_final: bool,
 }
 
 /// A look-up that found nothing.

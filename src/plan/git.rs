@@ -5,9 +5,12 @@
 //! verdict is in status and all traffic is confirmed on stable, and at most once (the state is in
 //! status before the work begins, and the work itself looks for the trailer of its id).
 
+mod place;
+
 use chrono::TimeDelta;
 use serde_json::Value;
 
+use self::place::{place_of, source_moved};
 use super::action::{Action, RevertOrder};
 use super::defaults::as_written;
 use super::effects::Effects;
@@ -52,16 +55,23 @@ fn ledger_answer(view: &View<'_>) -> Option<Memory> {
         }
         match answer {
             LedgerAnswer::Running { .. } => {}
-            LedgerAnswer::Declared(commit) => {
-                if record.commit.is_none() {
-                    record.commit = Some(commit.to_string());
+            LedgerAnswer::Declared(found) => {
+                if record.commit.is_none() || record.provisional {
+                    let before = record.clone();
+                    record.commit = Some(found.commit.to_string());
+                    record.source.clone_from(&found.source);
+                    record.provisional = !found.is_final;
                     record.reason.clear();
-                    changed = true;
+                    changed |= *record != before;
                 }
             }
             LedgerAnswer::NotFound(reason) => {
-                // The first reason stays: later ones differ in details that nobody waits for.
-                if record.commit.is_none() && record.reason.is_empty() {
+                // The first reason stays: later ones differ in details that nobody waits for. What a
+                // tool says comes a while after the Rollout itself.
+                let is_news = record.reason.is_empty()
+                    || (view.spec.git.as_ref().is_some_and(|git| git.named.is_none())
+                        && record.reason != *reason);
+                if record.commit.is_none() && is_news {
                     record.reason.clone_from(reason);
                     changed = true;
                 }
@@ -163,7 +173,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         reason: String::new(),
         message: format!("going back from revision {} to {stable}", view.revision),
         commit: None,
-        url: git.url.clone(),
+        url: place_of(git, record).map_or_else(String::new, |place| place.url.clone()),
         id,
         failed_revision: view.revision.to_string(),
         at: Time(view.now()),
@@ -178,6 +188,10 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
             let unknown =
                 commit_unknown(view, &view.revision).or_else(|| commit_unknown(view, stable));
             unknown.map(|message| (GitRevertState::Blocked, "CommitUnknown", message))
+        })
+        .or_else(|| {
+            source_moved(view, git, stable, record)
+                .map(|message| (GitRevertState::Blocked, "SourceMoved", message))
         })
         .or_else(|| {
             budget_spent(view, git)
@@ -385,15 +399,17 @@ fn wait_for_commit(view: &View<'_>, effects: &mut Effects) {
 /// Revisions whose commit is not known yet: the current one, and the stable one it may go back to.
 fn look_ups(view: &View<'_>) -> Vec<Action> {
     let Some(record) = view.memory.record(&view.revision) else { return vec![] };
-    let is_wanted = record.commit.is_none() && record.outcome != RevisionOutcome::Quarantined;
+    let is_open = record.commit.is_none() || record.provisional;
+    let is_wanted = is_open && record.outcome != RevisionOutcome::Quarantined;
     if !is_wanted || !is_worth_looking(view, record.observed_at) {
         return vec![];
     }
     let sight = sight(view, record);
     match view.observed.git.ledger.get(&sight) {
-        Some(LedgerAnswer::Running { .. } | LedgerAnswer::Declared(_)) => vec![],
+        Some(LedgerAnswer::Running { .. }) => vec![],
+        Some(LedgerAnswer::Declared(found)) if found.is_final => vec![],
         // The worker leaves more and more time between its tries.
-        Some(LedgerAnswer::NotFound(_)) | None => {
+        Some(LedgerAnswer::Declared(_) | LedgerAnswer::NotFound(_)) | None => {
             vec![Action::LookUpCommit(sight)]
         }
     }
@@ -467,6 +483,7 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
         id: revert.id.clone(),
         tries: revert.tries,
         suggest_only: git.mode != GitRevertMode::Push,
+        source: view.memory.record(&view.revision).and_then(|record| record.source.clone()),
         stable: (stable.clone(), declaring(&stable)),
         failed: (view.revision.clone(), declaring(&view.revision)),
         stable_template,

@@ -11,8 +11,8 @@ use chrono::TimeDelta;
 use serde_json::Value;
 
 pub use types::{
-    CanaryScale, Promotion, ScaleDown, Step, Threshold, ValidBlueGreen, ValidCanary, ValidGit,
-    ValidRollout, ValidRouting, ValidStrategy,
+    CanaryScale, NamedSource, Promotion, ScaleDown, Step, Threshold, ValidBlueGreen, ValidCanary,
+    ValidGit, ValidRollout, ValidRouting, ValidStrategy,
 };
 
 use crate::api::rollout::RolloutSpec;

@@ -128,6 +128,7 @@ async fn restore(arguments: &Arguments, now: DateTime<Utc>) -> Result<Report, Er
                 return Err(Error::Argument { flag, reason });
             }
             Err(LedgerFailure::Git(error)) => return Err(words(error)),
+            Err(LedgerFailure::NothingApplied) => {}
             Err(LedgerFailure::Refused { refusal, .. }) => {
                 return Ok(Report::refused(flag, commit, &refusal));
             }
@@ -145,6 +146,7 @@ async fn restore(arguments: &Arguments, now: DateTime<Utc>) -> Result<Report, Er
         good: Some(good.clone()),
         bad: bad.clone(),
         mode: RevertMode::Suggest,
+        found: None,
         author: arguments.author(),
         now,
     };

@@ -112,6 +112,8 @@ impl Report {
                     | SuggestReason::OtherObjects(_)
                     | SuggestReason::TooManyFiles(_)
                     | SuggestReason::BranchProtected(_)
+                    | SuggestReason::SourceLimited(_)
+                    | SuggestReason::SourceNotConfirmed(_)
                     | SuggestReason::BranchBusy(_) => {
                         (Outcome::Suggested, Mode::PullRequest, reason.to_string())
                     }

@@ -201,6 +201,49 @@ async fn a_pinned_metric_decides() {
 }
 
 #[tokio::test]
+async fn counts_of_both_versions_are_compared_and_cannot_be_pinned() {
+    let compares = |counter: &str| {
+        let metric = format!("errors: {{counter: {counter}, bad: 'code=~\"5..\"'}}");
+        let text = format!(
+            "\
+apiVersion: sluice.dev/v1alpha1
+kind: Rollout
+metadata: {{name: web, namespace: shop}}
+spec:
+  replicas: 4
+  selector: {{matchLabels: {{app: web}}}}
+  strategy:
+    canary:
+      stableService: web-stable
+      canaryService: web-canary
+      trafficRouting: {{gatewayAPI: {{httpRoute: web}}}}
+      analysis: {{metrics: [{{name: errors, {metric}}}]}}
+      steps: [{{setWeight: 10}}, {{pause: {{duration: 5m}}}}]
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{containers: [{{name: web, image: 'web:v1', ports: [{{containerPort: 8080}}]}}]}}
+"
+        );
+        file(&text)
+    };
+    let (_folder, path) = compares("http_requests_total");
+    let outcome = simulate(&format!("-f {path} --canary error-rate=5% --expect aborted")).await;
+    assert_eq!(outcome.code, 0, "{}{}", outcome.out, outcome.err);
+    assert!(outcome.out.contains("times counted since"), "{}", outcome.out);
+    assert!(outcome.out.contains("errors FAIL after"), "{}", outcome.out);
+    let outcome = simulate(&format!("-f {path} --metric errors=0.5")).await;
+    assert_eq!(outcome.code, 2);
+    let why = "--metric: errors counts the requests of both versions";
+    assert!(outcome.err.contains(why), "{}", outcome.err);
+    let (_folder, path) = compares("shop_orders_total");
+    let outcome = simulate(&format!("-f {path}")).await;
+    assert_eq!(outcome.code, 1);
+    let why = "metric \"errors\", asked for by spec.strategy.canary.analysis: there is no series";
+    assert!(outcome.err.contains(why), "{}", outcome.err);
+    assert!(!outcome.err.contains("--metric"), "{}", outcome.err);
+}
+
+#[tokio::test]
 async fn web_metrics_and_jobs_are_pinned_or_stood_in_for() {
     let text = r#"
 apiVersion: sluice.dev/v1alpha1

@@ -366,6 +366,7 @@ pub(crate) fn request(server: &Server, good: &Commit, bad: &Commit) -> RevertReq
         good: Some(Declaration { commit: good.clone(), template: template("app:1") }),
         bad: Declaration { commit: bad.clone(), template: template("app:2") },
         mode: RevertMode::Push,
+        found: None,
         message: MessageFacts {
             namespace: "shop".into(),
             name: "web".into(),

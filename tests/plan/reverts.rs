@@ -2,8 +2,8 @@
 
 use chrono::TimeDelta;
 use sluice::analysis::Verdict;
-use sluice::api::status::{GitRevertState, RevisionOutcome, RolloutPhase};
-use sluice::plan::facts::RevertResult;
+use sluice::api::status::{GitRevertState, RevisionOutcome, RevisionSource, RolloutPhase};
+use sluice::plan::facts::{Declared, LedgerAnswer, RevertResult};
 
 use crate::rollouts::{GIT, WITH_ANALYSIS, commit, failed, routed};
 use crate::world::World;
@@ -178,4 +178,70 @@ fn without_git_or_with_a_cooldown_of_zero_nothing_is_refused() {
         world.run_until(RolloutPhase::Healthy, 600);
         assert_eq!(world.stable_image(), "web:2");
     }
+}
+
+const FOUND: &str = "gitRevert: {mode: Push}\n";
+
+fn found_at(path: &str) -> RevisionSource {
+    RevisionSource {
+        owner: "Application argocd/web".into(),
+        url: "https://git.example.test/shop.git".into(),
+        branch: "main".into(),
+        path: path.into(),
+        file: None,
+    }
+}
+
+#[test]
+fn a_commit_that_was_recorded_during_a_sync_is_corrected_once_and_then_final() {
+    let mut world = routed(5, WITH_ANALYSIS, FOUND);
+    (world.ledger_answer, world.ledger_source) = (Some(commit('a')), Some(found_at("apps/web")));
+    world.is_syncing = true;
+    world.run_until(RolloutPhase::Healthy, 30);
+    let record = |world: &mut World| world.status().revisions[0].clone();
+    assert_eq!(record(&mut world).commit, Some(commit('a').to_string()));
+    assert!(record(&mut world).provisional);
+    assert_eq!(world.timeline.matches("actions=[look up").count(), 2, "{}", world.timeline);
+    world.is_syncing = false;
+    let found =
+        Declared { commit: commit('b'), source: Some(found_at("apps/web")), is_final: true };
+    for answer in world.git.ledger.values_mut() {
+        *answer = LedgerAnswer::Declared(found.clone());
+    }
+    world.run(120);
+    assert_eq!(record(&mut world).commit, Some(commit('b').to_string()), "{}", world.timeline);
+    assert!(!record(&mut world).provisional);
+    world.ledger_answer = Some(commit('c'));
+    world.run(120);
+    assert_eq!(record(&mut world).commit, Some(commit('b').to_string()), "it was final");
+}
+
+#[test]
+fn a_rollout_whose_place_in_git_changed_between_two_versions_is_not_reverted() {
+    let mut world = routed(5, WITH_ANALYSIS, FOUND);
+    (world.ledger_answer, world.ledger_source) = (Some(commit('a')), Some(found_at("apps/web")));
+    world.run_until(RolloutPhase::Healthy, 30);
+    (world.ledger_answer, world.ledger_source) = (Some(commit('b')), Some(found_at("apps/new")));
+    world.verdicts.insert("Step", failed());
+    world.push("web:2");
+    world.run(120);
+    let revert = world.status().git_revert.clone().expect("a revert");
+    assert_eq!((revert.state, revert.reason.as_str()), (GitRevertState::Blocked, "SourceMoved"));
+    assert!(revert.message.contains("apps/web on main"), "{}", revert.message);
+    assert!(!world.timeline.contains("actions=[revert"));
+}
+
+#[test]
+fn a_found_place_is_what_a_revert_is_ordered_for() {
+    let mut world = routed(5, WITH_ANALYSIS, FOUND);
+    (world.ledger_answer, world.ledger_source) = (Some(commit('a')), Some(found_at("apps/web")));
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.ledger_answer = Some(commit('b'));
+    world.verdicts.insert("Step", failed());
+    world.git_answer = Some(RevertResult::Pushed(commit('c')));
+    world.push("web:2");
+    world.run(60);
+    let revert = world.status().git_revert.clone().expect("a revert");
+    assert_eq!(revert.state, GitRevertState::AwaitingSync);
+    assert_eq!(revert.url, "https://git.example.test/shop.git");
 }

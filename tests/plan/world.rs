@@ -18,12 +18,12 @@ use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::ApiNames;
 use sluice::api::analysis::ComparisonStatus;
 use sluice::api::rollout::RolloutSpec;
-use sluice::api::status::{RolloutPhase, RolloutStatus};
+use sluice::api::status::{RevisionSource, RolloutPhase, RolloutStatus};
 use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome};
 use sluice::plan::facts::{
-    FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact, ReplicaSetFact,
-    RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact, RunSlot,
-    ServiceFact, ServiceState,
+    Declared, FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact,
+    ReplicaSetFact, RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact,
+    RunSlot, ServiceFact, ServiceState,
 };
 use sluice::plan::validate::validate;
 use sluice::plan::{Decision, decide, status};
@@ -92,6 +92,9 @@ pub(crate) struct World {
     /// What the Git worker answers.
     pub git_answer: Option<RevertResult>,
     pub ledger_answer: Option<Commit>,
+    /// Where the commit was found, and whether the tool still applies.
+    pub ledger_source: Option<RevisionSource>,
+    pub is_syncing: bool,
     pub broken_images: Vec<String>,
     /// At most so many pods of an image are ready at once.
     pub most_ready: BTreeMap<String, u32>,
@@ -165,6 +168,8 @@ impl World {
             git: GitFact::default(),
             git_answer: None,
             ledger_answer: None,
+            ledger_source: None,
+            is_syncing: false,
             broken_images: vec![],
             most_ready: BTreeMap::new(),
             has_finalizer: false,

@@ -53,6 +53,7 @@ async fn controller(cluster: Cluster, stop: CancellationToken) {
         clock: clock.clone(),
         entropy: entropy.clone(),
         cluster: None,
+        argocd_namespace: "argocd".to_owned(),
     };
     let git = GitWorker::new(parts, wishes, stop.clone());
     let hands = Hands {

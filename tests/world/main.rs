@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod comparing;
 #[cfg(test)]
+mod discovery;
+#[cfg(test)]
+mod gitops;
+#[cfg(test)]
 mod releases;
 #[cfg(test)]
 mod rights;

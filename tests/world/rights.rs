@@ -11,6 +11,7 @@ use sluice::controller::settings::Settings;
 use sluice::sim::api::KindName;
 use sluice::sim::world::{Named, Order, Patch, World, WorldPlan, Write};
 
+use crate::gitops;
 use crate::scene::{SERVICE, TEMPLATE};
 
 const NAMESPACE: &str = "shop";
@@ -199,6 +200,40 @@ async fn healthy(world: &World, names: &[&str]) {
     assert!(is_met, "{:#?}", statuses().collect::<Vec<_>>());
 }
 
+fn install(world: &World, applications: &[String]) {
+    for text in applications {
+        world.create("team", NAMESPACE, text).unwrap();
+    }
+    ask_gitops_tools(world);
+}
+
+/// Two Rollouts name no source in Git: Argo CD applies one, a release of Flux the other.
+fn ask_gitops_tools(world: &World) {
+    let url = "https://git.example.test/shop.git";
+    let commit = "a".repeat(40);
+    gitops::install(world);
+    let source = json!({"repoURL": url, "path": "apps/web", "targetRevision": "main"});
+    gitops::make(world, "argocd", &gitops::application("web", &source, &commit));
+    let entry = "shop_old_helm.toolkit.fluxcd.io_HelmRelease";
+    for object in gitops::kustomization(entry, url, "apps/old", &commit) {
+        gitops::make(world, "flux-system", &object);
+    }
+    let mut release = json!({
+        "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+        "metadata": {"name": "old", "namespace": NAMESPACE},
+        "status": {"inventory": {"entries": [{"id": "shop_old_sluice.dev_Rollout", "v": "v1"}]}},
+    });
+    let kustomize = gitops::labelled("kustomize.toolkit.fluxcd.io", "flux-system", "apps");
+    json_patch::merge(&mut release, &kustomize);
+    gitops::make(world, NAMESPACE, &release);
+    let suggest = json!({"spec": {"gitRevert": {"mode": "Suggest"}}});
+    let helm = gitops::labelled("helm.toolkit.fluxcd.io", NAMESPACE, "old");
+    for (name, mark) in [("web", gitops::tracked("web")), ("old", helm)] {
+        patch(world, name, "", mark);
+        patch(world, name, "", suggest.clone());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_right_that_is_granted_is_used_and_none_is_missing() {
     let mut plan = WorldPlan::new(5);
@@ -232,9 +267,7 @@ async fn every_right_that_is_granted_is_used_and_none_is_missing() {
         ),
         application("old", "nginx: {stableIngress: old}", &ingress("old"), unjudged),
     ];
-    for text in applications {
-        world.create("team", NAMESPACE, &text).unwrap();
-    }
+    install(&world, &applications);
     world.start("one").unwrap();
     healthy(&world, &names).await;
     // So many releases that old ReplicaSets and runs are deleted.

@@ -14,7 +14,7 @@ use sluice::sim::world::{
 pub(crate) const NAMESPACE: &str = "shop";
 pub(crate) const URL: &str = "https://git.example.test/shop.git";
 pub(crate) const BRANCH: &str = "main";
-const FOLDER: &str = "apps/web";
+pub(crate) const FOLDER: &str = "apps/web";
 const ROLLOUTS: KindName = KindName::of("sluice.dev", "rollouts");
 
 /// A world with one application.
@@ -26,6 +26,19 @@ pub(crate) struct Scene {
 impl Scene {
     /// Version v1 is declared in Git, applied, Healthy, and has a hundred requests a second.
     pub(crate) async fn begin(seed: u64, strategy: &str, backends: &[(&str, u32)]) -> Self {
+        let source = format!(
+            "source: {{url: \"{URL}\", branch: {BRANCH}, path: {FOLDER}, secretRef: {{name: git}}}}"
+        );
+        Self::begin_with(seed, strategy, backends, &source).await
+    }
+
+    /// The same, with another `gitRevert.source`.
+    pub(crate) async fn begin_with(
+        seed: u64,
+        strategy: &str,
+        backends: &[(&str, u32)],
+        source: &str,
+    ) -> Self {
         let started = std::time::Instant::now();
         let mut plan = WorldPlan::new(seed);
         plan.behaviour.prometheus.scrape_interval = "1s".parse().unwrap();
@@ -39,7 +52,7 @@ impl Scene {
             services.into_iter().filter(|name| strategy.contains(name)).map(service).collect();
         let files = [
             ("analysis.yaml", ANALYSIS.replace("COUNT", "5").replace("MOST_ERRORS", "0.01")),
-            ("rollout.yaml", rollout(strategy)),
+            ("rollout.yaml", rollout(strategy, source)),
             ("services.yaml", services),
             ("route.yaml", route(backends)),
         ];
@@ -196,7 +209,7 @@ pub(crate) fn blue_green() -> String {
     .to_owned()
 }
 
-fn rollout(strategy: &str) -> String {
+fn rollout(strategy: &str, source: &str) -> String {
     let template = TEMPLATE.replace("TAG", "v1");
     format!(
         "apiVersion: sluice.dev/v1alpha1
@@ -208,7 +221,7 @@ spec:
   strategy:
 {strategy}  gitRevert:
     mode: Push
-    source: {{url: \"{URL}\", branch: {BRANCH}, path: {FOLDER}, secretRef: {{name: git}}}}
+    {source}
 {template}"
     )
 }

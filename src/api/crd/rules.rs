@@ -299,8 +299,10 @@ fn git_revert() -> Table {
         (
             "spec.gitRevert",
             Rule(
-                "!has(self.mode) || self.mode == 'Disabled' || has(self.source)",
-                "source is required unless mode is Disabled",
+                "!has(self.source) || (has(self.source.url) == has(self.source.branch) && \
+                 has(self.source.url) == has(self.source.path) && \
+                 (has(self.source.url) || !has(self.source.file)))",
+                "source needs url, branch and path, or none of them and no file",
             ),
         ),
         ("spec.gitRevert.source.url", Keyword("minLength", json!(1))),

@@ -17,6 +17,12 @@ pub struct RevisionRecord {
     /// The commit that declared it, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// Where that commit declares it, if this was found through a GitOps tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<RevisionSource>,
+    /// Whether the tool was still applying, so that a later commit may be the right one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub provisional: bool,
     /// When it was first seen.
     pub observed_at: Time,
     /// What became of it.
@@ -25,6 +31,23 @@ pub struct RevisionRecord {
     /// Why the commit is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+/// A place in Git that a GitOps tool applies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionSource {
+    /// The object that applies it, such as `Application argocd/web`.
+    pub owner: String,
+    /// The repository.
+    pub url: String,
+    /// The branch.
+    pub branch: String,
+    /// The folder.
+    pub path: String,
+    /// The one file of the folder that matters, if the tool names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// What became of a revision.

@@ -30,10 +30,12 @@ pub(super) fn place(team: &Team) -> Result<Option<Place>, CliError> {
             "see docs/git-revert.md for what stands there",
         )
     };
-    let url = GitUrl::parse(&source.url).map_err(|error| wrong("url", error.to_string()))?;
-    let branch =
-        BranchName::parse(&source.branch).map_err(|error| wrong("branch", error.to_string()))?;
-    let folder = RepoPath::parse(&source.path).map_err(|error| wrong("path", error.to_string()))?;
+    let (Some(url), Some(branch), Some(path)) = (&source.url, &source.branch, &source.path) else {
+        return Ok(None);
+    };
+    let url = GitUrl::parse(url).map_err(|error| wrong("url", error.to_string()))?;
+    let branch = BranchName::parse(branch).map_err(|error| wrong("branch", error.to_string()))?;
+    let folder = RepoPath::parse(path).map_err(|error| wrong("path", error.to_string()))?;
     let given = team.rollout().map(|one| one.file.as_str()).unwrap_or_default();
     let base = given.rsplit(['/', '\\']).next().unwrap_or_default();
     let is_yaml = base.rsplit_once('.').is_some_and(|(_, end)| ["yaml", "yml"].contains(&end));

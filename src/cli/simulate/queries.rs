@@ -44,6 +44,7 @@ pub(super) fn check(team: &Team, pins: &[Pin], services: &[String]) -> Result<Ne
     let mut needs = Needs::default();
     let mut problems: Vec<String> = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut can_be_pinned = false;
     let metrics: Vec<&ResolvedMetric> =
         team.analyses.iter().flat_map(|analysis| &analysis.run.metrics).collect();
     let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
@@ -62,6 +63,12 @@ pub(super) fn check(team: &Team, pins: &[Pin], services: &[String]) -> Result<Ne
                 hint,
             ));
         }
+        if let Some(metric) = metrics.iter().find(|one| one.name == pin.name && compares(one)) {
+            return Err(CliError::usage(
+                format!("--metric: {} counts the requests of both versions", metric.name),
+                "--canary error-rate=5%,p99=900ms and --stable say what they answer",
+            ));
+        }
     }
     for analysis in &team.analyses {
         for metric in &analysis.run.metrics {
@@ -69,11 +76,15 @@ pub(super) fn check(team: &Team, pins: &[Pin], services: &[String]) -> Result<Ne
             if let Some(problem) = needs.add(team, metric, pin, services)
                 && seen.insert((metric.name.clone(), problem.clone()))
             {
-                let place = team.place_of_metric(&metric.name);
+                let of = match team.place_of_metric(&metric.name).as_str() {
+                    "" => String::new(),
+                    place => format!(" of {place}"),
+                };
                 problems.push(format!(
-                    "metric {:?} of {place}, asked for by {}: {problem}",
+                    "metric {:?}{of}, asked for by {}: {problem}",
                     metric.name, analysis.field
                 ));
+                can_be_pinned |= !compares(metric);
             }
         }
     }
@@ -82,14 +93,21 @@ pub(super) fn check(team: &Team, pins: &[Pin], services: &[String]) -> Result<Ne
         return Ok(needs);
     }
     let first = problems.first().and_then(|problem| problem.split('"').nth(1)).unwrap_or("NAME");
-    let series = exported_series();
+    let pinning = if can_be_pinned {
+        format!("say what it measures with --metric {first}=VALUE. ")
+    } else {
+        String::new()
+    };
+    let series = exported_series().join(", ");
     Err(CliError::refused(
         format!("the simulation cannot measure this:\n  {}", problems.join("\n  ")),
-        format!(
-            "say what it measures with --metric {first}=VALUE. The simulated Prometheus has {}",
-            series.join(", ")
-        ),
+        format!("{pinning}The simulated Prometheus has {series}"),
     ))
+}
+
+/// Whether a metric compares the two versions.
+fn compares(metric: &ResolvedMetric) -> bool {
+    matches!(metric.judge, Judge::Comparison(_))
 }
 
 impl Needs {

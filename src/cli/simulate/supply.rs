@@ -10,6 +10,7 @@ use super::intake::{Note, NoteKind, Team};
 use super::queries::{self, Needs, is_template, pinned};
 use super::words::{Pin, Traits};
 use crate::api::Kind;
+use crate::api::git_revert::GitRevertMode;
 use crate::cli::error::CliError;
 use crate::cli::lint::object::Manifest;
 use crate::cli::lint::set::service_fields;
@@ -293,17 +294,27 @@ impl Shelf<'_> {
 
     /// The Secret for Git.
     fn git_secret(&mut self) {
-        let source = self.team.spec.git_revert.as_ref().and_then(|git| git.source.as_ref());
-        let Some(source) = source else { return };
+        let Some(git) = &self.team.spec.git_revert else { return };
+        let unfound = "the source of gitRevert: there is no Argo CD or Flux here that could name it, so that Git is not put right; spec.gitRevert.source with url, branch and path would be simulated";
+        let Some(source) = &git.source else {
+            if git.mode != GitRevertMode::Disabled {
+                self.note(NoteKind::NotModelled, unfound);
+            }
+            return;
+        };
+        let (Some(url), Some(branch), Some(path)) = (&source.url, &source.branch, &source.path)
+        else {
+            self.note(NoteKind::NotModelled, unfound);
+            return;
+        };
         self.note(NoteKind::Assumed, format!(
-            "{} is a simulated server: branch {} holds the Rollout as it is in its file, in {}, and a GitOps agent looks every 3 s",
-            source.url, source.branch, source.path
+            "{url} is a simulated server: branch {branch} holds the Rollout as it is in its file, in {path}, and a GitOps agent looks every 3 s"
         ));
         let Some(secret) = &source.secret_ref else { return };
         if self.has("Secret", &self.rollout.namespace, &secret.name) {
             return;
         }
-        let data = if source.url.starts_with("http") {
+        let data = if url.starts_with("http") {
             json!({"username": "simulated", "password": "simulated"})
         } else {
             let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nsimulated\n-----END OPENSSH PRIVATE KEY-----\n";

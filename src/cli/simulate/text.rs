@@ -183,6 +183,7 @@ pub(super) fn tone(event: &Event) -> Tone {
         What::Measurement { verdict, .. } => match verdict.as_str() {
             "Successful" => Tone::Good,
             "Failed" => Tone::Bad,
+            "Counted" => Tone::Plain,
             // No value is not a bad value.
             _ => Tone::Waiting,
         },
@@ -213,6 +214,7 @@ fn judged(verdict: &str) -> &str {
         "Failed" => "bad",
         "Inconclusive" => "undecided",
         "Error" => "not measured",
+        "Counted" => "counted",
         other => other,
     }
 }

@@ -177,10 +177,13 @@ impl Watch {
         let results = run.pointer("/status/metricResults").and_then(Value::as_array);
         for result in results.into_iter().flatten() {
             let metric = text(result, "/name").to_owned();
-            let is_dry_run = result.get("dryRun") == Some(&Value::Bool(true));
+            let manner = Manner {
+                is_dry_run: result.get("dryRun") == Some(&Value::Bool(true)),
+                is_comparison: is_comparison(run, &metric),
+            };
             let measurements = result.get("measurements").and_then(Value::as_array);
             for one in measurements.into_iter().flatten() {
-                self.read_measurement(world, (&name, &metric, is_dry_run), one);
+                self.read_measurement(world, (&name, &metric, manner), one);
             }
         }
         let phase = text(run, "/status/phase");
@@ -201,7 +204,7 @@ impl Watch {
     fn read_measurement(
         &mut self,
         world: &World,
-        (run, metric, is_dry_run): (&str, &str, bool),
+        (run, metric, manner): (&str, &str, Manner),
         one: &Value,
     ) {
         let (started, finished) = (text(one, "/startedAt"), text(one, "/finishedAt"));
@@ -211,7 +214,11 @@ impl Watch {
             return;
         }
         self.measured.insert(key, started.to_owned());
-        let verdict = text(one, "/phase");
+        // A look at counts is no verdict: that comes of all of them.
+        let verdict = match text(one, "/phase") {
+            "Successful" if manner.is_comparison => "Counted",
+            phase => phase,
+        };
         let value = shortened(text(one, "/value"));
         let mut told = format!("{metric} = {}", if value.is_empty() { "no value" } else { &value });
         if verdict == "Error" || value.is_empty() {
@@ -222,7 +229,7 @@ impl Watch {
             metric: metric.to_owned(),
             value,
             verdict: verdict.to_owned(),
-            is_dry_run,
+            is_dry_run: manner.is_dry_run,
         };
         let at = finished.parse::<DateTime<Utc>>().unwrap_or(world.now());
         // Written a moment after it was taken; the order of the events is that of the writing.
@@ -308,4 +315,19 @@ pub(super) fn shortened(value: &str) -> String {
         }
         _ => value.to_owned(),
     }
+}
+
+/// How a metric is taken.
+#[derive(Clone, Copy)]
+struct Manner {
+    is_dry_run: bool,
+    /// It counts the requests of both versions.
+    is_comparison: bool,
+}
+
+/// Whether a metric of a run compares the two versions: such a one has no provider.
+fn is_comparison(run: &Value, metric: &str) -> bool {
+    let metrics = run.pointer("/spec/metrics").and_then(Value::as_array);
+    let found = metrics.into_iter().flatten().find(|one| text(one, "/name") == metric);
+    found.is_some_and(|found| found.get("provider").is_none())
 }

@@ -29,6 +29,8 @@ pub(super) enum GitCommand<'a> {
     Version,
     /// Fetches a branch without contents.
     FetchBranch(&'a BranchName),
+    /// Which branch the server's `HEAD` is.
+    DefaultBranch,
     /// Fetches one commit.
     FetchCommit(&'a Commit),
     /// Fetches contents whose ids are given on stdin.
@@ -77,6 +79,7 @@ impl GitCommand<'_> {
         match self {
             Self::Version => "--version",
             Self::FetchBranch(_) | Self::FetchCommit(_) | Self::FetchObjects => "fetch",
+            Self::DefaultBranch => "ls-remote",
             Self::KeepRef { .. } => "update-ref",
             Self::HasCommit(_) | Self::Sizes | Self::Contents => "cat-file",
             Self::ListTree(_) | Self::ListDirectory(_) => "ls-tree",
@@ -97,6 +100,7 @@ impl GitCommand<'_> {
     pub(super) fn reach(&self) -> Reach {
         match self {
             Self::FetchBranch(_)
+            | Self::DefaultBranch
             | Self::FetchCommit(_)
             | Self::FetchObjects
             | Self::KeepRef { .. }
@@ -135,6 +139,7 @@ impl GitCommand<'_> {
                 push_all(&mut args, &FETCH);
                 args.extend(["origin".to_owned(), branch.full_ref()]);
             }
+            Self::DefaultBranch => push_all(&mut args, &["--symref", "origin", "HEAD"]),
             Self::FetchCommit(commit) => {
                 push_all(&mut args, &FETCH);
                 args.extend(["origin".to_owned(), commit.to_string()]);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::super::{
     backend::GitError,
     plan::{BlobId, Entry, EntryKind, HistoryEntry, Tree},
-    source::RepoPath,
+    source::{BranchName, RepoPath},
 };
 use crate::revision::Commit;
 
@@ -17,6 +17,13 @@ pub(super) fn is_recent_version(text: &str) -> bool {
         .split(['.', ' ', '\n'])
         .map_while(|part| part.parse::<u32>().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (2, 39)
+}
+
+/// The branch in `ls-remote --symref`: `ref: refs/heads/<branch> TAB HEAD`.
+pub(super) fn default_branch(output: &[u8]) -> Option<BranchName> {
+    let text = std::str::from_utf8(output).ok()?;
+    let line = text.lines().find_map(|line| line.strip_suffix("\tHEAD"))?;
+    BranchName::parse(line.strip_prefix("ref: refs/heads/")?).ok()
 }
 
 /// One entry of a directory: `<mode> <type> <id> TAB <name> NUL`.
@@ -176,6 +183,17 @@ fn unexpected(operation: &'static str, detail: &str) -> GitError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_branch_is_read_only_where_the_server_names_one() {
+        let named = |text: &str| default_branch(text.as_bytes()).map(|branch| branch.to_string());
+        let sha = "a".repeat(40);
+        let answer = format!("ref: refs/heads/release/1\tHEAD\n{sha}\tHEAD\n");
+        assert_eq!(named(&answer).as_deref(), Some("release/1"));
+        for other in [format!("{sha}\tHEAD\n"), String::new(), "ref: refs/tags/v1\tHEAD\n".into()] {
+            assert_eq!(named(&other), None, "{other}");
+        }
+    }
 
     #[test]
     fn versions_from_2_39_on_are_recent() {

@@ -127,6 +127,14 @@ impl BinarySession {
         Ok(commit)
     }
 
+    async fn head_branch(&self) -> Result<BranchName, GitError> {
+        let output = self.must(GitCommand::DefaultBranch, Vec::new(), None).await?;
+        parse::default_branch(&output).ok_or_else(|| GitError::Unexpected {
+            operation: GitCommand::DefaultBranch.name(),
+            detail: "the server names no default branch".to_owned(),
+        })
+    }
+
     async fn has_commit(&self, commit: &Commit) -> Result<bool, GitError> {
         let output = self.run(GitCommand::HasCommit(commit), Vec::new()).await?;
         Ok(output.status.success())
@@ -334,6 +342,10 @@ fn lines(ids: &BTreeSet<BlobId>) -> Vec<u8> {
 impl GitSession for BinarySession {
     fn fetch_tip<'a>(&'a mut self, branch: &'a BranchName) -> GitResult<'a, Commit> {
         Box::pin(self.fetch_branch(branch))
+    }
+
+    fn default_branch(&mut self) -> GitResult<'_, BranchName> {
+        Box::pin(self.head_branch())
     }
 
     fn require_commit<'a>(&'a mut self, commit: &'a Commit) -> GitResult<'a, ()> {

@@ -192,6 +192,12 @@ pub enum SuggestReason {
     /// The server refuses pushes to the branch.
     #[error("the branch is protected: {0}")]
     BranchProtected(String),
+    /// What is known of the source allows no more.
+    #[error("it is not pushed without a person: {0}")]
+    SourceLimited(String),
+    /// The source could not be confirmed again just before the push.
+    #[error("where Git declares this Rollout could not be confirmed again: {0}")]
+    SourceNotConfirmed(String),
     /// The branch moved each time before the push arrived.
     #[error("the branch moved during each of {0} tries")]
     BranchBusy(u32),

@@ -115,13 +115,17 @@ fn hold(view: &View<'_>, step_hash: String, failed: &FailedRevision) -> (Memory,
 fn record_sight(memory: &mut Memory, view: &View<'_>, goes_back: bool) {
     let known = memory.record(&view.revision).cloned();
     memory.revisions.retain(|record| record.revision != view.revision.as_str());
-    let commit = known.filter(|_| goes_back).and_then(|record| record.commit);
+    let kept = known.filter(|_| goes_back);
+    let (commit, source, provisional) = kept
+        .map_or((None, None, false), |record| (record.commit, record.source, record.provisional));
     memory.revisions.insert(
         0,
         RevisionRecord {
             revision: view.revision.to_string(),
             digest: view.digest.to_string(),
             commit,
+            source,
+            provisional,
             observed_at: Time(view.now()),
             outcome: if goes_back { RevisionOutcome::Stable } else { RevisionOutcome::Pending },
             reason: String::new(),

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use super::Problems;
-use super::types::ValidGit;
-use crate::api::git_revert::{GitRevert, GitRevertCause, GitRevertMode};
+use super::types::{NamedSource, ValidGit};
+use crate::api::git_revert::{GitRevert, GitRevertCause, GitRevertMode, GitSource};
 use crate::api::values::IntOrString;
 use crate::git::source::{BranchName, GitUrl, RepoPath};
 
@@ -19,19 +19,7 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
         GitRevertMode::Suggest | GitRevertMode::Push => {}
     }
     refuse_unbuilt(git, problems);
-    let Some(source) = &git.source else {
-        problems.add(
-            format!("{FIELD}.source"),
-            "is required: set url, branch and path (finding it through Argo CD or Flux comes later)",
-        );
-        return None;
-    };
-    problems.take(&format!("{FIELD}.source.url"), GitUrl::parse(&source.url));
-    problems.take(&format!("{FIELD}.source.branch"), BranchName::parse(&source.branch));
-    problems.take(&format!("{FIELD}.source.path"), RepoPath::parse(&source.path));
-    if let Some(file) = &source.file {
-        problems.take(&format!("{FIELD}.source.file"), RepoPath::parse(file));
-    }
+    let named = git.source.as_ref().and_then(|source| named(source, problems));
     let mut duration = |field: &str, given: Option<&IntOrString>, usual: TimeDelta| {
         given
             .and_then(|given| problems.take(&format!("{FIELD}.{field}"), given.as_duration()))
@@ -55,16 +43,44 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
         } else {
             git.causes.clone()
         },
-        url: source.url.clone(),
-        branch: source.branch.clone(),
-        path: source.path.clone(),
-        file: source.file.clone(),
-        secret: source.secret_ref.as_ref().map(|secret| secret.name.clone()),
+        named,
+        secret: git
+            .source
+            .as_ref()
+            .and_then(|source| source.secret_ref.as_ref())
+            .map(|secret| secret.name.clone()),
         verify_timeout,
         cooldown,
         max_per_day,
         commit: git.commit.clone().unwrap_or_default(),
     })
+}
+
+/// The place that the user names; `None` when it is to be found.
+fn named(source: &GitSource, problems: &mut Problems) -> Option<NamedSource> {
+    let field = |name: &str| format!("{FIELD}.source.{name}");
+    let GitSource { url, branch, path, file, secret_ref: _ } = source;
+    let (Some(url), Some(branch), Some(path)) = (url, branch, path) else {
+        for (name, is_missing) in
+            [("url", url.is_none()), ("branch", branch.is_none()), ("path", path.is_none())]
+        {
+            if is_missing && (url.is_some() || branch.is_some() || path.is_some() || file.is_some())
+            {
+                let words = "is required: set url, branch and path, or none of them and no file (the \
+                             source is then found through Argo CD or Flux)";
+                problems.add(field(name), words);
+            }
+        }
+        return None;
+    };
+    problems.take(&field("url"), GitUrl::parse(url));
+    problems.take(&field("branch"), BranchName::parse(branch));
+    problems.take(&field("path"), RepoPath::parse(path));
+    if let Some(file) = file {
+        problems.take(&field("file"), RepoPath::parse(file));
+    }
+    let (url, branch, path) = (url.clone(), branch.clone(), path.clone());
+    Some(NamedSource { url, branch, path, file: file.clone() })
 }
 
 fn refuse_unbuilt(git: &GitRevert, problems: &mut Problems) {

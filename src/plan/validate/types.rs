@@ -203,6 +203,19 @@ pub enum Promotion {
     Manual,
 }
 
+/// A place in Git that the user names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedSource {
+    /// Repository.
+    pub url: String,
+    /// Branch.
+    pub branch: String,
+    /// Folder.
+    pub path: String,
+    /// File, relative to the folder.
+    pub file: Option<String>,
+}
+
 /// What happens in Git.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidGit {
@@ -212,14 +225,8 @@ pub struct ValidGit {
     pub approval: GitApproval,
     /// Which failures are reverted.
     pub causes: Vec<GitRevertCause>,
-    /// Repository.
-    pub url: String,
-    /// Branch.
-    pub branch: String,
-    /// Folder.
-    pub path: String,
-    /// File, relative to the folder.
-    pub file: Option<String>,
+    /// Where Git declares the Rollout; absent when that is found through the GitOps tool.
+    pub named: Option<NamedSource>,
     /// Secret with the credentials.
     pub secret: Option<String>,
     /// How long to wait for the cluster to show the reverted template.

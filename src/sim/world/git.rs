@@ -157,6 +157,13 @@ impl GitSession for Session {
         })
     }
 
+    fn default_branch(&mut self) -> GitResult<'_, BranchName> {
+        Box::pin(async move {
+            self.server.travel(&self.url).await?;
+            self.inner.default_branch().await
+        })
+    }
+
     fn require_commit<'a>(&'a mut self, commit: &'a Commit) -> GitResult<'a, ()> {
         // It came with the history of the tip.
         self.inner.require_commit(commit)

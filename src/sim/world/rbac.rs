@@ -28,7 +28,7 @@ pub(crate) fn installation(names: ApiNames, has_jobs: bool) -> Vec<Value> {
         let (kind, binding) = match role {
             Role::JobMetrics if !has_jobs => continue,
             Role::OwnNamespace => ("Role", Some("RoleBinding")),
-            Role::Workloads | Role::JobMetrics | Role::ClusterKinds => {
+            Role::Workloads | Role::JobMetrics | Role::GitOps | Role::ClusterKinds => {
                 ("ClusterRole", Some("ClusterRoleBinding"))
             }
             // Bound where a namespace wants it.

@@ -109,8 +109,15 @@ impl World {
                 set.ready_at = ready_at;
             }
             Action::LookUpCommit(sight) => {
+                // What was found during a sync is asked again, and the worker leaves time before.
+                let is_again = self.is_syncing && self.git.ledger.contains_key(sight);
                 let answer = match &self.ledger_answer {
-                    Some(commit) => LedgerAnswer::Declared(commit.clone()),
+                    Some(_) if is_again => LedgerAnswer::Running { last: None },
+                    Some(commit) => LedgerAnswer::Declared(Declared {
+                        commit: commit.clone(),
+                        source: self.ledger_source.clone(),
+                        is_final: !self.is_syncing,
+                    }),
                     None => LedgerAnswer::Running { last: None },
                 };
                 self.git.ledger.insert(sight.clone(), answer);

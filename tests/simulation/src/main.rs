@@ -79,6 +79,9 @@ enum Verb {
         /// Takes every so-many-th case only.
         #[arg(long, default_value_t = 1)]
         every: usize,
+        /// Takes only cases whose name contains this, such as `diesAfter`.
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// Makes the case of a seed or file as small as it can be while it breaks the same rule, and
     /// prints it.
@@ -101,6 +104,9 @@ enum Verb {
         /// Takes every so-many-th case of the sweep only.
         #[arg(long, default_value_t = 5)]
         every: usize,
+        /// Takes only cases of the sweep whose name contains this, such as `diesAfter`.
+        #[arg(long, default_value = "")]
+        only: String,
         /// At most so many seeds.
         #[arg(long, default_value_t = 500)]
         seeds: u64,
@@ -130,9 +136,11 @@ fn main() -> ExitCode {
             soak(jobs, from_seed, seconds, count, require_states)
         }
         Verb::Same { from_seed, count } => same(jobs, from_seed, count),
-        Verb::Sweep { every } => sweep_all(jobs, every),
+        Verb::Sweep { every, only } => sweep_all(jobs, every, &only),
         #[cfg(feature = "mutants")]
-        Verb::Mutants { every, seeds, names } => mutants::hunt(jobs, every, seeds, &names),
+        Verb::Mutants { every, only, seeds, names } => {
+            mutants::hunt(jobs, (every, &only), seeds, &names)
+        }
         Verb::Shrink { seed, file } => case_of(seed, file).and_then(|case| shrink_one(&case)),
         Verb::Replay { files } => replay(jobs, &files),
         Verb::Explain { seed, file, log } => {
@@ -294,12 +302,12 @@ fn run_all(
     )
 }
 
-fn sweep_all(jobs: usize, every: usize) -> anyhow::Result<bool> {
+fn sweep_all(jobs: usize, every: usize, only: &str) -> anyhow::Result<bool> {
     let mut sum = Sum::default();
     for plain in sweep::canonical() {
-        let cases = sweep::around(&plain)?;
+        let cases = sweep::around(&plain, every, only)?;
         println!("{}: {} cases", plain.about, cases.len());
-        run_all(jobs, cases.into_iter().step_by(every.max(1)), &mut sum)?;
+        run_all(jobs, cases.into_iter(), &mut sum)?;
     }
     println!("{}", sum.line());
     Ok(sum.violations == 0)

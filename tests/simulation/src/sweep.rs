@@ -9,7 +9,7 @@ use crate::case::{Act, Case, Fault, Setup, Shape, Step, What, When};
 pub(crate) fn canonical() -> Vec<Case> {
     let release = |at_ms: u64, tag: &str| Step { at_ms, act: Act::Release(tag.to_owned()) };
     let plain = |shape, what: &str, steps, heals_at_ms| Case {
-        about: format!("{shape:?}: {what}"),
+        about: format!("{}: {what}", name_of(shape)),
         seed: 7,
         setup: Setup { shape, replicas: 3, processes: 1, has_autoscaler: false },
         steps,
@@ -24,6 +24,12 @@ pub(crate) fn canonical() -> Vec<Case> {
     let midway = vec![release(2_000, "v2"), release(45_000, "v3")];
     let superseded = plain(Shape::Canary, "superseded midway", midway, 150_000);
     shapes.into_iter().map(twice).chain([superseded]).collect()
+}
+
+/// The name of a shape in files.
+fn name_of(shape: Shape) -> String {
+    let name = serde_json::to_value(shape).unwrap_or_default();
+    name.as_str().unwrap_or_default().to_owned()
 }
 
 /// What happens at a write: each of these is one fault, in one part or in several, at one write after
@@ -54,11 +60,12 @@ fn kinds() -> Vec<Vec<What>> {
     single.into_iter().map(|what| vec![what]).chain([blind]).collect()
 }
 
-/// Every case of the sweep of a plain release: each kind of fault at each of its writes.
+/// Cases of the sweep of a plain release: each kind of fault at each of its writes; of those whose name
+/// contains `only`, every so-many-th.
 ///
 /// # Errors
 /// The plain release cannot be run, or goes wrong.
-pub(crate) fn around(plain: &Case) -> anyhow::Result<Vec<Case>> {
+pub(crate) fn around(plain: &Case, every: usize, only: &str) -> anyhow::Result<Vec<Case>> {
     let report = batch::alone(plain, false)?;
     anyhow::ensure!(report.violations.is_empty(), "{}: {:?}", plain.about, report.violations);
     let writes = report.counted_writes;
@@ -70,5 +77,6 @@ pub(crate) fn around(plain: &Case) -> anyhow::Result<Vec<Case>> {
         Case { about, faults, ..plain.clone() }
     };
     let at = |write: u64| kinds().into_iter().map(move |parts| one(write, parts));
-    Ok((1..=writes).flat_map(at).collect())
+    let all = (1..=writes).flat_map(at).filter(|case| case.about.contains(only));
+    Ok(all.step_by(every.max(1)).collect())
 }

@@ -1,0 +1,249 @@
+//! Reads where Git declares a Rollout, and with which credentials: what the user names, or what the
+//! GitOps tool says. The objects of a tool are read one by one, by name, and only when a mark on the
+//! Rollout leads to them; what they say is judged in `git::discovery`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::GitWorker;
+use crate::act::wire::{Read, Target};
+use crate::api::status::RevisionSource;
+use crate::git::backend::Remote;
+use crate::git::credentials::{Credentials, Data};
+use crate::git::discovery::{
+    Answer, Found, ObjectRef, Objects, OwnerKind, Refusal, Seen, Subject, Wanted, discover,
+};
+use crate::git::executor::{Executor, Unconfirmed};
+use crate::git::plan::Identity;
+use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
+use crate::observe::caches::builtin;
+use crate::observe::objects::secret_bytes;
+use crate::plan::validate::{NamedSource, ValidGit};
+use crate::telemetry::chain;
+
+/// Most objects that one search reads: an Application, a release, a Kustomization, a repository, and
+/// as many hints.
+const MAX_READS: usize = 12;
+
+/// What work in Git needs to know of a Rollout.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) git: ValidGit,
+    pub(super) group: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+impl Job {
+    pub(super) fn identity(&self) -> Identity {
+        Identity::rollout(&self.namespace, &self.name)
+    }
+}
+
+/// A place in Git, and the right to use it.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) source: Source,
+    pub(super) remote: Remote,
+    /// The commits that a tool applied; none where the branch itself is looked at.
+    pub(super) commits: Option<Vec<crate::revision::Commit>>,
+}
+
+impl Place {
+    /// As status remembers it.
+    pub(super) fn record(&self, owner: &str) -> RevisionSource {
+        RevisionSource {
+            owner: owner.to_owned(),
+            url: self.source.url.to_string(),
+            branch: self.source.branch.to_string(),
+            path: self.source.path.as_str().to_owned(),
+            file: self.source.file.as_ref().map(|file| file.as_str().to_owned()),
+        }
+    }
+}
+
+/// Every place that may declare a Rollout.
+#[derive(Clone, Debug)]
+pub(super) struct Sources {
+    pub(super) places: Vec<Place>,
+    /// The object that applies them, in words; none when the user named the place.
+    pub(super) owner: Option<String>,
+    /// Whether nothing is being applied now.
+    pub(super) is_settled: bool,
+    /// Why nothing may be pushed, if so.
+    pub(super) limit: Option<String>,
+}
+
+/// Why no place is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unsourced {
+    /// It may be known later.
+    Unknown(String),
+    /// Somebody has to change something first.
+    Refused(String),
+}
+
+impl fmt::Display for Unsourced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(reason) | Self::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl GitWorker {
+    /// Where the Rollout is declared, now.
+    pub(super) async fn sources(
+        &self,
+        executor: &Executor,
+        job: &Job,
+    ) -> Result<Sources, Unsourced> {
+        match &job.git.named {
+            Some(named) => {
+                let place = self.named(job, named).await.map_err(Unsourced::Unknown)?;
+                Ok(Sources { places: vec![place], owner: None, is_settled: true, limit: None })
+            }
+            None => self.found(executor, job).await,
+        }
+    }
+
+    /// Whether a recorded place still is where the owner takes the Rollout from.
+    pub(super) async fn confirm(
+        &self,
+        executor: &Executor,
+        job: &Job,
+        recorded: &RevisionSource,
+    ) -> Result<(), Unconfirmed> {
+        let sources = self.found(executor, job).await.map_err(|unsourced| match unsourced {
+            Unsourced::Unknown(reason) => Unconfirmed::Unknown(reason),
+            Unsourced::Refused(reason) => Unconfirmed::Denied(reason),
+        })?;
+        let owner = sources.owner.unwrap_or_default();
+        let is_same = sources.places.iter().any(|place| place.record(&owner) == *recorded);
+        match sources.limit {
+            Some(limit) => Err(Unconfirmed::Denied(limit)),
+            None if is_same => Ok(()),
+            None => Err(Unconfirmed::Denied(format!("{owner} takes it from another place now"))),
+        }
+    }
+
+    async fn named(&self, job: &Job, named: &NamedSource) -> Result<Place, String> {
+        let parse = |field: &str, error: &dyn fmt::Display| {
+            format!("spec.gitRevert.source.{field}: {error}")
+        };
+        let url = GitUrl::parse(&named.url).map_err(|error| parse("url", &error))?;
+        let branch = BranchName::parse(&named.branch).map_err(|error| parse("branch", &error))?;
+        let path = RepoPath::parse(&named.path).map_err(|error| parse("path", &error))?;
+        let file = named.file.as_deref().map(RepoPath::parse).transpose();
+        let file = file.map_err(|error| parse("file", &error))?;
+        let remote = self.remote(job, &url).await?;
+        Ok(Place { source: Source { url, branch, path, file }, remote, commits: None })
+    }
+
+    async fn found(&self, executor: &Executor, job: &Job) -> Result<Sources, Unsourced> {
+        let Found { owner, places, is_settled, limits } = match self.search(job).await {
+            Ok(found) => found,
+            Err(refusal @ Refusal::Unknown { .. }) => {
+                return Err(Unsourced::Unknown(chain(&refusal)));
+            }
+            Err(refusal) => return Err(Unsourced::Refused(chain(&refusal))),
+        };
+        let mut usable = Vec::new();
+        for place in places {
+            let remote = self.remote(job, &place.url).await.map_err(Unsourced::Unknown)?;
+            let branch = match place.branch {
+                Some(branch) => branch,
+                None => executor
+                    .default_branch(&remote)
+                    .await
+                    .map_err(|error| Unsourced::Unknown(chain(&error)))?,
+            };
+            let source = Source { url: place.url, branch, path: place.path, file: place.file };
+            usable.push(Place { source, remote, commits: Some(place.commits) });
+        }
+        let limit = limits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        Ok(Sources {
+            places: usable,
+            owner: Some(owner.to_string()),
+            is_settled,
+            limit: Some(limit).filter(|limit| !limit.is_empty()),
+        })
+    }
+
+    async fn search(&self, job: &Job) -> Answer {
+        let subject = Subject {
+            group: &job.group,
+            namespace: &job.namespace,
+            name: &job.name,
+            labels: &job.labels,
+            annotations: &job.annotations,
+        };
+        let mut objects = Objects::new();
+        let mut last = None;
+        for _ in 0..=MAX_READS {
+            match discover(&subject, &self.argocd_namespace, &objects) {
+                Ok(answer) => return answer,
+                Err(Wanted(reference)) => {
+                    let seen = self.see(&reference).await;
+                    last = Some(reference.clone());
+                    objects.insert(reference, seen);
+                }
+            }
+        }
+        let reason = "too many objects would have to be read".to_owned();
+        Err(last.map_or(Refusal::NoPointer, |object| Refusal::Unknown { object, reason }))
+    }
+
+    async fn see(&self, reference: &ObjectRef) -> Seen {
+        let ObjectRef { kind, namespace, name } = reference;
+        let resource =
+            builtin(kind.group(), kind.version(), OwnerKind::as_str(*kind), kind.plural());
+        match self.wire.get(&Target::namespaced(&resource, namespace, name)).await {
+            Read::Found(object) => Seen::Found(Box::new(object)),
+            Read::Absent => Seen::Absent,
+            Read::Failed(error) => Seen::Unknown(error.to_string()),
+        }
+    }
+
+    /// The repository with its credentials: one read of one Secret of the Rollout's namespace.
+    async fn remote(&self, job: &Job, url: &GitUrl) -> Result<Remote, String> {
+        let namespace = &job.namespace;
+        let credentials = match &job.git.secret {
+            None => Credentials::anonymous("anonymous"),
+            Some(secret) => {
+                let data = self.secret(namespace, secret).await?;
+                let id = format!("{namespace}/{secret}");
+                Credentials::from_secret(&id, url, &data)
+                    .map_err(|error| format!("Secret `{secret}`: {error}"))?
+            }
+        };
+        Ok(Remote { url: url.clone(), credentials: Arc::new(credentials) })
+    }
+
+    async fn secret(&self, namespace: &str, name: &str) -> Result<Data, String> {
+        let target = Target::namespaced(&builtin("", "v1", "Secret", "secrets"), namespace, name);
+        let object = match self.wire.get(&target).await {
+            Read::Found(object) => object,
+            Read::Absent => {
+                return Err(format!("Secret `{name}` does not exist in namespace `{namespace}`"));
+            }
+            Read::Failed(error) => return Err(format!("Secret `{name}` cannot be read: {error}")),
+        };
+        let entries = object.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
+        entries
+            .into_iter()
+            .map(|(key, value)| {
+                let bytes = value
+                    .as_str()
+                    .and_then(secret_bytes)
+                    .ok_or_else(|| format!("Secret `{name}`: data.{key} is not base64"))?;
+                Ok((key, bytes))
+            })
+            .collect()
+    }
+}
