@@ -208,7 +208,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn in_a_terminal_each_plot_takes_the_place_of_the_one_before() {
-        let (told, _) = followed(20.0, true).await;
+        let (told, _) = followed(1.0, true).await;
         let plots = told.matches("errors: evidence").count();
         assert!(plots >= 2, "{told}");
         assert_eq!(told.matches("\u{1b}[J").count(), plots - 1, "{told}");
