@@ -39,7 +39,8 @@ const RESYNC: Duration = Duration::from_secs(50);
 /// How long news of other objects wait for more: pods, their ReplicaSet and their endpoints change
 /// together, and one pass sees it all.
 const SETTLE: Duration = Duration::from_millis(20);
-/// How long after a conflict it is tried again: what changed was read then, if it could be.
+/// How long after a conflict, or an answer that says nothing, it is tried again when that was not the
+/// first: what changed was read then, if it could be.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
 /// Longest back-off of an action that keeps failing.
 const LONGEST_BACKOFF: u32 = 60;
@@ -50,6 +51,8 @@ struct Local {
     uid: String,
     /// Failing actions, with how often each failed.
     failing: Vec<(FailingAction, u32)>,
+    /// Take-overs and writes of the status in a row that met a conflict or had no answer.
+    doubts: u32,
     fresh_at: Option<Instant>,
     details: details::Turn,
     interests: BTreeSet<Interest>,
@@ -114,15 +117,7 @@ impl Work for Rollouts {
                 Ok(true) => return Next::Again,
                 Err(failure) => {
                     tracing::warn!(error = %failure, "cannot take over");
-                    let next = self.after_failure(key, &failure).await;
-                    // A webhook's refusal of a patch can look like a conflict: without a pause it
-                    // would be asked again as fast as it answers.
-                    let is_conflict = failure == ActionFailure::Conflict;
-                    return if is_conflict {
-                        Next::At(Instant::now() + CONFLICT_PAUSE)
-                    } else {
-                        next
-                    };
+                    return self.after_failure(key, &failure).await;
                 }
             }
         }
@@ -195,6 +190,7 @@ impl Rollouts {
         let old = snapshot.observed.rollout.status.known().cloned().unwrap_or_default();
         self.report(key, snapshot, &new);
         if new == old {
+            self.note_doubts(key, false);
             return after_actions;
         }
         let is_detail = !decision.changes_memory() && differs_only_in_detail(&old, &new);
@@ -209,6 +205,7 @@ impl Rollouts {
         match self.hands.write_status(snapshot, &new).await {
             Ok(()) => {
                 self.note_status_written(key);
+                self.note_doubts(key, false);
                 self.count(key, &report::Written::of(snapshot, decision, &old, &new));
                 let news = events::news(&old, decision, &new);
                 let salt = self.entropy.next_u64();
@@ -241,8 +238,16 @@ impl Rollouts {
 
     async fn after_failure(&self, key: &Key, failure: &ActionFailure) -> Next {
         match failure {
-            // What was read is out of date: read again, decide again.
-            ActionFailure::Conflict | ActionFailure::Ambiguous(_) => self.read_again(key).await,
+            // What was read is out of date: read again, decide again. A server that answers each
+            // write with 500, or a webhook whose refusal looks like a conflict, would be asked as fast
+            // as it answers.
+            ActionFailure::Conflict | ActionFailure::Ambiguous(_) => {
+                match (self.read(key).await, self.note_doubts(key, true)) {
+                    (false, _) => self.soon(),
+                    (true, 1) => Next::Again,
+                    (true, _) => Next::At(Instant::now() + CONFLICT_PAUSE),
+                }
+            }
             ActionFailure::Refused(_) | ActionFailure::NameIsTaken => self.soon(),
             ActionFailure::NotLeading => Next::At(Instant::now() + Duration::from_mins(1)),
         }
@@ -355,6 +360,14 @@ impl Rollouts {
                 local.failing.push((failing, times.saturating_add(1)));
             }
         }
+    }
+
+    /// Counts one more doubt in a row, or forgets them; how many there are.
+    fn note_doubts(&self, key: &Key, is_doubtful: bool) -> u32 {
+        let mut locals = self.locals();
+        let Some(local) = locals.get_mut(key) else { return 0 };
+        local.doubts = if is_doubtful { local.doubts.saturating_add(1) } else { 0 };
+        local.doubts
     }
 
     fn detail_not_before(&self, key: &Key) -> Option<Instant> {
