@@ -12,7 +12,7 @@ use crate::mutants::{Mutant, mutant};
 use crate::observe::cache::{Cache, Key, key_of};
 use crate::observe::caches::{Caches, pods};
 use crate::observe::{Snapshot, backends};
-use crate::plan::action::{Action, ActionFailure, Outcome, RevertOrder};
+use crate::plan::action::{Action, ActionFailure, Outcome, RevertOrder, WithdrawOrder};
 use crate::plan::facts::{GitFact, Sight};
 use crate::plan::validate::ValidRollout;
 use crate::revision::Revision;
@@ -29,6 +29,8 @@ pub trait GitPort: Send + Sync + std::fmt::Debug {
     fn look_up(&self, snapshot: &Snapshot, sight: &Sight);
     /// Takes a failed revision back.
     fn revert(&self, snapshot: &Snapshot, order: &RevertOrder);
+    /// Closes a pull request that is not needed any more.
+    fn withdraw(&self, snapshot: &Snapshot, order: &WithdrawOrder);
     /// What is known of Git for the Rollout with this uid.
     fn facts(&self, uid: &str) -> GitFact;
     /// Forgets a Rollout.
@@ -149,6 +151,10 @@ impl Hands {
             }
             Action::RevertInGit(order) => {
                 self.git.revert(snapshot, order);
+                Ok(())
+            }
+            Action::WithdrawRequest(order) => {
+                self.git.withdraw(snapshot, order);
                 Ok(())
             }
         }

@@ -59,6 +59,7 @@ impl World {
             bad: Declaration { commit: bad, template: template("app:2") },
             mode: RevertMode::Push,
             found: None,
+            requests: Requests::default(),
             message: MessageFacts {
                 namespace: "shop".into(),
                 name: "web".into(),

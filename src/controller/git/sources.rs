@@ -211,7 +211,7 @@ impl GitWorker {
     }
 
     /// The repository with its credentials: one read of one Secret of the Rollout's namespace.
-    async fn remote(&self, job: &Job, url: &GitUrl) -> Result<Remote, String> {
+    pub(super) async fn remote(&self, job: &Job, url: &GitUrl) -> Result<Remote, String> {
         let namespace = &job.namespace;
         let credentials = match &job.git.secret {
             None => Credentials::anonymous("anonymous"),
