@@ -104,7 +104,7 @@ async fn dispatch(
     match &cli.command {
         Command::Lint(args) => return lint::run(console, args, &cli.global.cluster),
         Command::Analysis(command) => {
-            return Box::pin(analysis::run(console, command, &cli.global)).await;
+            return Box::pin(analysis::carry_out(console, command, &cli.global)).await;
         }
         Command::Simulate(args) => return simulate::run(console, args, &cli.global),
         Command::Version => return version::run(console),

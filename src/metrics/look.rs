@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::endpoint::ResolvedEndpoint;
 use super::prometheus::{DEFAULT_TIMEOUT, check, query};
 use super::sample::{Look, MeasureError, NativeBucket, NativeBuckets, Series};
-use super::spec::look::LookSpec;
+use super::spec::look::{LookSpec, range};
 use super::transport::Transport;
 
 /// Most series of one selector: what is beyond is better counted by fewer labels.
@@ -56,6 +57,22 @@ pub async fn look(
         }
     };
     Ok(Look { from: spec.from, until: spec.until, parts, history })
+}
+
+/// The raw samples of a selector after `from`, up to `until`.
+///
+/// # Errors
+/// [`MeasureError`], as for a look.
+pub async fn samples(
+    transport: &Transport,
+    endpoint: &ResolvedEndpoint,
+    selector: &str,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<Series>, MeasureError> {
+    check(endpoint, selector)?;
+    let text = range(selector, until, until.signed_duration_since(from));
+    series_of(&query(transport, endpoint, &text, None, endpoint.timeout_limit).await?)
 }
 
 /// Puts the last samples before the span where a series has none.

@@ -239,3 +239,119 @@ async fn what_is_wrong_with_template_or_cases_is_named() {
     let outcome = of(TEMPLATE, CASES, "--arg app").await;
     assert!(outcome.code == 2 && outcome.err.contains("NAME=VALUE"), "{}", outcome.err);
 }
+
+#[tokio::test]
+async fn plots_are_drawn_in_the_terminal_and_as_a_picture_that_is_xml() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("plots.svg");
+    let name = "prometheus-client-http.yaml";
+    let more = format!("--case slower --plot --svg {}", picture.display());
+    let outcome = tested(&root().join(name), &root().join("tests").join(name), &more).await;
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    for word in
+        ["errors: evidence, as log10", "latency: evidence", "errors: times stable", "\u{2801}"]
+    {
+        assert!(outcome.out.contains(word), "{word}: {}", outcome.out);
+    }
+    let text = std::fs::read_to_string(picture).unwrap();
+    // The evidence of both, the ratio of the errors, and the distributions of the latencies.
+    assert_eq!(text.matches("<rect").count(), 1 + 4, "{text}");
+    assert_eq!(text.matches("class=\"canaryband\"").count(), 1);
+    assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+    let open = regex::Regex::new("<([a-z]+)(?: [^>]*[^/>])?>").unwrap();
+    for found in open.captures_iter(&text) {
+        let close = format!("</{}>", &found[1]);
+        assert!(text[found.get(0).unwrap().end()..].contains(&close), "{close}");
+    }
+}
+
+async fn planned(more: &str) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("template.yaml");
+    // How far errors come in bursts is left to the history of stable.
+    std::fs::write(&path, TEMPLATE.replace("    dispersion: independent\n", "")).unwrap();
+    Fake::default().run(&format!("analysis plan -f {} --arg app=web {more}", path.display())).await
+}
+
+#[tokio::test]
+async fn a_plan_says_what_is_found_at_each_step_and_how_soon() {
+    let outcome = planned("--rps 100 --bad 0.01 --steps 5:10m,50:10m").await;
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    assert!(outcome.out.contains("1     5 %     10m    3000      "), "{}", outcome.out);
+    let outcome = planned("--rps 100 --bad 0.01 --steps 5:10m,50:10m -o json").await;
+    let report: Value = serde_json::from_str(&outcome.out).unwrap();
+    let steps = &report["metrics"][0]["steps"];
+    let found = |idx: usize| steps[idx]["findsRatio"].as_f64().unwrap();
+    assert!(found(1) < found(0) && found(1) > 1.1, "{report:#}");
+    let releases = report["metrics"][0]["releases"].as_array().unwrap();
+    let after: Vec<Option<i64>> =
+        releases.iter().map(|release| release["failsAfterSeconds"].as_i64()).collect();
+    assert!(after[4].unwrap() < after[2].unwrap(), "{after:?}");
+    // Errors that come in bursts are found later.
+    let outcome = planned("--rps 100 --dispersion 4 --steps 5:10m,50:10m -o json").await;
+    let bursts: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert!(bursts["metrics"][0]["steps"][0]["findsRatio"].as_f64().unwrap() > found(0));
+    let quiet = planned("--rps 0.01").await;
+    assert!(quiet.out.contains("nothing: too few requests"), "{}", quiet.out);
+    assert!(quiet.out.contains("does not pass in these steps"), "{}", quiet.out);
+}
+
+#[tokio::test]
+async fn wrong_numbers_of_a_plan_are_named() {
+    for (more, told) in [
+        ("--rps 0", "--rps 0"),
+        ("--rps NaN", "--rps NaN"),
+        ("--rps 5 --bad 1", "--bad 1"),
+        ("--rps 5 --dispersion 0.5", "--dispersion 0.5"),
+        ("--rps 5 --steps 5", "\"5\" is no step"),
+        ("--rps 5 --steps 100:5m", "\"100:5m\" is no step"),
+        ("--rps 5 --steps 5:soon", "\"5:soon\" is no step"),
+    ] {
+        let outcome = planned(more).await;
+        assert_eq!(outcome.code, 2, "{more}: {}", outcome.err);
+        assert!(outcome.err.contains(told), "{more}: {}", outcome.err);
+    }
+    let health = root().join("container-health.yaml");
+    let line = format!(
+        "analysis plan -f {} --arg namespace=shop --arg revision=a --rps 5",
+        health.display()
+    );
+    let outcome = Fake::default().run(&line).await;
+    assert!(
+        outcome.code == 1 && outcome.err.contains("nothing can be foreseen"),
+        "{}",
+        outcome.err
+    );
+}
+
+#[tokio::test]
+async fn wrong_words_of_backtest_and_run_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("template.yaml");
+    std::fs::write(&path, TEMPLATE).unwrap();
+    let template = format!("-f {} --arg app=web", path.display());
+    let nobody = "--prometheus http://127.0.0.1:1";
+    for (line, code, told) in [
+        (format!("backtest {template} {nobody} --stable a --range soon"), 2, "--range \"soon\""),
+        (format!("backtest {template} {nobody} --stable a --length 1s"), 2, "--length \"1s\""),
+        (
+            format!("backtest {template} {nobody} --stable a --range 1h --length 2h"),
+            2,
+            "longer than --range",
+        ),
+        (format!("backtest {template} {nobody} --stable a --until today"), 2, "--until \"today\""),
+        (format!("backtest {template} --prometheus ftp://x --stable a"), 2, "--prometheus"),
+        (
+            format!("backtest {template} {nobody} --stable a --token-file /nowhere"),
+            1,
+            "read /nowhere",
+        ),
+        (format!("backtest {template} {nobody} --stable a"), 2, "cannot be reached"),
+        (format!("run {template} {nobody} --stable a"), 1, "the new ReplicaSet is not there yet"),
+        (format!("run {template} {nobody} --stable a --canary b --for 0s"), 2, "--for \"0s\""),
+    ] {
+        let outcome = Fake::default().run(&format!("analysis {line}")).await;
+        assert_eq!(outcome.code, code, "{line}: {}", outcome.err);
+        assert!(outcome.err.contains(told), "{line}: {}", outcome.err);
+    }
+}

@@ -118,6 +118,25 @@ struct Taken<'a> {
     is_spent: bool,
 }
 
+/// Requests up to each bound in a look, of the canary and of stable; none for metrics that are not about
+/// latency. For plots.
+pub fn latencies(
+    metric: &ComparedMetric,
+    settings: &Settings,
+    look: &Look,
+) -> Option<[Vec<(f64, f64)>; 2]> {
+    let (Subject::Latency { .. }, Some(arms)) = (&metric.subject, &settings.arms) else {
+        return None;
+    };
+    let span = Span::of(look.from, look.until, &look.parts);
+    let mut all = LatencyPair::default();
+    for pair in counting::histograms(&look.parts, &span, arms, &[]).into_values() {
+        all.canary.add(pair.canary);
+        all.stable.add(pair.stable);
+    }
+    Some([all.canary.cumulative(), all.stable.cumulative()])
+}
+
 /// Evidence before the first look.
 fn begin(
     metric: &ComparedMetric,
@@ -293,7 +312,7 @@ fn slow_counts(
     Ok(all)
 }
 
-fn whole(count: f64) -> u64 {
+pub(super) fn whole(count: f64) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

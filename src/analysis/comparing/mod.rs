@@ -14,6 +14,7 @@ pub mod arms;
 mod calibration;
 mod conclude;
 mod counting;
+pub mod foresight;
 mod look;
 pub mod place;
 pub mod resolve;
@@ -29,6 +30,7 @@ use serde_json::Value;
 
 pub use self::arms::ResolvedArms;
 pub(super) use self::conclude::{conclude, cut_short};
+pub use self::look::latencies;
 pub(super) use self::look::{spec, take};
 pub use self::selector::Selector;
 use super::statistics::decimal;

@@ -3,11 +3,14 @@
 use serde::Serialize;
 
 use super::args::TestArgs;
-use super::arguments;
-use super::replay::{Replay, Server};
+use super::picture::svg;
+use super::plot::{self, Plot};
+use super::replay::Replay;
 use super::report::{Seen, Sight};
 use super::series::{Case, Expected, read};
+use super::server::Server;
 use super::target::{ArmNames, Target, check_measurable};
+use super::{arguments, written};
 use crate::cli::args::ClusterFlags;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
@@ -42,6 +45,8 @@ struct CaseReport {
     differences: Vec<String>,
     /// Where the run stood after each measurement.
     sights: Vec<Sight>,
+    #[serde(skip)]
+    plots: Vec<Plot>,
 }
 
 /// Runs the command.
@@ -74,7 +79,11 @@ pub(super) async fn run(
     }
     let differing = reports.iter().filter(|case| !case.differences.is_empty()).count();
     let report = TestReport { template: target.key.name.clone(), cases: reports, differing };
-    console.data(&report, &lines(&report))?;
+    if let Some(path) = &args.svg {
+        let plots = report.cases.iter().map(|case| (case.name.clone(), case.plots.clone()));
+        written(path, &svg(&report.template, &plots.collect::<Vec<_>>()))?;
+    }
+    console.data(&report, &lines(&report, args.plot))?;
     let count = report.cases.len();
     let noun = if count == 1 { "case" } else { "cases" };
     if differing == 0 {
@@ -102,7 +111,7 @@ async fn tried(target: &Target, case: &Case) -> Result<CaseReport, CliError> {
     let verdict = replay.seen();
     let said_since = replay.sights.iter().rev().take_while(|sight| sight.verdict == verdict).last();
     let since = said_since.map_or(case.end, |sight| sight.at);
-    let (message, metric) = told(&replay, verdict);
+    let (message, metric) = replay.told(verdict);
     let after = since - case.start;
     let mut report = CaseReport {
         name: case.name.clone(),
@@ -110,41 +119,13 @@ async fn tried(target: &Target, case: &Case) -> Result<CaseReport, CliError> {
         after_seconds: after.num_seconds(),
         message,
         differences: Vec::new(),
+        plots: replay.plots(),
         sights: replay.sights,
     };
     if let Some(expected) = &case.expected {
         report.differences = differences(expected, &report, metric.as_deref())?;
     }
     Ok(report)
-}
-
-/// The sentence about a verdict, and the metric that says it.
-fn told(replay: &Replay<'_>, verdict: Seen) -> (String, Option<String>) {
-    if let Some(broken) = &replay.broken {
-        return (broken.clone(), broken.split(':').next().map(str::to_owned));
-    }
-    let status = &replay.status;
-    let results = || status.metric_results.iter().filter(|result| !result.dry_run);
-    let of_phase = results().find(|result| match verdict {
-        Seen::Fail => result.phase == crate::api::analysis::AnalysisPhase::Failed,
-        Seen::NoData => result.consecutive_error > 0,
-        Seen::Pass | Seen::Undecided | Seen::Inconclusive | Seen::Error => false,
-    });
-    if let Some(result) = of_phase {
-        let name = result.name.clone();
-        let own = match (verdict, status.message.as_str()) {
-            (Seen::Fail, message) if !message.is_empty() => message.to_owned(),
-            _ if result.message.starts_with(&name) => result.message.clone(),
-            _ => format!("{name}: {}", result.message),
-        };
-        return (own, Some(name));
-    }
-    let compared = status.comparison.as_ref().map(|comparison| comparison.message.clone());
-    let mut all: Vec<String> = compared.into_iter().filter(|text| !text.is_empty()).collect();
-    if !status.message.is_empty() && !all.contains(&status.message) {
-        all.push(status.message.clone());
-    }
-    (all.join(" "), None)
 }
 
 fn differences(
@@ -181,7 +162,7 @@ fn differences(
     Ok(all)
 }
 
-fn lines(report: &TestReport) -> Vec<Line> {
+fn lines(report: &TestReport, is_plotted: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     for case in &report.cases {
         let is_good = case.differences.is_empty();
@@ -196,6 +177,9 @@ fn lines(report: &TestReport) -> Vec<Line> {
         }
         for difference in &case.differences {
             lines.push(Line(vec![Span::toned(Tone::Bad, format!("  {difference}"))]));
+        }
+        if is_plotted {
+            lines.extend(case.plots.iter().flat_map(plot::of).map(Line::text));
         }
     }
     lines

@@ -27,6 +27,7 @@ use supply::Wishes;
 use words::{Pin, Planned, Traits, duration};
 
 pub use intake::{Note, NoteKind};
+pub(in crate::cli) use picture::escaped;
 pub(crate) use watch::event_text;
 
 use super::args::{ClusterFlags, GlobalFlags, Output};

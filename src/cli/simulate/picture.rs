@@ -408,7 +408,7 @@ fn milliseconds(seconds: f64) -> i64 {
 }
 
 /// Text inside of XML; control characters are left out.
-fn escaped(text: &str) -> String {
+pub(in crate::cli) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

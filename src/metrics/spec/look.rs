@@ -37,14 +37,18 @@ impl LookSpec {
     /// Query for the raw samples of a selector in the span and a little before. The moment stands in the
     /// query, so that both ends of a difference come from one answer of one server.
     pub fn samples(&self, selector: &str) -> String {
-        let width = self.until.signed_duration_since(self.from) + LOOK_BACK;
-        format!("{selector}[{}ms] @ {}", width.num_milliseconds().max(1), seconds(self.until))
+        range(selector, self.until, self.until.signed_duration_since(self.from) + LOOK_BACK)
     }
 
     /// Query for the last samples before the span.
     pub fn last_before(&self, selector: &str) -> String {
         format!("last_over_time({selector}[{LONG_LOOK_BACK}] @ {})", seconds(self.from))
     }
+}
+
+/// Query for the raw samples of a selector in the time before `until`.
+pub fn range(selector: &str, until: DateTime<Utc>, width: TimeDelta) -> String {
+    format!("{selector}[{}ms] @ {}", width.num_milliseconds().max(1), seconds(until))
 }
 
 fn seconds(at: DateTime<Utc>) -> String {
