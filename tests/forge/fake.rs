@@ -109,7 +109,7 @@ impl Fake {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
         let authorization = request.headers().get("authorization").cloned();
-        let body = request.into_body().collect().await.map(|body| body.to_bytes());
+        let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
         let body: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
         let call = format!("{method} {path}?{query}");
         let fault = {
