@@ -49,8 +49,10 @@ pub enum RevertMode {
     Push,
 }
 
-/// Asks whether the source still is where the Rollout is declared.
-pub type Confirm = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Unconfirmed>> + Send + Sync>;
+/// Asks whether the source still is where the Rollout is declared, and why nothing may be pushed there, if
+/// so.
+pub type Confirm =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<Option<String>, Unconfirmed>> + Send + Sync>;
 
 /// Why a source is not confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -347,7 +349,11 @@ impl Executor {
             .await?;
         if let Some(found) = &request.found {
             match (found.confirm)().await.map_err(unconfirmed) {
-                Ok(()) => {}
+                Ok(None) => {}
+                Ok(Some(limit)) => {
+                    let reason = SuggestReason::SourceLimited(limit);
+                    return self.fall_back(session, request, good, tip, restoration, reason).await;
+                }
                 Err(GitError::SourceDenied { reason }) => {
                     let why = SuggestReason::SourceNotConfirmed(reason);
                     return Ok(Try::Done(suggested(restoration, why)));

@@ -20,7 +20,8 @@ mod tests {
     use sluice::git::backend::{GitError, Remote};
     use sluice::git::credentials::Credentials;
     use sluice::git::executor::{
-        Executor, Requests, RevertMode, RevertOutcome, RevertRequest, Withdrawal,
+        Confirm, Executor, FoundSource, Requests, RevertMode, RevertOutcome, RevertRequest,
+        Unconfirmed, Withdrawal,
     };
     use sluice::git::forge::{ForgeError, RequestState};
     use sluice::git::http::HttpForge;
@@ -215,6 +216,31 @@ mod tests {
         let world = World::new(PullRequestProvider::Gitea, RevertMode::Push).await;
         assert!(matches!(world.revert().await, RevertOutcome::Pushed { .. }));
         assert!(world.fake.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_limited_source_is_proposed_and_a_denied_one_is_not() {
+        for mode in [RevertMode::Push, RevertMode::PullRequest] {
+            let mut world = World::new(PullRequestProvider::GitHub, mode).await;
+            let limit = "a set makes it".to_owned();
+            let told = limit.clone();
+            let confirm: Confirm = Arc::new(move || {
+                let told = told.clone();
+                Box::pin(async move { Ok(Some(told)) })
+            });
+            world.request.found = Some(FoundSource { limit: Some(limit), confirm });
+            world.proposed().await;
+            let mut world = World::new(PullRequestProvider::GitHub, mode).await;
+            let confirm: Confirm = Arc::new(|| {
+                Box::pin(async { Err(Unconfirmed::Denied("it is not listed".to_owned())) })
+            });
+            world.request.found = Some(FoundSource { limit: None, confirm });
+            let RevertOutcome::Suggested { reason, .. } = world.revert().await else {
+                panic!("{mode:?}: proposed")
+            };
+            assert_eq!(reason, SuggestReason::SourceNotConfirmed("it is not listed".to_owned()));
+            assert!(world.fake.requests().is_empty());
+        }
     }
 
     #[tokio::test]

@@ -69,6 +69,10 @@ impl Executor {
         let pull = match opened.await {
             Ok(pull) => pull,
             Err(GitError::Stale { .. }) => return Ok(Try::Moved(restoration)),
+            Err(GitError::SourceDenied { reason }) => {
+                let why = SuggestReason::SourceNotConfirmed(reason);
+                return Ok(Try::Done(suggested(restoration, why)));
+            }
             Err(GitError::Forge(error)) if !error.is_retryable() => {
                 let why = reason.map_or_else(
                     || "the mode is PullRequest".to_owned(),
