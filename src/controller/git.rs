@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::sources::{Job, Place, Sources, Unsourced};
-use crate::act::actions::GitPort;
+use crate::act::git_port::GitPort;
 use crate::act::wire::Wire;
 use crate::api::conditions::RevertEnd;
 use crate::api::git_revert::GitRevertMode;

@@ -5,14 +5,16 @@
 //! to it: read again and decide again. It must never rebase a commit that was decided on another
 //! tip, and never push twice for one identity.
 
+mod found;
 mod propose;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use futures::future::BoxFuture;
 use serde_json::Value;
 
+use self::found::unconfirmed;
+pub use self::found::{Confirm, FoundSource, Unconfirmed};
 pub use self::propose::{Requests, Withdrawal};
 use super::{
     backend::{Carrier, GitBackend, GitError, GitSession, NewCommit, Remote},
@@ -47,35 +49,6 @@ pub enum RevertMode {
     PullRequest,
     /// Push what is proved; propose the rest, where that can be done.
     Push,
-}
-
-/// Asks whether the source still is where the Rollout is declared, and why nothing may be pushed there, if
-/// so.
-pub type Confirm =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<Option<String>, Unconfirmed>> + Send + Sync>;
-
-/// Why a source is not confirmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unconfirmed {
-    /// It cannot be asked now.
-    Unknown(String),
-    /// It is not where the Rollout is declared.
-    Denied(String),
-}
-
-/// What a source that was found, and not named by the user, has to stand up to.
-#[derive(Clone)]
-pub struct FoundSource {
-    /// Why nothing may be pushed, if so.
-    pub limit: Option<String>,
-    /// Asked right before each push.
-    pub confirm: Confirm,
-}
-
-impl std::fmt::Debug for FoundSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FoundSource").field("limit", &self.limit).finish_non_exhaustive()
-    }
 }
 
 /// Which commits may declare a template.
@@ -497,13 +470,6 @@ async fn judge(
         decide(&question, facts)
     })
     .await
-}
-
-fn unconfirmed(why: Unconfirmed) -> GitError {
-    match why {
-        Unconfirmed::Unknown(reason) => GitError::SourceUnknown { reason },
-        Unconfirmed::Denied(reason) => GitError::SourceDenied { reason },
-    }
 }
 
 fn lines(restoration: &Restoration) -> Vec<String> {

@@ -2,7 +2,8 @@
 
 use chrono::TimeDelta;
 
-use super::{current_try, on_the_branch, pushed_of_late, with_state};
+use super::obstacles::pushed_of_late;
+use super::{current_try, on_the_branch, with_state};
 use crate::api::Time;
 use crate::api::status::{GitRevertState, GitRevertStatus, PullRequestState, PullRequestStatus};
 use crate::plan::action::WithdrawOrder;
