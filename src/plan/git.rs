@@ -24,7 +24,7 @@ use super::view::View;
 use super::wait::brief;
 use crate::api::Time;
 use crate::api::conditions::RevertEnd;
-use crate::api::git_revert::{GitApproval, GitRevertMode};
+use crate::api::git_revert::GitApproval;
 use crate::api::status::{
     FailedRevision, GitRevertState, GitRevertStatus, RevisionOutcome, RevisionRecord,
 };
