@@ -131,7 +131,7 @@ impl AskedSpec for Spec {
             match (&query.expression, &query.metric_stat) {
                 (None, None) => say(field, format!("[{idx}] needs expression or metricStat")),
                 (Some(_), Some(_)) => {
-                    say(field, format!("[{idx}] must not have both expression and metricStat"))
+                    say(field, format!("[{idx}] must not have both expression and metricStat"));
                 }
                 (None, Some(stat)) => {
                     if stat.stat.is_empty() || stat.metric.metric_name.is_empty() {
