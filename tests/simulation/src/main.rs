@@ -79,7 +79,7 @@ enum Verb {
         /// Takes every so-many-th case only.
         #[arg(long, default_value_t = 1)]
         every: usize,
-        /// Takes only cases whose name contains this, such as `diesAfter`.
+        /// Takes only cases whose name contains these words, such as `blueGreen diesAfter`.
         #[arg(long, default_value = "")]
         only: String,
     },
@@ -104,7 +104,7 @@ enum Verb {
         /// Takes every so-many-th case of the sweep only.
         #[arg(long, default_value_t = 5)]
         every: usize,
-        /// Takes only cases of the sweep whose name contains this, such as `diesAfter`.
+        /// Takes only cases of the sweep whose name contains these words, such as `diesAfter`.
         #[arg(long, default_value = "")]
         only: String,
         /// At most so many seeds.

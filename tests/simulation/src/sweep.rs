@@ -61,7 +61,7 @@ fn kinds() -> Vec<Vec<What>> {
 }
 
 /// Cases of the sweep of a plain release: each kind of fault at each of its writes; of those whose name
-/// contains `only`, every so-many-th.
+/// contains every word of `only`, every so-many-th.
 ///
 /// # Errors
 /// The plain release cannot be run, or goes wrong.
@@ -77,6 +77,8 @@ pub(crate) fn around(plain: &Case, every: usize, only: &str) -> anyhow::Result<V
         Case { about, faults, ..plain.clone() }
     };
     let at = |write: u64| kinds().into_iter().map(move |parts| one(write, parts));
-    let all = (1..=writes).flat_map(at).filter(|case| case.about.contains(only));
+    let all = (1..=writes)
+        .flat_map(at)
+        .filter(|case| only.split(' ').all(|word| case.about.contains(word)));
     Ok(all.step_by(every.max(1)).collect())
 }

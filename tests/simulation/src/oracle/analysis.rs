@@ -122,7 +122,7 @@ impl Oracle {
 
     /// L12: an analysis that is under way moves on, whatever happens.
     pub(super) fn watch_runs(&mut self, now: Time, version: u64) {
-        let still = self.moved.iter().find(|(_, at)| now - **at > STANDSTILL);
+        let still = self.moved.iter().find(|(_, at)| now - self.led(**at) > STANDSTILL);
         let Some((name, at)) = still.map(|(name, at)| (name.clone(), *at)) else { return };
         self.moved.insert(name.clone(), now);
         let what = format!("{name} has not moved for {} s", (now - at).num_seconds());

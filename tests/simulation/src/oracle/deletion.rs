@@ -63,7 +63,8 @@ impl Oracle {
     /// L7: a deleted Rollout is gone soon, whatever happens.
     pub(super) fn watch_deletion(&mut self, now: Time, version: u64) {
         let since = text(&self.view.rollout, "/metadata/deletionTimestamp").parse::<Time>();
-        let Some(since) = since.ok().filter(|since| now - *since > GONE) else { return };
+        let is_over = |since: &Time| now - self.led(*since) > GONE;
+        let Some(since) = since.ok().filter(is_over) else { return };
         let after = (now - since).num_seconds();
         self.violate("L7", version, now, format!("still there {after} s after its deletion"));
     }

@@ -17,7 +17,9 @@ impl Oracle {
         let is_held = !text(&entry.object, "/spec/holderIdentity").is_empty();
         if let (Some(term), true) = (term, is_held) {
             let term = u32::try_from(term).unwrap_or(u32::MAX);
-            self.terms.insert(entry.writer.pod.clone(), term);
+            if self.terms.insert(entry.writer.pod.clone(), term) != Some(term) {
+                self.led_since = Some(entry.at);
+            }
         }
     }
 

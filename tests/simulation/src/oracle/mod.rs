@@ -80,6 +80,9 @@ pub(crate) struct Oracle {
     left_at: BTreeMap<String, Time>,
     /// The last term of each process.
     terms: BTreeMap<String, u32>,
+    /// When a process last began to lead: what one that does not live long leaves undone is left to the
+    /// next.
+    led_since: Option<Time>,
     /// When each run that is under way last moved.
     moved: BTreeMap<String, Time>,
     /// The active Service's revisions in the present attempt.
@@ -117,6 +120,7 @@ impl Oracle {
             index_since: None,
             left_at: BTreeMap::new(),
             terms: BTreeMap::new(),
+            led_since: None,
             moved: BTreeMap::new(),
             switched: (0, Vec::new()),
             foreign_at: None,
@@ -240,11 +244,16 @@ impl Oracle {
             return;
         }
         let since = *self.abort_open_since.get_or_insert(now);
-        if now - since > TimeDelta::minutes(3) {
+        if now - self.led(since) > TimeDelta::minutes(3) {
             self.abort_open_since = Some(now);
             let what = format!("aborted three minutes ago, and {share} % go to the canary");
             self.violate("L2", version, now, what);
         }
+    }
+
+    /// Since when a process was to do what is due since `at`: three minutes are for one that lives so long.
+    fn led(&self, at: Time) -> Time {
+        self.led_since.map_or(at, |led| led.max(at))
     }
 
     /// S11: an abort takes the traffic away before it does anything else. Where something went wrong
