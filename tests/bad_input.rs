@@ -434,12 +434,12 @@ fn what_a_git_revert_may_do() {
              as a number, or \"30s\", \"5m\", \"1h30m\"",
         ),
         (
-            json!({"mode": "PullRequest"}),
-            "mode: is not supported yet: PullRequest comes later; use Suggest or Push",
+            json!({"mode": "PullRequest", "source": {"url": "https://git.example.org/shop/deploy.git"}}),
+            "source.url: it is not known which forge `git.example.org` is; set \
+             spec.gitRevert.pullRequest.provider to GitHub, GitLab or Gitea",
         ),
         (json!({"scope": "Path"}), "scope: is not supported yet: only Rollout is"),
         (json!({"also": ["apps/config"]}), "also: is not supported yet"),
-        (json!({"pullRequest": {"labels": []}}), "pullRequest: is not supported yet"),
         (
             json!({"cooldown": "a day"}),
             "cooldown: \"a day\" is not a duration: write seconds as a number, or \"30s\", \"5m\", \"1h30m\"",

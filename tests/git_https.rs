@@ -5,16 +5,17 @@
 mod git;
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use git::*;
 use sluice::git::{
-    backend::{GitBackend as _, GitError},
+    backend::{GitBackend as _, GitError, NewCommit},
     executor::{Candidates, LedgerFailure, RevertMode, RevertOutcome},
     plan::{Blocked, LedgerRefusal, SuggestReason, Superseded},
-    source::{AddressRule, AllowedHosts},
+    source::{AddressRule, AllowedHosts, BranchName, RepoPath},
 };
 
 fn pushed(outcome: RevertOutcome) -> sluice::revision::Commit {
@@ -607,4 +608,36 @@ async fn only_needed_contents_are_fetched_and_modes_and_odd_names_survive() {
     };
     assert!(has(FILE) && !has("big/blob.bin"));
     assert!(size(copy.join("objects/pack")) < 100_000);
+}
+
+#[tokio::test]
+async fn a_branch_for_a_request_is_made_once_and_never_moved() {
+    let (server, good, bad) = world().await;
+    let scratch = tempfile::tempdir().unwrap();
+    let git = backend(scratch.path()).await;
+    let request = request(&server, &good, &bad);
+    let branch = BranchName::parse("sluice/revert/shop-web-1").unwrap();
+    let mut session = git.open(&request.remote).await.unwrap();
+    let gone = session.fetch_tip(&branch).await;
+    assert!(matches!(gone, Err(GitError::BranchGone { .. })), "{gone:?}");
+    let tip = session.fetch_tip(&request.source.branch).await.unwrap();
+    let mut commits = Vec::new();
+    for content in ["1\n", "2\n"] {
+        let path = RepoPath::parse("new.txt").unwrap();
+        let changes = BTreeMap::from([(path, Some(content.as_bytes().to_vec()))]);
+        let new = NewCommit {
+            parent: &tip,
+            changes: &changes,
+            message: "revert: x\n",
+            author: &request.author,
+            at: request.now,
+        };
+        commits.push(session.commit_paths(new).await.unwrap());
+    }
+    session.create_branch(&branch, &commits[0]).await.unwrap();
+    session.create_branch(&branch, &commits[0]).await.unwrap();
+    let other = session.create_branch(&branch, &commits[1]).await;
+    assert!(matches!(other, Err(GitError::Stale { .. })), "{other:?}");
+    assert_eq!(server.git(&["rev-parse", branch.as_str()]).trim(), commits[0].as_str());
+    assert_eq!(server.tip(), tip);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::git_port::GitPort;
 use super::guard::{Dependents, WriteOutcome, Writer};
 use super::wire::{Read, ReadFailure, Target, Wire};
 use crate::api::{ApiNames, Kind};
@@ -12,8 +13,7 @@ use crate::mutants::{Mutant, mutant};
 use crate::observe::cache::{Cache, Key, key_of};
 use crate::observe::caches::{Caches, pods};
 use crate::observe::{Snapshot, backends};
-use crate::plan::action::{Action, ActionFailure, Outcome, RevertOrder};
-use crate::plan::facts::{GitFact, Sight};
+use crate::plan::action::{Action, ActionFailure, Outcome};
 use crate::plan::validate::ValidRollout;
 use crate::revision::Revision;
 use crate::traffic::endpoints::SERVICE_LABEL;
@@ -22,18 +22,6 @@ use crate::weight::Split;
 
 /// EndpointSlices of one Service that are looked at; each has some 100 endpoints.
 const MOST_SLICES: u32 = 100;
-
-/// Starts work in Git, which runs beside the passes.
-pub trait GitPort: Send + Sync + std::fmt::Debug {
-    /// Looks for the commit that declares a revision.
-    fn look_up(&self, snapshot: &Snapshot, sight: &Sight);
-    /// Takes a failed revision back.
-    fn revert(&self, snapshot: &Snapshot, order: &RevertOrder);
-    /// What is known of Git for the Rollout with this uid.
-    fn facts(&self, uid: &str) -> GitFact;
-    /// Forgets a Rollout.
-    fn forget(&self, uid: &str);
-}
 
 /// What actions are carried out with.
 #[derive(Clone, Debug)]
@@ -149,6 +137,10 @@ impl Hands {
             }
             Action::RevertInGit(order) => {
                 self.git.revert(snapshot, order);
+                Ok(())
+            }
+            Action::WithdrawRequest(order) => {
+                self.git.withdraw(snapshot, order);
                 Ok(())
             }
         }

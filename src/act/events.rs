@@ -109,6 +109,8 @@ fn git_news(state: GitRevertState, message: &str, url: &str) -> Option<News> {
         GitRevertState::AlreadyReverted | GitRevertState::Superseded => {
             normal(Reason::GitRevertNotNeeded, message)
         }
+        GitRevertState::PullRequestOpen => normal(Reason::GitRevertPullRequest, message),
+        GitRevertState::Vetoed => warning(Reason::GitRevertVetoed, message),
         GitRevertState::Suggested => warning(Reason::GitRevertSuggested, message),
         GitRevertState::Blocked | GitRevertState::Ineffective | GitRevertState::Suspended => {
             warning(Reason::GitRevertBlocked, message)

@@ -7,6 +7,7 @@ pub mod actions;
 pub mod events;
 #[cfg(test)]
 pub(crate) mod fake_api;
+pub mod git_port;
 pub mod guard;
 pub mod jobs;
 pub mod leadership;

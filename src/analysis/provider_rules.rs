@@ -6,7 +6,9 @@ use serde_json::Value;
 use super::Problem;
 use super::resolve::MAX_QUERY_BYTES;
 use crate::api::metrics_source::{MAX_TIMEOUT_SECONDS, checked_base_url};
-use crate::metrics::spec::{Authentication, Header, MetricProvider, Provider, SourceRef};
+use crate::metrics::spec::{
+    AskedSpec, Authentication, Header, MetricProvider, Provider, SourceRef,
+};
 use crate::metrics::spec::{job, prometheus, web};
 
 /// Collects the problems of a provider and says whether it is a Job. With `is_lenient`, fields with
@@ -27,6 +29,10 @@ pub(super) fn check_provider(
         Ok(Provider::Prometheus(spec)) => check.prometheus(spec),
         Ok(Provider::Web(spec)) => check.web(spec),
         Ok(Provider::Job(spec)) => check.job(spec),
+        Ok(Provider::Asked(asked)) => {
+            let text = serde_json::to_string(provider).unwrap_or_default();
+            check.asked(asked.spec(), &text);
+        }
         Err(problem) => check.say("", problem.to_string()),
     }
     named.contains(&"job")
@@ -97,6 +103,26 @@ impl Check<'_> {
             && let (Err(problem), false) = (web::parsed_json_path(path), self.is_open(path))
         {
             self.say("jsonPath", problem);
+        }
+    }
+
+    fn asked(&mut self, spec: &dyn AskedSpec, text: &str) {
+        match (spec.source(), spec.address()) {
+            (None, None) => {
+                self.say("source", format!("must name a MetricsSource of type {}", spec.kind()));
+            }
+            (Some(_), Some(_)) => self.say("address", "must not stand beside source"),
+            (Some(source), None) => self.source(source),
+            (None, Some(address)) => self.address("address", address),
+        }
+        if spec.queries().iter().any(|query| query.len() > MAX_QUERY_BYTES) {
+            self.say("query", format!("is longer than {MAX_QUERY_BYTES} bytes"));
+        }
+        // Any of its texts may be part of a problem.
+        if !self.is_open(text) {
+            for (name, problem) in spec.problems() {
+                self.say(name, problem);
+            }
         }
     }
 

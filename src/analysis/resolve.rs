@@ -452,6 +452,7 @@ impl Resolver {
                     spec.address.as_ref().map(|_| "prometheus.address")
                 }
                 Ok(Provider::Web(spec)) => spec.source.is_none().then_some("web.url"),
+                Ok(Provider::Asked(asked)) => asked.spec().address().map(|_| "address"),
                 Ok(Provider::Job(_)) | Err(_) => None,
             };
             if let Some(name) = inline {

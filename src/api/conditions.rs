@@ -122,6 +122,10 @@ words! {
         RolloutDeleted => "RolloutDeleted",
         /// The revert commit is on the branch.
         GitRevertPushed => "GitRevertPushed",
+        /// A pull request with the revert is open.
+        GitRevertPullRequest => "GitRevertPullRequest",
+        /// People closed the pull request.
+        GitRevertVetoed => "GitRevertVetoed",
         /// The revert was suggested.
         GitRevertSuggested => "GitRevertSuggested",
         /// The canary serves no requests though it should.
@@ -170,6 +174,10 @@ words! {
     RevertEnd {
         /// The commit is on the branch.
         Pushed => "Pushed",
+        /// A pull request is open.
+        PullRequestOpen => "PullRequestOpen",
+        /// People closed the pull request; Git still declares the bad version.
+        Vetoed => "Vetoed",
         /// The cluster shows the stable template again.
         Reverted => "Reverted",
         /// Git declared the stable template already.

@@ -43,9 +43,9 @@ pub struct GitRevert {
     /// Author and form of the commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<GitCommitOptions>,
-    /// Form of the pull request.
+    /// Where and how a pull request is opened.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pull_request: Option<super::values::RawObject>,
+    pub pull_request: Option<PullRequestOptions>,
 }
 
 /// How far Sluice goes by itself.
@@ -60,7 +60,7 @@ pub enum GitRevertMode {
     Suggest,
     /// The change is proposed as a pull request.
     PullRequest,
-    /// The change is pushed to the branch as one additive commit.
+    /// The change is pushed to the branch as one additive commit; as a pull request where it may not be.
     Push,
 }
 
@@ -74,6 +74,26 @@ impl GitRevertMode {
             Self::Push => "Push",
         }
     }
+}
+
+/// Where and how a pull request is opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PullRequestOptions {
+    /// Whose API the repository's host speaks. Default: known from the host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<PullRequestProvider>,
+}
+
+/// A forge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullRequestProvider {
+    /// github.com or GitHub Enterprise Server.
+    GitHub,
+    /// gitlab.com or a GitLab of your own.
+    GitLab,
+    /// Gitea or Forgejo.
+    Gitea,
 }
 
 /// Whether a revert waits for a person.

@@ -21,6 +21,12 @@ pub struct MetricsSourceSpec {
     pub kind: Option<MetricsSourceType>,
     /// Base URL, `http://` or `https://`, without user, query or fragment.
     pub address: String,
+    /// Organization of InfluxDB; required with that type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// Account of New Relic; required with that type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<i64>,
     /// How we identify ourselves; at most one way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
@@ -31,7 +37,7 @@ pub struct MetricsSourceSpec {
     /// no other authority is trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<CaBundle>,
-    /// Text with which every PromQL query, or every path of a web request, must begin. For PromQL
+    /// Text with which every query, or every path of a web request, must begin. For queries
     /// it keeps honest templates apart and is no security boundary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_query_prefix: Option<String>,
@@ -53,6 +59,17 @@ pub enum MetricsSourceType {
     Prometheus,
     /// JSON over HTTP.
     Web,
+    /// The JSON protocol of CloudWatch.
+    CloudWatch,
+    /// The API of Datadog.
+    Datadog,
+    /// The render API of Graphite.
+    Graphite,
+    /// The query API of InfluxDB 2.
+    #[serde(rename = "InfluxDB")]
+    InfluxDb,
+    /// The NerdGraph API of New Relic.
+    NewRelic,
 }
 
 impl MetricsSourceType {
@@ -61,6 +78,11 @@ impl MetricsSourceType {
         match self {
             Self::Prometheus => "Prometheus",
             Self::Web => "Web",
+            Self::CloudWatch => "CloudWatch",
+            Self::Datadog => "Datadog",
+            Self::Graphite => "Graphite",
+            Self::InfluxDb => "InfluxDB",
+            Self::NewRelic => "NewRelic",
         }
     }
 }
@@ -78,6 +100,25 @@ pub struct Credentials {
     /// OAuth2 client credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oauth2: Option<OAuth2Credentials>,
+    /// A key of AWS, with which requests are signed; required with type CloudWatch, and for nothing
+    /// else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsCredentials>,
+}
+
+/// A key of AWS (Signature Version 4).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsCredentials {
+    /// Region, such as eu-west-1.
+    pub region: String,
+    /// Where the identifier of the key is.
+    pub access_key_id_ref: SecretKeyRef,
+    /// Where the key is.
+    pub secret_access_key_ref: SecretKeyRef,
+    /// Where the token of temporary credentials is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token_ref: Option<SecretKeyRef>,
 }
 
 /// User name and password, both from a Secret.
@@ -158,8 +199,8 @@ pub const CEL_RULES: &[(&str, &str)] = &[
         "address must begin with http:// or https://",
     ),
     (
-        "!has(self.credentials) || [has(self.credentials.basic), has(self.credentials.bearer), has(self.credentials.oauth2)].filter(x, x).size() == 1",
-        "credentials needs exactly one of basic, bearer, oauth2",
+        "!has(self.credentials) || [has(self.credentials.basic), has(self.credentials.bearer), has(self.credentials.oauth2), has(self.credentials.aws)].filter(x, x).size() == 1",
+        "credentials needs exactly one of basic, bearer, oauth2, aws",
     ),
     (
         "!has(self.ca) || [has(self.ca.pem), has(self.ca.configMapRef), has(self.ca.secretRef)].filter(x, x).size() == 1",
@@ -168,6 +209,18 @@ pub const CEL_RULES: &[(&str, &str)] = &[
     (
         "!has(self.headers) || self.headers.all(h, has(h.value) != has(h.valueRef))",
         "a header needs exactly one of value, valueRef",
+    ),
+    (
+        "has(self.organization) == (has(self.type) && self.type == 'InfluxDB')",
+        "organization is required with type InfluxDB, and for nothing else",
+    ),
+    (
+        "(has(self.credentials) && has(self.credentials.aws)) == (has(self.type) && self.type == 'CloudWatch')",
+        "credentials.aws is required with type CloudWatch, and for nothing else",
+    ),
+    (
+        "has(self.accountId) == (has(self.type) && self.type == 'NewRelic')",
+        "accountId is required with type NewRelic, and for nothing else",
     ),
 ];
 
@@ -201,9 +254,10 @@ impl MetricsSourceSpec {
                 credentials.basic.is_some(),
                 credentials.bearer.is_some(),
                 credentials.oauth2.is_some(),
+                credentials.aws.is_some(),
             ];
             if ways.into_iter().filter(|is_set| *is_set).count() != 1 {
-                say("credentials", "needs exactly one of basic, bearer, oauth2");
+                say("credentials", "needs exactly one of basic, bearer, oauth2, aws");
             }
             if let Some(oauth2) = &credentials.oauth2
                 && let Err(problem) = checked_base_url(&oauth2.token_url)
@@ -224,6 +278,21 @@ impl MetricsSourceSpec {
         }
         if !is_cluster && !self.allowed_namespaces.is_empty() {
             say("allowedNamespaces", "is for ClusterMetricsSource only");
+        }
+        let aws = self.credentials.as_ref().and_then(|credentials| credentials.aws.as_ref());
+        if aws.is_some_and(|aws| aws.region.is_empty()) {
+            say("credentials.aws.region", "is empty");
+        }
+        let of_type = [
+            ("credentials.aws", aws.is_some(), MetricsSourceType::CloudWatch),
+            ("organization", self.organization.is_some(), MetricsSourceType::InfluxDb),
+            ("accountId", self.account_id.is_some(), MetricsSourceType::NewRelic),
+        ];
+        for (field, is_set, kind) in of_type {
+            if is_set != (self.kind() == kind) {
+                let what = if is_set { "is for" } else { "is required with" };
+                say(field, &format!("{what} type {}", kind.as_str()));
+            }
         }
         match self.timeout.as_ref().map(IntOrString::as_duration) {
             Some(Err(problem)) => say("timeout", &problem.to_string()),

@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::revisions::{
-    FailedRevision, GitRevertState, GitRevertStatus, PendingScaleDown, RevisionOutcome,
-    RevisionRecord, RevisionSource,
+    FailedRevision, GitRevertState, GitRevertStatus, PendingScaleDown, PullRequestState,
+    PullRequestStatus, RevisionOutcome, RevisionRecord, RevisionSource,
 };
 use super::analysis::AnalysisPhase;
 use super::values::{Time, is_false, is_zero};

@@ -120,6 +120,11 @@ fn ends_when(rollout: &Rollout, standing: &Standing, now: DateTime<Utc>) -> Vec<
         Some(GitRevertState::Suggested) => ends.push(format!(
             "somebody applies the suggested change to Git: kubectl sluice revert {name}"
         )),
+        Some(GitRevertState::PullRequestOpen) => {
+            let request = status.git_revert.as_ref().and_then(|one| one.pull_request.as_ref());
+            let url = request.map_or("", |request| request.url.as_str());
+            ends.push(format!("somebody merges or closes the pull request {url}"));
+        }
         Some(GitRevertState::AwaitingSync) => {
             ends.push("the GitOps tool applies the revert commit to the cluster".to_owned());
         }
@@ -129,6 +134,7 @@ fn ends_when(rollout: &Rollout, standing: &Standing, now: DateTime<Utc>) -> Vec<
             | GitRevertState::Reverted
             | GitRevertState::AlreadyReverted
             | GitRevertState::Superseded
+            | GitRevertState::Vetoed
             | GitRevertState::Blocked
             | GitRevertState::Ineffective
             | GitRevertState::Suspended,

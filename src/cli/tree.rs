@@ -117,6 +117,8 @@ pub fn git_revert(revert: &GitRevertStatus) -> Span {
         GitRevertState::Reverted => (Tone::Good, "Reverted"),
         GitRevertState::AlreadyReverted => (Tone::Good, "AlreadyReverted"),
         GitRevertState::Superseded => (Tone::Dim, "Superseded"),
+        GitRevertState::PullRequestOpen => (Tone::Waiting, "PullRequestOpen"),
+        GitRevertState::Vetoed => (Tone::Dim, "Vetoed"),
         GitRevertState::Suggested => (Tone::Waiting, "Suggested"),
         GitRevertState::Blocked => (Tone::Bad, "Blocked"),
         GitRevertState::Ineffective => (Tone::Bad, "Ineffective"),

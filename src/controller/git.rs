@@ -14,22 +14,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::sources::{Job, Place, Sources, Unsourced};
-use crate::act::actions::GitPort;
+use crate::act::git_port::GitPort;
 use crate::act::wire::Wire;
 use crate::api::conditions::RevertEnd;
+use crate::api::git_revert::GitRevertMode;
+use crate::api::status::PullRequestState;
 use crate::clock::{Clock, Entropy};
 use crate::git::executor::{
-    Candidates, Confirm, Executor, FoundSource, RevertMode, RevertOutcome, RevertRequest,
+    Candidates, Confirm, Executor, FoundSource, Requests, RevertMode, RevertOutcome, RevertRequest,
+    Withdrawal,
 };
+use crate::git::forge::RequestState;
 use crate::git::message::{Author, MessageFacts, version_words};
 use crate::git::plan::{Blocked, Declaration};
 use crate::git::revert_id::RevertId;
-use crate::git::source::RepoPath;
+use crate::git::source::{GitUrl, RepoPath};
 use crate::observe::Snapshot;
 use crate::observe::cache::Key;
-use crate::plan::action::RevertOrder;
+use crate::plan::action::{RevertOrder, WithdrawOrder};
 use crate::plan::facts::{
     Declared, GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult, Sight,
+    WithdrawProgress,
 };
 use crate::telemetry::chain;
 
@@ -158,6 +163,51 @@ impl GitWorker {
         }
     }
 
+    async fn close_request(
+        &self,
+        job: &Job,
+        order: &WithdrawOrder,
+    ) -> Result<PullRequestState, String> {
+        let executor = self.executor.as_ref().ok_or("this controller runs without Git")?;
+        let url = match (&order.source, &job.git.named) {
+            (Some(found), _) => &found.url,
+            (None, Some(named)) => &named.url,
+            (None, None) => return Err("its repository is not known any more".to_owned()),
+        };
+        let url = GitUrl::parse(url).map_err(|error| error.to_string())?;
+        let withdrawal = Withdrawal {
+            remote: self.remote(job, &url).await?,
+            provider: job.git.provider,
+            number: order.number,
+            comment: order.comment.clone(),
+        };
+        let before = executor.withdraw(&withdrawal).await.map_err(|error| chain(&error))?;
+        Ok(request_state(&before))
+    }
+
+    /// What the commit's message tells.
+    fn message(&self, job: &Job, order: &RevertOrder) -> MessageFacts {
+        let (stable_name, failed_name) = (order.stable.0.to_string(), order.failed.0.to_string());
+        let (stable_version, failed_version) = version_words(
+            (&order.stable_template, &stable_name),
+            (&order.failed_template, &failed_name),
+        );
+        MessageFacts {
+            namespace: job.namespace.clone(),
+            name: job.name.clone(),
+            stable_version,
+            failed_version,
+            stopped_at: order.stopped_at.clone(),
+            measurements: order.cause.lines().map(str::to_owned).collect(),
+            cluster: self.cluster.clone(),
+            analysis_run: Some(format!("{}/{}", job.namespace, order.run)),
+            failed_template: order.failed.0.to_string(),
+            stable_template: order.stable.0.to_string(),
+            sign_off: job.git.commit.sign_off,
+            skip_ci: job.git.commit.skip_ci,
+        }
+    }
+
     async fn carry_out(&self, executor: &Executor, job: &Job, order: &RevertOrder) -> RevertResult {
         let (git, identity) = (&job.git, &job.identity());
         let blocked = |reason: &str, message: String| RevertResult::Blocked {
@@ -201,11 +251,6 @@ impl GitWorker {
             git.commit.author_name.as_deref().unwrap_or_default(),
             git.commit.author_email.as_deref().unwrap_or_default(),
         );
-        let (stable_name, failed_name) = (order.stable.0.to_string(), order.failed.0.to_string());
-        let (stable_version, failed_version) = version_words(
-            (&order.stable_template, &stable_name),
-            (&order.failed_template, &failed_name),
-        );
         let request = RevertRequest {
             id,
             source,
@@ -216,22 +261,15 @@ impl GitWorker {
                 template: order.stable_template.clone(),
             }),
             bad: Declaration { commit: bad.clone(), template: order.failed_template.clone() },
-            mode: if order.suggest_only { RevertMode::Suggest } else { RevertMode::Push },
-            found,
-            message: MessageFacts {
-                namespace: identity.namespace.clone(),
-                name: identity.name.clone(),
-                stable_version,
-                failed_version,
-                stopped_at: order.stopped_at.clone(),
-                measurements: order.cause.lines().map(str::to_owned).collect(),
-                cluster: self.cluster.clone(),
-                analysis_run: Some(format!("{}/{}", identity.namespace, order.run)),
-                failed_template: order.failed.0.to_string(),
-                stable_template: order.stable.0.to_string(),
-                sign_off: git.commit.sign_off,
-                skip_ci: git.commit.skip_ci,
+            mode: match order.mode {
+                GitRevertMode::Disabled => RevertMode::Off,
+                GitRevertMode::Suggest => RevertMode::Suggest,
+                GitRevertMode::PullRequest => RevertMode::PullRequest,
+                GitRevertMode::Push => RevertMode::Push,
             },
+            requests: Requests { provider: git.provider, known: order.known_request },
+            found,
+            message: self.message(job, order),
             author,
             now: self.clock.now(),
         };
@@ -239,9 +277,22 @@ impl GitWorker {
     }
 }
 
+/// How a request is after it was withdrawn.
+fn request_state(before: &RequestState) -> PullRequestState {
+    match before {
+        RequestState::Open => PullRequestState::Withdrawn,
+        RequestState::Merged(_) => PullRequestState::Merged,
+        RequestState::Closed => PullRequestState::Closed,
+    }
+}
+
 fn result_of(outcome: RevertOutcome) -> RevertResult {
     match outcome {
         RevertOutcome::Pushed { commit } => RevertResult::Pushed(commit),
+        RevertOutcome::Proposed { number, url, reason } => {
+            RevertResult::Proposed { number, url, reason }
+        }
+        RevertOutcome::Vetoed { number, url } => RevertResult::Vetoed { number, url },
         RevertOutcome::AlreadyReverted { .. } => RevertResult::AlreadyReverted,
         RevertOutcome::Superseded(_) => RevertResult::Superseded,
         RevertOutcome::Suggested { patch, reason, .. } => {
@@ -278,6 +329,8 @@ fn is_asked_again(answer: &LedgerAnswer) -> bool {
 fn word(result: &RevertResult) -> &'static str {
     match result {
         RevertResult::Pushed(_) => "Pushed",
+        RevertResult::Proposed { .. } => "Proposed",
+        RevertResult::Vetoed { .. } => "Vetoed",
         RevertResult::AlreadyReverted => "AlreadyReverted",
         RevertResult::Superseded => "Superseded",
         RevertResult::Suggested { .. } => "Suggested",
@@ -360,7 +413,7 @@ impl GitPort for GitWorker {
         let Some((key, uid, job)) = parts(snapshot) else { return };
         let (id, tries) = (order.id.clone(), order.tries);
         self.state().entry(uid.clone()).or_default().facts.revert =
-            Some(RevertProgress { id: id.clone(), tries, result: None });
+            Some(RevertProgress { id: id.clone(), tries, result: None, ended_at: None });
         let this = self.clone();
         let order = order.clone();
         self.spawn(async move {
@@ -373,7 +426,32 @@ impl GitPort for GitWorker {
             };
             tracing::info!(rollout = %key, id, result = word(&result), "Git revert");
             if let Some(state) = this.state().get_mut(&uid) {
-                state.facts.revert = Some(RevertProgress { id, tries, result: Some(result) });
+                let ended_at = Some(this.clock.now());
+                let result = Some(result);
+                state.facts.revert = Some(RevertProgress { id, tries, result, ended_at });
+            }
+            let _ = this.wishes.send(key);
+        });
+    }
+
+    fn withdraw(&self, snapshot: &Snapshot, order: &WithdrawOrder) {
+        let Some((key, uid, job)) = parts(snapshot) else { return };
+        let id = order.id.clone();
+        self.state().entry(uid.clone()).or_default().facts.withdrawal =
+            Some(WithdrawProgress { id: id.clone(), state: None, ended_at: None });
+        let this = self.clone();
+        let order = order.clone();
+        self.spawn(async move {
+            let state = match this.close_request(&job, &order).await {
+                Ok(state) => Some(state),
+                Err(reason) => {
+                    tracing::warn!(rollout = %key, id, reason, "pull request not closed");
+                    None
+                }
+            };
+            if let Some(known) = this.state().get_mut(&uid) {
+                let ended_at = Some(this.clock.now());
+                known.facts.withdrawal = Some(WithdrawProgress { id, state, ended_at });
             }
             let _ = this.wishes.send(key);
         });

@@ -102,6 +102,8 @@ fn count_revert(metrics: &Metrics, memory: &mut Memory, written: &Written<'_>) {
             return;
         }
         GitRevertState::AwaitingApproval | GitRevertState::Pushing => return,
+        GitRevertState::PullRequestOpen => RevertEnd::PullRequestOpen,
+        GitRevertState::Vetoed => RevertEnd::Vetoed,
         GitRevertState::AwaitingSync => RevertEnd::Pushed,
         GitRevertState::Reverted => RevertEnd::Reverted,
         GitRevertState::AlreadyReverted => RevertEnd::AlreadyReverted,

@@ -25,9 +25,10 @@ use crate::act::wire::{Wire, connect};
 use crate::api::ApiNames;
 use crate::api::names::LEASE_NAME;
 use crate::clock::{Clock, Entropy, SeededEntropy, SystemClock};
-use crate::git::backend::GitBackend;
+use crate::git::backend::{Carrier, GitBackend};
 use crate::git::binary::{BinaryConfig, BinaryGit};
 use crate::git::executor::{Executor, Jitter};
+use crate::git::http::HttpForge;
 use crate::git::source::{AddressRule, AllowedHosts};
 use crate::metrics::address::AddressPolicy;
 use crate::metrics::job::JobPort;
@@ -88,6 +89,8 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     /// Git servers; none: Git is never touched.
     pub git: Option<Arc<dyn GitBackend>>,
+    /// The APIs of forges; none: no pull requests are opened.
+    pub forges: Option<Arc<dyn Carrier>>,
     /// Metrics servers.
     pub transport: Transport,
     /// Own metrics.
@@ -175,6 +178,7 @@ async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), Ru
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::from_system()),
         git: git_backend(&settings).await?,
+        forges: Some(Arc::new(HttpForge::new(git_hosts(&settings)?, git_addresses(&settings)))),
         transport: Transport::new(address_policy(&settings, api_server)),
         metrics: metrics.clone(),
     };
@@ -198,7 +202,7 @@ impl Controller {
     /// # Errors
     /// [`RunError::Group`].
     pub fn new(settings: Settings, ports: Ports) -> Result<Self, RunError> {
-        let Ports { client, clock, entropy, git, transport, metrics } = ports;
+        let Ports { client, clock, entropy, git, forges, transport, metrics } = ports;
         let names = ApiNames::for_group(&settings.api_group)?;
         let scope = if settings.namespaces.is_empty() {
             Scope::Cluster
@@ -213,7 +217,13 @@ impl Controller {
             wire: Wire::new(client),
             transport,
             caches: Arc::new(caches),
-            executor: git.map(|git| Executor::new(git, jitter(&entropy))),
+            executor: git.map(|git| {
+                let executor = Executor::new(git, jitter(&entropy));
+                match forges {
+                    Some(forges) => executor.with_carrier(forges),
+                    None => executor,
+                }
+            }),
             clock,
             entropy,
             metrics,
@@ -284,14 +294,23 @@ async fn addresses_of_api_server(cluster_url: &http::Uri) -> Vec<SocketAddr> {
 
 async fn git_backend(settings: &Settings) -> Result<Option<Arc<dyn GitBackend>>, RunError> {
     let Some(cache) = &settings.git_cache_dir else { return Ok(None) };
-    let hosts = if settings.git_allowed_hosts.is_empty() {
+    let mut config = BinaryConfig::new(cache, git_hosts(settings)?);
+    config.addresses = git_addresses(settings);
+    Ok(Some(Arc::new(BinaryGit::detect(config).await?)))
+}
+
+/// The Git hosts that may be reached.
+fn git_hosts(settings: &Settings) -> Result<AllowedHosts, RunError> {
+    Ok(if settings.git_allowed_hosts.is_empty() {
         AllowedHosts::parse(["*"])?
     } else {
         AllowedHosts::parse(settings.git_allowed_hosts.iter().map(String::as_str))?
-    };
-    let mut config = BinaryConfig::new(cache, hosts);
-    config.addresses = AddressRule { permit_loopback: settings.allow_private_addresses };
-    Ok(Some(Arc::new(BinaryGit::detect(config).await?)))
+    })
+}
+
+/// The addresses at which they may be.
+fn git_addresses(settings: &Settings) -> AddressRule {
+    AddressRule { permit_loopback: settings.allow_private_addresses }
 }
 
 /// Numbers from 0 up to 1, for the waits between tries of a push.

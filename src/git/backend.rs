@@ -2,7 +2,8 @@
 //!
 //! A session is one job on one repository. Reading never writes to the server; there is one write,
 //! [`GitSession::push_cas`], which adds one commit to one branch or does nothing. An implementation
-//! must never force, delete or create a branch, and never retry by itself.
+//! must never force or delete a branch, create one only in [`GitSession::create_branch`], and never
+//! retry by itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +15,7 @@ use futures::future::BoxFuture;
 
 use super::{
     credentials::{CredentialRefusal, Credentials},
+    forge::{Answer, Call, ForgeError},
     message::Author,
     plan::{Blob, BlobId, HistoryEntry, Tree},
     revert_id::RevertId,
@@ -113,9 +115,18 @@ pub enum GitError {
     /// The credentials are not usable.
     #[error("the credentials cannot be used")]
     Credentials(#[from] CredentialRefusal),
+    /// The API of the forge.
+    #[error(transparent)]
+    Forge(#[from] ForgeError),
     /// The cluster cannot say now whether the source is still the right one.
     #[error("it cannot be confirmed now where Git declares the Rollout: {reason}")]
     SourceUnknown {
+        /// Why.
+        reason: String,
+    },
+    /// The source is not where the Rollout is declared.
+    #[error("where Git declares this Rollout could not be confirmed again: {reason}")]
+    SourceDenied {
         /// Why.
         reason: String,
     },
@@ -168,7 +179,9 @@ impl GitError {
             | Self::Timeout { .. }
             | Self::Transient { .. }
             | Self::LocalCopy { .. } => true,
-            Self::Protected { .. }
+            Self::Forge(error) => error.is_retryable(),
+            Self::SourceDenied { .. }
+            | Self::Protected { .. }
             | Self::Auth { .. }
             | Self::HostKey { .. }
             | Self::Tls { .. }
@@ -200,7 +213,9 @@ impl GitError {
             Self::AddressRefused { .. } => "AddressRefused",
             Self::Unresolved { .. } => "Unresolved",
             Self::Source(_) => "Source",
+            Self::Forge(_) => "Forge",
             Self::SourceUnknown { .. } => "SourceUnknown",
+            Self::SourceDenied { .. } => "SourceDenied",
             Self::Credentials(_) => "Credentials",
             Self::Timeout { .. } => "Timeout",
             Self::Transient { .. } => "Transient",
@@ -234,6 +249,16 @@ pub type GitResult<'a, T> = BoxFuture<'a, Result<T, GitError>>;
 pub trait GitBackend: Send + Sync {
     /// Begins one job on a repository. Waits for its turn: one job a repository at a time.
     fn open<'a>(&'a self, remote: &'a Remote) -> GitResult<'a, Box<dyn GitSession>>;
+}
+
+/// Carries calls to the API of a forge.
+pub trait Carrier: Send + Sync {
+    /// Sends one call with the token of `remote`, and returns whatever was answered.
+    fn carry<'a>(
+        &'a self,
+        remote: &'a Remote,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Answer, ForgeError>>;
 }
 
 /// One job on one repository. Dropping it stops whatever runs for it.
@@ -272,6 +297,14 @@ pub trait GitSession: Send {
 
     /// Makes a commit locally. Files that exist keep their mode.
     fn commit_paths<'a>(&'a mut self, commit: NewCommit<'a>) -> GitResult<'a, Commit>;
+
+    /// Makes a branch at `commit`, if there is none; [`GitError::Stale`] if there is one that the
+    /// commit does not follow.
+    fn create_branch<'a>(
+        &'a mut self,
+        branch: &'a BranchName,
+        commit: &'a Commit,
+    ) -> GitResult<'a, ()>;
 
     /// Adds `new`, whose parent is `expected`, to the branch, if the branch is still at `expected`;
     /// else [`GitError::Stale`] and nothing happens.

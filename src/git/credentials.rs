@@ -49,6 +49,8 @@ pub(super) enum Login {
 pub struct Credentials {
     id: String,
     pub(super) login: Login,
+    /// A token for the API of the forge, when it is another one than that of Git.
+    api_token: Option<Hidden>,
     /// PEM certificates that are trusted instead of the system's.
     pub(super) ca: Option<Hidden>,
     /// PEM certificate and key for mutual TLS.
@@ -104,7 +106,8 @@ pub type Data = BTreeMap<String, Vec<u8>>;
 impl Credentials {
     /// No credentials. `id` keeps the cached copies of different owners apart.
     pub fn anonymous(id: &str) -> Self {
-        Self { id: id.to_owned(), login: Login::Anonymous, ca: None, client_certificate: None }
+        let login = Login::Anonymous;
+        Self { id: id.to_owned(), login, api_token: None, ca: None, client_certificate: None }
     }
 
     /// Reads the data of a Secret for `url`. `id` names the owner (such as the Secret's namespace
@@ -127,12 +130,29 @@ impl Credentials {
             let reason = "holds no PEM certificate";
             return Err(CredentialRefusal::Malformed { key: "ca.crt", reason });
         }
-        Ok(Self { id: id.to_owned(), login, ca, client_certificate })
+        let api_token = first(data, &["apiToken"]).map(|(_, token)| token);
+        let is_token = |token: &Hidden| {
+            !token.text().is_empty() && token.text().bytes().all(|b| b.is_ascii_graphic())
+        };
+        if !api_token.iter().all(is_token) {
+            let reason = "is not a token";
+            return Err(CredentialRefusal::Malformed { key: "apiToken", reason });
+        }
+        Ok(Self { id: id.to_owned(), login, api_token, ca, client_certificate })
     }
 
     /// The owner's name.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The token for the API of the forge: one of its own, else that of Git over HTTPS.
+    pub(super) fn api_token(&self) -> Option<&Hidden> {
+        self.api_token.as_ref().or(match &self.login {
+            Login::Basic { password, .. } => Some(password),
+            Login::Bearer(token) => Some(token),
+            Login::Anonymous | Login::Ssh { .. } => None,
+        })
     }
 
     /// Every value that must be blotted out of texts.
@@ -142,7 +162,8 @@ impl Credentials {
             Login::Basic { password, .. } => vec![password],
             Login::Bearer(token) => vec![token],
         };
-        values.into_iter().map(Hidden::text).filter(|text| text.len() >= 4).collect()
+        let values = values.into_iter().chain(&self.api_token);
+        values.map(Hidden::text).filter(|text| text.len() >= 4).collect()
     }
 }
 

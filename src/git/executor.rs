@@ -5,14 +5,19 @@
 //! to it: read again and decide again. It must never rebase a commit that was decided on another
 //! tip, and never push twice for one identity.
 
+mod found;
+mod propose;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use futures::future::BoxFuture;
 use serde_json::Value;
 
+use self::found::unconfirmed;
+pub use self::found::{Confirm, FoundSource, Unconfirmed};
+pub use self::propose::{Requests, Withdrawal};
 use super::{
-    backend::{GitBackend, GitError, GitSession, NewCommit, Remote},
+    backend::{Carrier, GitBackend, GitError, GitSession, NewCommit, Remote},
     message::{Author, CommitFacts, MessageFacts, commit_message},
     plan::{
         Blobs, Blocked, Declaration, Facts, Identity, LedgerRefusal, Need, Question, Restoration,
@@ -40,35 +45,10 @@ pub enum RevertMode {
     Off,
     /// Read, decide, and show the patch.
     Suggest,
-    /// Push what is proved.
+    /// Propose what is right as text.
+    PullRequest,
+    /// Push what is proved; propose the rest, where that can be done.
     Push,
-}
-
-/// Asks whether the source still is where the Rollout is declared.
-pub type Confirm = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Unconfirmed>> + Send + Sync>;
-
-/// Why a source is not confirmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unconfirmed {
-    /// It cannot be asked now.
-    Unknown(String),
-    /// It is not where the Rollout is declared.
-    Denied(String),
-}
-
-/// What a source that was found, and not named by the user, has to stand up to.
-#[derive(Clone)]
-pub struct FoundSource {
-    /// Why nothing may be pushed, if so.
-    pub limit: Option<String>,
-    /// Asked right before each push.
-    pub confirm: Confirm,
-}
-
-impl std::fmt::Debug for FoundSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FoundSource").field("limit", &self.limit).finish_non_exhaustive()
-    }
 }
 
 /// Which commits may declare a template.
@@ -100,6 +80,8 @@ pub struct RevertRequest {
     pub mode: RevertMode,
     /// How the source was found; `None` when the user named it.
     pub found: Option<FoundSource>,
+    /// What is known of pull requests.
+    pub requests: Requests,
     /// What the commit message tells.
     pub message: MessageFacts,
     /// Who commits.
@@ -123,6 +105,22 @@ pub enum RevertOutcome {
     },
     /// The branch declares something else; nothing was written.
     Superseded(Superseded),
+    /// A pull request is open.
+    Proposed {
+        /// Its number.
+        number: u64,
+        /// Its page.
+        url: String,
+        /// Why it was not pushed; empty when that was not asked for.
+        reason: String,
+    },
+    /// People closed the pull request.
+    Vetoed {
+        /// Its number.
+        number: u64,
+        /// Its page.
+        url: String,
+    },
     /// Nothing was written; a person may apply this patch.
     Suggested {
         /// The restored files and values, one line each.
@@ -181,6 +179,7 @@ pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 #[derive(Clone)]
 pub struct Executor {
     backend: Arc<dyn GitBackend>,
+    carrier: Option<Arc<dyn Carrier>>,
     jitter: Jitter,
 }
 
@@ -194,7 +193,13 @@ enum Try {
 impl Executor {
     /// An executor on `backend`; `jitter` spreads retries.
     pub fn new(backend: Arc<dyn GitBackend>, jitter: Jitter) -> Self {
-        Self { backend, jitter }
+        Self { backend, carrier: None, jitter }
+    }
+
+    /// The same, and it opens pull requests through `carrier`.
+    #[must_use]
+    pub fn with_carrier(self, carrier: Arc<dyn Carrier>) -> Self {
+        Self { carrier: Some(carrier), ..self }
     }
 
     /// Puts the stable template back, if the branch still declares the failed one.
@@ -236,11 +241,9 @@ impl Executor {
             return Ok(Try::Done(RevertOutcome::Pushed { commit }));
         }
         let verdict = judge(session, request, good, &tip).await?;
-        let restoration = match verdict {
-            Verdict::Restore(restoration) => restoration,
-            Verdict::Suggest(restoration, reason) => {
-                return Ok(Try::Done(suggested(restoration, reason)));
-            }
+        let (restoration, reason) = match verdict {
+            Verdict::Restore(restoration) => (restoration, None),
+            Verdict::Suggest(restoration, reason) => (restoration, Some(reason)),
             Verdict::AlreadyReverted => {
                 return Ok(Try::Done(RevertOutcome::AlreadyReverted { tip }));
             }
@@ -257,13 +260,89 @@ impl Executor {
             Some(Veto::Suggest(reason)) => return Ok(Try::Done(suggested(restoration, reason))),
             None => {}
         }
-        if request.mode == RevertMode::Suggest {
-            return Ok(Try::Done(suggested(restoration, SuggestReason::ModeSuggest)));
+        let limit = request.found.as_ref().and_then(|found| found.limit.clone());
+        match request.mode {
+            RevertMode::Off | RevertMode::Suggest => {
+                let reason = reason.unwrap_or(SuggestReason::ModeSuggest);
+                Ok(Try::Done(suggested(restoration, reason)))
+            }
+            RevertMode::PullRequest => {
+                self.propose(session, request, good, &tip, restoration, reason).await
+            }
+            RevertMode::Push => match reason.or(limit.map(SuggestReason::SourceLimited)) {
+                None => self.push(session, request, good, &tip, restoration).await,
+                Some(reason) => {
+                    self.fall_back(session, request, good, &tip, restoration, reason).await
+                }
+            },
         }
-        if let Some(limit) = request.found.as_ref().and_then(|found| found.limit.clone()) {
-            return Ok(Try::Done(suggested(restoration, SuggestReason::SourceLimited(limit))));
+    }
+
+    /// What may not be pushed is proposed, where that can be done.
+    async fn fall_back(
+        &self,
+        session: &mut dyn GitSession,
+        request: &RevertRequest,
+        good: &Declaration,
+        tip: &Commit,
+        restoration: Restoration,
+        reason: SuggestReason,
+    ) -> Result<Try, GitError> {
+        if self.can_propose(request) {
+            self.propose(session, request, good, tip, restoration, Some(reason)).await
+        } else {
+            Ok(Try::Done(suggested(restoration, reason)))
         }
-        push(session, request, good, &tip, restoration).await
+    }
+
+    async fn push(
+        &self,
+        session: &mut dyn GitSession,
+        request: &RevertRequest,
+        good: &Declaration,
+        tip: &Commit,
+        restoration: Restoration,
+    ) -> Result<Try, GitError> {
+        let facts = CommitFacts {
+            id: &request.id,
+            failed: &request.bad.commit,
+            restored_from: &good.commit,
+            restored: lines(&restoration),
+            not_touched: restoration.not_touched.iter().map(ToString::to_string).collect(),
+        };
+        let message = commit_message(&request.message, &facts, &request.author);
+        let commit = session
+            .commit_paths(NewCommit {
+                parent: tip,
+                changes: &restoration.changes,
+                message: &message,
+                author: &request.author,
+                at: request.now,
+            })
+            .await?;
+        if let Some(found) = &request.found {
+            match (found.confirm)().await.map_err(unconfirmed) {
+                Ok(None) => {}
+                Ok(Some(limit)) => {
+                    let reason = SuggestReason::SourceLimited(limit);
+                    return self.fall_back(session, request, good, tip, restoration, reason).await;
+                }
+                Err(GitError::SourceDenied { reason }) => {
+                    let why = SuggestReason::SourceNotConfirmed(reason);
+                    return Ok(Try::Done(suggested(restoration, why)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match session.push_cas(&request.source.branch, &commit, tip).await {
+            Ok(()) => Ok(Try::Done(RevertOutcome::Pushed { commit })),
+            Err(GitError::Stale { .. }) => Ok(Try::Moved(restoration)),
+            Err(GitError::Protected { detail, .. }) => {
+                let reason = SuggestReason::BranchProtected(detail);
+                self.fall_back(session, request, good, tip, restoration, reason).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The branch that the server offers first.
@@ -391,50 +470,6 @@ async fn judge(
         decide(&question, facts)
     })
     .await
-}
-
-async fn push(
-    session: &mut dyn GitSession,
-    request: &RevertRequest,
-    good: &Declaration,
-    tip: &Commit,
-    restoration: Restoration,
-) -> Result<Try, GitError> {
-    let facts = CommitFacts {
-        id: &request.id,
-        failed: &request.bad.commit,
-        restored_from: &good.commit,
-        restored: lines(&restoration),
-        not_touched: restoration.not_touched.iter().map(ToString::to_string).collect(),
-    };
-    let message = commit_message(&request.message, &facts, &request.author);
-    let commit = session
-        .commit_paths(NewCommit {
-            parent: tip,
-            changes: &restoration.changes,
-            message: &message,
-            author: &request.author,
-            at: request.now,
-        })
-        .await?;
-    if let Some(found) = &request.found {
-        match (found.confirm)().await {
-            Ok(()) => {}
-            Err(Unconfirmed::Unknown(reason)) => return Err(GitError::SourceUnknown { reason }),
-            Err(Unconfirmed::Denied(why)) => {
-                let why = SuggestReason::SourceNotConfirmed(why);
-                return Ok(Try::Done(suggested(restoration, why)));
-            }
-        }
-    }
-    match session.push_cas(&request.source.branch, &commit, tip).await {
-        Ok(()) => Ok(Try::Done(RevertOutcome::Pushed { commit })),
-        Err(GitError::Stale { .. }) => Ok(Try::Moved(restoration)),
-        Err(GitError::Protected { detail, .. }) => {
-            Ok(Try::Done(suggested(restoration, SuggestReason::BranchProtected(detail))))
-        }
-        Err(error) => Err(error),
-    }
 }
 
 fn lines(restoration: &Restoration) -> Vec<String> {

@@ -59,6 +59,7 @@ impl World {
             bad: Declaration { commit: bad, template: template("app:2") },
             mode: RevertMode::Push,
             found: None,
+            requests: Requests::default(),
             message: MessageFacts {
                 namespace: "shop".into(),
                 name: "web".into(),
@@ -295,13 +296,13 @@ fn backoff_grows_stays_bounded_and_follows_the_jitter() {
 /// A found source that answers `answers` in turn, then that it is right.
 fn found(
     limit: Option<&str>,
-    answers: &[Result<(), Unconfirmed>],
+    answers: &[Result<Option<String>, Unconfirmed>],
 ) -> (FoundSource, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let (count, answers) = (asked.clone(), answers.to_vec());
     let confirm: Confirm = Arc::new(move || {
         let turn = count.fetch_add(1, Ordering::Relaxed);
-        let answer = answers.get(turn).cloned().unwrap_or(Ok(()));
+        let answer = answers.get(turn).cloned().unwrap_or(Ok(None));
         Box::pin(async move { answer })
     });
     (FoundSource { limit: limit.map(str::to_owned), confirm }, asked)
@@ -364,4 +365,13 @@ async fn the_ledger_records_the_first_applied_commit_that_declares_the_template(
     assert!(matches!(lost, Err(LedgerFailure::Git(GitError::CommitGone { .. }))), "{lost:?}");
     assert!(matches!(ask(&[], "app:2").await, Err(LedgerFailure::NothingApplied)));
     assert_eq!(executor.default_branch(remote).await.unwrap(), source.branch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_arose_after_the_first_look_stops_the_push() {
+    let mut world = World::new();
+    world.request.found = Some(found(None, &[Ok(Some("a set makes it now".to_owned()))]).0);
+    let RevertOutcome::Suggested { reason, .. } = world.revert().await else { panic!("pushed") };
+    assert_eq!(reason, SuggestReason::SourceLimited("a set makes it now".to_owned()));
+    assert_eq!(world.git.pushes(), 0);
 }

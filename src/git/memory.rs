@@ -453,6 +453,22 @@ impl GitSession for MemorySession {
         })
     }
 
+    fn create_branch<'a>(
+        &'a mut self,
+        branch: &'a BranchName,
+        commit: &'a Commit,
+    ) -> GitResult<'a, ()> {
+        let result = self.with(None, |repository| match repository.branches.get(branch) {
+            Some(tip) if tip != commit => Err(GitError::Stale { branch: branch.to_string() }),
+            Some(_) => Ok(()),
+            None => {
+                repository.branches.insert(branch.clone(), commit.clone());
+                Ok(())
+            }
+        });
+        Box::pin(async move { result })
+    }
+
     fn push_cas<'a>(
         &'a mut self,
         branch: &'a BranchName,

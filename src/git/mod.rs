@@ -15,6 +15,8 @@ pub mod binary;
 pub mod credentials;
 pub mod discovery;
 pub mod executor;
+pub mod forge;
+pub mod http;
 pub mod memory;
 pub mod message;
 pub mod plan;

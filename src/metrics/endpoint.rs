@@ -10,6 +10,7 @@ use url::Url;
 use super::address::AddressOrigin;
 use super::sample::MeasureError;
 use super::secret::Secret;
+use super::sigv4::AwsKey;
 use super::spec::Header;
 use crate::api::analysis::SecretKeyRef;
 use crate::api::metrics_source::{
@@ -19,6 +20,8 @@ use crate::api::values::IntOrString;
 
 /// Time limit of a source that names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// CloudWatch's name in signatures; it is the only service of AWS that is asked.
+const AWS_SERVICE: &str = "monitoring";
 /// Time limit of an address in a template.
 const INLINE_TIMEOUT: Duration = Duration::from_mins(2);
 
@@ -36,6 +39,8 @@ pub enum Auth {
     },
     /// A bearer token.
     Bearer(Secret<String>),
+    /// A key of AWS, with which each request is signed.
+    Aws(Box<AwsKey>),
     /// OAuth2 client credentials.
     OAuth2 {
         /// Token endpoint.
@@ -58,6 +63,10 @@ pub struct ResolvedEndpoint {
     pub origin: AddressOrigin,
     /// What speaks there, when a source says so.
     pub kind: Option<MetricsSourceType>,
+    /// Organization of InfluxDB.
+    pub organization: Option<String>,
+    /// Account of New Relic.
+    pub account_id: Option<i64>,
     /// How requests identify themselves.
     pub auth: Auth,
     /// Headers for every request; secret ones are marked sensitive.
@@ -115,6 +124,12 @@ pub fn source_needs(spec: &MetricsSourceSpec) -> SourceNeeds {
         if let Some(basic) = &credentials.basic {
             needs.secrets.extend([basic.username_ref.clone(), basic.password_ref.clone()]);
         }
+        if let Some(aws) = &credentials.aws {
+            needs
+                .secrets
+                .extend([aws.access_key_id_ref.clone(), aws.secret_access_key_ref.clone()]);
+            needs.secrets.extend(aws.session_token_ref.clone());
+        }
         needs.secrets.extend(credentials.bearer.iter().map(|bearer| bearer.token_ref.clone()));
         needs
             .secrets
@@ -140,6 +155,8 @@ impl ResolvedEndpoint {
             base,
             origin: AddressOrigin::Template,
             kind: None,
+            organization: None,
+            account_id: None,
             auth: Auth::None,
             headers: Vec::new(),
             ca_pem: None,
@@ -194,6 +211,8 @@ impl ResolvedEndpoint {
             base,
             origin: AddressOrigin::Source,
             kind: Some(spec.kind()),
+            organization: spec.organization.clone(),
+            account_id: spec.account_id,
             auth: auth(spec.credentials.as_ref(), material)?,
             headers,
             ca_pem,
@@ -250,6 +269,14 @@ fn auth(
             username: read(&basic.username_ref)?,
             password: read(&basic.password_ref)?,
         })
+    } else if let Some(aws) = &credentials.aws {
+        Ok(Auth::Aws(Box::new(AwsKey {
+            access_key_id: read(&aws.access_key_id_ref)?,
+            secret_access_key: read(&aws.secret_access_key_ref)?,
+            session_token: aws.session_token_ref.as_ref().map(read).transpose()?,
+            region: aws.region.clone(),
+            service: AWS_SERVICE.to_owned(),
+        })))
     } else if let Some(bearer) = &credentials.bearer {
         Ok(Auth::Bearer(read(&bearer.token_ref)?))
     } else if let Some(oauth2) = &credentials.oauth2 {

@@ -8,9 +8,12 @@ use super::endpoint::ResolvedEndpoint;
 use super::job::{JobCall, JobPort};
 use super::sample::{MeasureError, MeasurementResult};
 use super::spec::look::LookSpec;
-use super::spec::{Provider, SourceRef, prometheus as prometheus_spec, web as web_spec};
+use super::spec::{
+    MetricProvider, Provider, ProviderProblem, SourceRef, prometheus as prometheus_spec,
+    web as web_spec,
+};
 use super::transport::Transport;
-use super::{job, look, prometheus, web};
+use super::{asked, job, look, prometheus, web};
 use crate::clock::Clock;
 
 /// Time beyond a source's own limit after which a measurement is given up from outside.
@@ -52,6 +55,10 @@ impl<'a> EndpointNeed<'a> {
                 Some(source) => Self::Source(source),
                 None => Self::Inline(&spec.url),
             },
+            Provider::Asked(asked) => match asked.spec().source() {
+                Some(source) => Self::Source(source),
+                None => Self::Inline(asked.spec().address().unwrap_or("")),
+            },
             Provider::Job(_) => Self::Job,
         }
     }
@@ -80,6 +87,13 @@ pub enum MeasureCall {
         /// The request, arguments filled in.
         spec: web_spec::Spec,
     },
+    /// One HTTP request of another provider.
+    Asked {
+        /// The server.
+        endpoint: Box<ResolvedEndpoint>,
+        /// What is asked, arguments filled in.
+        provider: Box<MetricProvider>,
+    },
     /// A Job.
     Job(Box<JobCall>),
     /// It is known already that it cannot be made, such as for a missing `MetricsSource`.
@@ -98,10 +112,15 @@ impl MeasureCall {
     /// A measurement over HTTP. What is wrong with the endpoint becomes the outcome, so the run says
     /// it and holds.
     pub fn over_http(
-        provider: Provider<'_>,
+        provider: &MetricProvider,
         endpoint: Result<ResolvedEndpoint, MeasureError>,
     ) -> Self {
-        let call = endpoint.and_then(|endpoint| match provider {
+        let chosen = provider.chosen().map_err(|problem| unusable(&problem));
+        let call = endpoint.and_then(|endpoint| match chosen? {
+            Provider::Asked(_) => Ok(Self::Asked {
+                endpoint: Box::new(endpoint),
+                provider: Box::new(provider.clone()),
+            }),
             Provider::Prometheus(spec) => Ok(Self::Prometheus {
                 endpoint: Box::new(endpoint.with_headers(&spec.headers)?),
                 spec: spec.clone(),
@@ -131,7 +150,8 @@ impl MeasureCall {
         match self {
             Self::Prometheus { endpoint, .. }
             | Self::Web { endpoint, .. }
-            | Self::Look { endpoint, .. } => endpoint.lane(),
+            | Self::Look { endpoint, .. }
+            | Self::Asked { endpoint, .. } => endpoint.lane(),
             Self::Job(_) => "jobs".to_owned(),
             Self::Refused(_) => "refused".to_owned(),
         }
@@ -143,6 +163,10 @@ impl MeasureCall {
             Self::Prometheus { endpoint, spec } => prometheus::time_limit(endpoint, spec) + GRACE,
             Self::Web { endpoint, spec } => web::time_limit(endpoint, spec) + GRACE,
             Self::Look { endpoint, .. } => look::time_limit(endpoint) + GRACE,
+            Self::Asked { endpoint, provider } => match provider.chosen() {
+                Ok(Provider::Asked(asked)) => asked::time_limit(endpoint, asked.spec()) + GRACE,
+                Ok(_) | Err(_) => GRACE,
+            },
             Self::Job(_) => JOB_TIME_LIMIT,
             Self::Refused(_) => GRACE,
         }
@@ -166,6 +190,16 @@ impl MeasureCall {
                         Err(error) => MeasurementResult::Error(error),
                     }
                 }
+                Self::Asked { endpoint, provider } => match provider.chosen() {
+                    Ok(Provider::Asked(asked)) => {
+                        let now = ctx.clock.now();
+                        result(asked::measure(&ctx.transport, endpoint, asked, now).await)
+                    }
+                    Ok(_) => MeasurementResult::Error(MeasureError::Unusable(
+                        "the metric names another provider".to_owned(),
+                    )),
+                    Err(problem) => MeasurementResult::Error(unusable(&problem)),
+                },
                 Self::Job(call) => match &ctx.jobs {
                     Some(port) => job::measure(port.as_ref(), call, ctx.clock.now()).await,
                     None => MeasurementResult::Error(MeasureError::Unusable(
@@ -179,6 +213,10 @@ impl MeasureCall {
             MeasurementResult::Error(MeasureError::TimedOut { address: self.lane(), limit })
         })
     }
+}
+
+fn unusable(problem: &ProviderProblem) -> MeasureError {
+    MeasureError::Unusable(format!("its provider {problem}"))
 }
 
 fn result(measured: Result<super::Sample, MeasureError>) -> MeasurementResult {

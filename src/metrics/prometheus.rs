@@ -57,8 +57,9 @@ pub async fn measure(
 /// # Errors
 /// [`MeasureError::Unusable`].
 pub(super) fn check(endpoint: &ResolvedEndpoint, query: &str) -> Result<(), MeasureError> {
-    if endpoint.kind == Some(MetricsSourceType::Web) {
-        return Err(MeasureError::Unusable("the source is of type Web, not Prometheus".to_owned()));
+    if let Some(kind) = endpoint.kind.filter(|kind| *kind != MetricsSourceType::Prometheus) {
+        let text = format!("the source is of type {}, not Prometheus", kind.as_str());
+        return Err(MeasureError::Unusable(text));
     }
     match &endpoint.allowed_query_prefix {
         Some(prefix) if !query.trim_start().starts_with(prefix.as_str()) => {

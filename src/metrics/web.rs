@@ -35,8 +35,9 @@ pub async fn measure(
     endpoint: &ResolvedEndpoint,
     spec: &Spec,
 ) -> Result<Sample, MeasureError> {
-    if endpoint.kind == Some(MetricsSourceType::Prometheus) {
-        return Err(MeasureError::Unusable("the source is of type Prometheus, not Web".to_owned()));
+    if let Some(kind) = endpoint.kind.filter(|kind| *kind != MetricsSourceType::Web) {
+        let text = format!("the source is of type {}, not Web", kind.as_str());
+        return Err(MeasureError::Unusable(text));
     }
     let url = request_url(endpoint, spec)?;
     let answer = within(time_limit(endpoint, spec), &url, async {

@@ -162,7 +162,7 @@ impl Sources {
             (Judge::Comparison(_), None) => {
                 refused("its evidence was written by another version of the controller")
             }
-            (_, _) => MeasureCall::over_http(provider, endpoint),
+            (_, _) => MeasureCall::over_http(&metric.provider, endpoint),
         };
         match (EndpointNeed::of(provider), due.action) {
             (EndpointNeed::Job, _) => self.job(id, provider, due, since),
@@ -189,7 +189,7 @@ impl Sources {
             (DueAction::Start, Provider::Job(spec)) => JobStep::Start(spec.clone()),
             (DueAction::Resume, _) => JobStep::Resume,
             (DueAction::Cancel, _) => JobStep::Cancel,
-            (DueAction::Start, Provider::Prometheus(_) | Provider::Web(_)) => {
+            (DueAction::Start, Provider::Prometheus(_) | Provider::Web(_) | Provider::Asked(_)) => {
                 let text = "only a Job is measured by a Job".to_owned();
                 return MeasureCall::Refused(MeasureError::Unusable(text));
             }

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::facts::{RunSlot, Sight};
+use crate::api::git_revert::GitRevertMode;
 use crate::api::status::RevisionSource;
 use crate::revision::{Commit, Revision, TemplateDigest};
 use crate::weight::Split;
@@ -141,6 +142,8 @@ pub enum Action {
     LookUpCommit(Sight),
     /// Take the failed revision back in Git.
     RevertInGit(Box<RevertOrder>),
+    /// Close a pull request that is not needed any more.
+    WithdrawRequest(Box<WithdrawOrder>),
 }
 
 /// What is to be reverted in Git.
@@ -150,8 +153,10 @@ pub struct RevertOrder {
     pub id: String,
     /// How many tries failed before this one.
     pub tries: u32,
-    /// Whether it is only suggested.
-    pub suggest_only: bool,
+    /// How far to go.
+    pub mode: GitRevertMode,
+    /// The pull request that was opened before.
+    pub known_request: Option<u64>,
     /// Where Git declares it, if that was found through a GitOps tool.
     pub source: Option<RevisionSource>,
     /// The revision to go back to, and the commit that declared it.
@@ -170,6 +175,19 @@ pub struct RevertOrder {
     pub run: String,
     /// Digests of the two templates: stable, failed.
     pub digests: (TemplateDigest, TemplateDigest),
+}
+
+/// A pull request that is not needed any more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WithdrawOrder {
+    /// Identity of its revert.
+    pub id: String,
+    /// Its number.
+    pub number: u64,
+    /// Where it is, if that was found through a GitOps tool.
+    pub source: Option<RevisionSource>,
+    /// Why, for people.
+    pub comment: String,
 }
 
 /// Identity of an action, to remember that it failed.
@@ -200,6 +218,7 @@ impl Action {
             Self::EvictPod { name } => ("evict pod", name.clone()),
             Self::LookUpCommit(sight) => ("find the commit of", sight.revision.to_string()),
             Self::RevertInGit(order) => ("revert in Git", order.id.clone()),
+            Self::WithdrawRequest(order) => ("withdraw the pull request of", order.id.clone()),
         };
         ActionKey { verb, object }
     }

@@ -13,7 +13,7 @@ use super::validate::Checked;
 use crate::analysis::Verdict;
 use crate::analysis::templates::TemplateLibrary;
 use crate::api::analysis::ComparisonStatus;
-use crate::api::status::{RevisionSource, RolloutStatus};
+use crate::api::status::{PullRequestState, RevisionSource, RolloutStatus};
 use crate::api::{ApiNames, Time};
 use crate::revision::{Commit, Revision, TemplateDigest};
 use crate::traffic::Acceptance;
@@ -250,6 +250,8 @@ pub struct GitFact {
     pub ledger: BTreeMap<Sight, LedgerAnswer>,
     /// The revert that is being carried out, or its result.
     pub revert: Option<RevertProgress>,
+    /// The pull request that is being withdrawn, or what became of that.
+    pub withdrawal: Option<WithdrawProgress>,
 }
 
 /// A revision and when it was seen last. When it comes again another commit may declare it: an answer of
@@ -305,6 +307,19 @@ pub struct RevertProgress {
     pub tries: u32,
     /// Its result; absent while it runs.
     pub result: Option<RevertResult>,
+    /// When it had its result.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// How far the withdrawal of a pull request is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithdrawProgress {
+    /// The revert's identity.
+    pub id: String,
+    /// How the request is; absent while it is asked for, and after a failure.
+    pub state: Option<PullRequestState>,
+    /// When it ended; absent while it runs.
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// How the work on a revert ended.
@@ -314,6 +329,22 @@ pub enum RevertResult {
     Pushed(Commit),
     /// The branch declared the stable template already.
     AlreadyReverted,
+    /// A pull request is open.
+    Proposed {
+        /// Its number.
+        number: u64,
+        /// Its page.
+        url: String,
+        /// Why it was not pushed; empty when that was not asked for.
+        reason: String,
+    },
+    /// People closed the pull request.
+    Vetoed {
+        /// Its number.
+        number: u64,
+        /// Its page.
+        url: String,
+    },
     /// The branch declares something newer.
     Superseded,
     /// The change is suggested.

@@ -5,11 +5,14 @@
 //! verdict is in status and all traffic is confirmed on stable, and at most once (the state is in
 //! status before the work begins, and the work itself looks for the trailer of its id).
 
+mod obstacles;
 mod place;
+mod request;
 
 use chrono::TimeDelta;
 use serde_json::Value;
 
+use self::obstacles::{budget_spent, commit_unknown, opted_out, pushed_of_late};
 use self::place::{place_of, source_moved};
 use super::action::{Action, RevertOrder};
 use super::defaults::as_written;
@@ -21,7 +24,7 @@ use super::view::View;
 use super::wait::brief;
 use crate::api::Time;
 use crate::api::conditions::RevertEnd;
-use crate::api::git_revert::{GitApproval, GitRevertMode};
+use crate::api::git_revert::GitApproval;
 use crate::api::status::{
     FailedRevision, GitRevertState, GitRevertStatus, RevisionOutcome, RevisionRecord,
 };
@@ -42,6 +45,7 @@ pub(super) fn next(view: &View<'_>) -> Option<Memory> {
         .or_else(|| template_came_back(view))
         .or_else(|| revert_due(view))
         .or_else(|| revert_result(view))
+        .or_else(|| request::withdrawn(view))
         .or_else(|| sync_overdue(view))
 }
 
@@ -89,6 +93,8 @@ fn template_came_back(view: &View<'_>) -> Option<Memory> {
         GitRevertState::Planned
             | GitRevertState::AwaitingApproval
             | GitRevertState::Pushing
+            | GitRevertState::PullRequestOpen
+            | GitRevertState::Vetoed
             | GitRevertState::AwaitingSync
             | GitRevertState::AlreadyReverted
             | GitRevertState::Suggested
@@ -179,6 +185,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         at: Time(view.now()),
         patch: String::new(),
         tries: 0,
+        pull_request: None,
         pushed_at: pushed_of_late(view),
         approved: false,
     });
@@ -207,49 +214,6 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
     Some(memory)
 }
 
-/// The pushes of the last 24 hours. A time that is ahead of ours is of a clock that was wrong, and counts.
-fn pushed_of_late(view: &View<'_>) -> Vec<Time> {
-    let before = view.memory.git_revert.iter().flat_map(|revert| &revert.pushed_at).copied();
-    before.filter(|at| view.now() < at.0 + TimeDelta::hours(24)).collect()
-}
-
-/// What is to be said when there were as many reverts of late as there may be.
-fn budget_spent(view: &View<'_>, git: &ValidGit) -> Option<String> {
-    let pushed = pushed_of_late(view).len();
-    let is_spent = u32::try_from(pushed).unwrap_or(u32::MAX) >= git.max_per_day;
-    (is_spent && git.mode == GitRevertMode::Push).then(|| {
-        format!(
-            "{pushed} reverts were pushed in the last 24 hours, and no more may be (maxPerDay): put \
-             the branch right by hand"
-        )
-    })
-}
-
-/// Why the commit that declared a revision is not known, if it is not.
-fn commit_unknown(view: &View<'_>, revision: &Revision) -> Option<String> {
-    let record = view.memory.record(revision);
-    if record.is_some_and(|record| record.commit.is_some()) {
-        return None;
-    }
-    let why = record.map_or("it was promoted before gitRevert was set", |record| &record.reason);
-    Some(format!(
-        "no commit is known to declare revision {revision} ({why}); put the branch right by hand"
-    ))
-}
-
-fn opted_out(view: &View<'_>) -> Option<String> {
-    let key = view.observed.names.no_git_revert_annotation();
-    let on_template = view
-        .spec
-        .template
-        .pointer("/metadata/annotations")
-        .and_then(|annotations| annotations.get(key))
-        .and_then(serde_json::Value::as_str)
-        .map(str::to_owned);
-    let reason = on_template.or_else(|| view.observed.rollout.annotations.get(key).cloned())?;
-    Some(format!("annotation {key} says: {reason}"))
-}
-
 /// Whether no user reaches the failed revision, confirmed.
 fn is_all_stable(view: &View<'_>) -> bool {
     let Some(stable) = &view.memory.stable else { return false };
@@ -274,17 +238,22 @@ fn revert_result(view: &View<'_>) -> Option<Memory> {
         return Some(with_state(view, GitRevertState::Planned, "", "approved"));
     }
     let progress = current_try(view, revert)?;
+    if revert.state == GitRevertState::PullRequestOpen {
+        return request::looked_at(view, revert, progress.result.as_ref()?);
+    }
     if !matches!(revert.state, GitRevertState::Planned | GitRevertState::Pushing) {
         return None;
     }
     let memory = match progress.result.as_ref()? {
+        RevertResult::Proposed { number, url, reason } => {
+            request::opened(view, *number, url, reason)
+        }
+        RevertResult::Vetoed { number, url } => request::vetoed(view, *number, url),
         RevertResult::Pushed(commit) => {
-            let message = format!("commit {} is on the branch", commit.short());
-            let mut memory = with_state(view, GitRevertState::AwaitingSync, "", &message);
+            let mut memory = on_the_branch(view, commit);
             let mut pushed_at = pushed_of_late(view);
             pushed_at.insert(0, Time(view.now()));
             if let Some(revert) = &mut memory.git_revert {
-                revert.commit = Some(commit.to_string());
                 revert.pushed_at = pushed_at;
             }
             memory
@@ -324,6 +293,16 @@ fn revert_result(view: &View<'_>) -> Option<Memory> {
     Some(memory)
 }
 
+/// The commit is on the branch, by us or by people.
+fn on_the_branch(view: &View<'_>, commit: &Commit) -> Memory {
+    let message = format!("commit {} is on the branch", commit.short());
+    let mut memory = with_state(view, GitRevertState::AwaitingSync, "", &message);
+    if let Some(revert) = &mut memory.git_revert {
+        revert.commit = Some(commit.to_string());
+    }
+    memory
+}
+
 /// The work on the try that status is at; a result of an earlier try counts once only.
 fn current_try<'a>(view: &View<'a>, revert: &GitRevertStatus) -> Option<&'a RevertProgress> {
     let work = view.observed.git.revert.as_ref()?;
@@ -358,6 +337,9 @@ pub(super) fn actions(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     wait_for_release(view, effects);
     if let Some(order) = revert_order(view, git, effects) {
         return vec![Action::RevertInGit(Box::new(order))];
+    }
+    if let Some(order) = request::withdrawal(view) {
+        return vec![Action::WithdrawRequest(Box::new(order))];
     }
     look_ups(view)
 }
@@ -438,7 +420,9 @@ fn stopped_at(view: &View<'_>, slot: Option<RunSlot>) -> String {
 
 fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Option<RevertOrder> {
     let revert = view.memory.git_revert.as_ref()?;
-    let is_due = matches!(revert.state, GitRevertState::Planned | GitRevertState::Pushing);
+    let is_open = revert.state == GitRevertState::PullRequestOpen;
+    let is_due =
+        is_open || matches!(revert.state, GitRevertState::Planned | GitRevertState::Pushing);
     if !is_due || revert.failed_revision != view.revision.as_str() {
         if revert.state == GitRevertState::AwaitingApproval {
             effects.wait("a person to approve the Git revert");
@@ -449,7 +433,11 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
         }
         return None;
     }
+    if is_open && !request::is_to_be_looked_at(view, revert, effects) {
+        return None;
+    }
     let what = match revert.tries {
+        _ if is_open => request::AWAITED.to_owned(),
         0 => "the Git revert".to_owned(),
         tries => format!("the Git revert (try {tries} did not work: {})", brief(&revert.message)),
     };
@@ -459,7 +447,7 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
         return None;
     }
     effects.wait(what);
-    if current_try(view, revert).is_some() || !is_all_stable(view) {
+    if (!is_open && current_try(view, revert).is_some()) || !is_all_stable(view) {
         return None;
     }
     let stable = view.memory.stable.clone()?;
@@ -482,7 +470,8 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
     Some(RevertOrder {
         id: revert.id.clone(),
         tries: revert.tries,
-        suggest_only: git.mode != GitRevertMode::Push,
+        mode: git.mode,
+        known_request: revert.pull_request.as_ref().map(|request| request.number),
         source: view.memory.record(&view.revision).and_then(|record| record.source.clone()),
         stable: (stable.clone(), declaring(&stable)),
         failed: (view.revision.clone(), declaring(&view.revision)),

@@ -18,7 +18,9 @@ use report::{Outcome, Report};
 use crate::git::backend::{GitError, Remote};
 use crate::git::binary::{BinaryConfig, BinaryGit};
 use crate::git::credentials::CredentialRefusal;
-use crate::git::executor::{Executor, LedgerFailure, RevertMode, RevertOutcome, RevertRequest};
+use crate::git::executor::{
+    Executor, LedgerFailure, Requests, RevertMode, RevertOutcome, RevertRequest,
+};
 use crate::git::message::{MessageFacts, version_words};
 use crate::git::plan::{Declaration, Identity};
 use crate::git::revert_id::RevertId;
@@ -147,6 +149,7 @@ async fn restore(arguments: &Arguments, now: DateTime<Utc>) -> Result<Report, Er
         bad: bad.clone(),
         mode: RevertMode::Suggest,
         found: None,
+        requests: Requests::default(),
         author: arguments.author(),
         now,
     };

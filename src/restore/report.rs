@@ -114,12 +114,18 @@ impl Report {
                     | SuggestReason::BranchProtected(_)
                     | SuggestReason::SourceLimited(_)
                     | SuggestReason::SourceNotConfirmed(_)
+                    | SuggestReason::NotProposed { .. }
                     | SuggestReason::BranchBusy(_) => {
                         (Outcome::Suggested, Mode::PullRequest, reason.to_string())
                     }
                 };
                 let files = files.iter().map(ToString::to_string).collect();
                 Self { result, reason: words, mode: Some(mode), files, patch, commit: None }
+            }
+            // Reverts by hand open no pull requests.
+            RevertOutcome::Proposed { url, .. } | RevertOutcome::Vetoed { url, .. } => {
+                let reason = format!("there is a pull request: {url}");
+                Self::without_patch(Outcome::Suggested, reason, Some(Mode::PullRequest))
             }
             RevertOutcome::Blocked(why) => {
                 Self::without_patch(Outcome::Blocked, why.to_string(), Some(Mode::Suggest))

@@ -118,8 +118,60 @@ fn each_mistake_in_a_metric_is_named_with_its_field() {
         ),
         (json!({"provider": {}}), "metrics[0].provider names no provider"),
         (
+            json!({"provider": {"wavefront": {"query": "x"}}}),
+            "metrics[0].provider.wavefront is not built yet; use one of prometheus, web, job, cloudWatch",
+        ),
+        (
             json!({"provider": {"datadog": {"query": "x"}}}),
-            "metrics[0].provider.datadog is not built yet; use one of prometheus, web, job",
+            "metrics[0].provider.datadog.source must name a MetricsSource of type Datadog",
+        ),
+        (
+            json!({"provider": {"datadog": {"source": {"name": "a"}, "queries": {"a": "x"}}}}),
+            "metrics[0].provider.datadog.queries needs apiVersion: v2",
+        ),
+        (
+            json!({"provider": {"datadog": {"source": {"name": "a"}, "apiVersion": "v2", "queries": {"a": "x", "b": "y"}}}}),
+            "metrics[0].provider.datadog.formula is required with several queries",
+        ),
+        (
+            json!({"provider": {"datadog": {"source": {"name": "a"}, "query": "x", "interval": "0s"}}}),
+            "metrics[0].provider.datadog.interval must be a time",
+        ),
+        (
+            json!({"provider": {"datadog": {"source": {"name": "a"}, "query": "x", "secretRef": {"name": "s"}}}}),
+            "metrics[0].provider.datadog.secretRef is not taken from a template",
+        ),
+        (
+            json!({"provider": {"graphite": {"query": "a"}}}),
+            "metrics[0].provider.graphite.source must name a MetricsSource of type Graphite",
+        ),
+        (
+            json!({"provider": {"graphite": {"address": "http://g", "source": {"name": "a"}, "query": "a"}}}),
+            "metrics[0].provider.graphite.address must not stand beside source",
+        ),
+        (
+            json!({"provider": {"graphite": {"address": "http://g", "query": "target=a&format=png"}}}),
+            "metrics[0].provider.graphite.query has a parameter \"format\"",
+        ),
+        (
+            json!({"provider": {"influxdb": {"source": {"name": "a"}, "query": " "}}}),
+            "metrics[0].provider.influxdb.query is empty",
+        ),
+        (
+            json!({"provider": {"newRelic": {"source": {"name": "a"}, "query": "x", "profile": "p"}}}),
+            "metrics[0].provider.newRelic.profile is not taken from a template",
+        ),
+        (
+            json!({"provider": {"newRelic": {"source": {"name": "a"}, "query": "x", "timeout": 121}}}),
+            "metrics[0].provider.newRelic.timeout must be from 1 to 120 seconds",
+        ),
+        (
+            json!({"provider": {"cloudWatch": {"source": {"name": "a"}}}}),
+            "metrics[0].provider.cloudWatch.metricDataQueries must be 1 to 500 queries",
+        ),
+        (
+            json!({"provider": {"cloudWatch": {"source": {"name": "a"}, "metricDataQueries": [{"id": "A"}]}}}),
+            "metrics[0].provider.cloudWatch.metricDataQueries [0].id must begin with a small letter",
         ),
         (
             json!({"provider": {"prometheus": {"query": "up"}}}),
@@ -222,12 +274,9 @@ fn all_problems_are_found_at_once() {
 fn every_planned_provider_is_refused_by_name() {
     for name in MetricProvider::PLANNED {
         let problems = problems_of(with(json!({"provider": {*name: {"query": "x"}}})));
-        assert_eq!(
-            problems,
-            [format!(
-                "metrics[0].provider.{name} is not built yet; use one of prometheus, web, job"
-            )]
-        );
+        let built = MetricProvider::BUILT.join(", ");
+        let expected = format!("metrics[0].provider.{name} is not built yet; use one of {built}");
+        assert_eq!(problems, [expected]);
     }
 }
 

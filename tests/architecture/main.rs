@@ -31,7 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["evaluation"],
     &["metrics", "git::backend"],
     // What speaks to a Git server through the port, and the two that are behind it.
-    &["git::binary", "git::memory", "git::executor"],
+    &["git::binary", "git::http", "git::memory", "git::executor"],
     // The offline form of a revert; the controller does not know it.
     &["restore"],
     &["observe"],

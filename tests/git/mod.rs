@@ -32,7 +32,7 @@ use sluice::{
         backend::Remote,
         binary::{BinaryConfig, BinaryGit},
         credentials::Credentials,
-        executor::{Executor, RevertMode, RevertRequest},
+        executor::{Executor, Requests, RevertMode, RevertRequest},
         message::{Author, MessageFacts},
         plan::{Declaration, Identity},
         revert_id::RevertId,
@@ -367,6 +367,7 @@ pub(crate) fn request(server: &Server, good: &Commit, bad: &Commit) -> RevertReq
         bad: Declaration { commit: bad.clone(), template: template("app:2") },
         mode: RevertMode::Push,
         found: None,
+        requests: Requests::default(),
         message: MessageFacts {
             namespace: "shop".into(),
             name: "web".into(),

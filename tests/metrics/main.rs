@@ -4,6 +4,8 @@
 #![expect(clippy::needless_pass_by_value, reason = "helpers take json! values as they come")]
 
 #[cfg(test)]
+mod asked;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
 mod prometheus;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sluice::api::names::ApiNames;
 use sluice::clock::TokioClock;
 use sluice::metrics::job::{JobCall, JobOwner, JobPort, JobPortError, JobStep};
-use sluice::metrics::spec::{MetricProvider, Provider, prometheus};
+use sluice::metrics::spec::{MetricProvider, prometheus};
 use sluice::metrics::{
     MeasureCall, MeasureContext, MeasurementKey, MeasurementResult, ResolvedEndpoint, Runner,
     SampleValue,
@@ -160,11 +160,10 @@ async fn what_cannot_be_asked_is_an_outcome_with_its_reason() {
     let (runner, mut ready) = Runner::new(context(None));
     let provider: MetricProvider =
         serde_json::from_value(json!({"prometheus": {"query": "up"}})).unwrap();
-    let Ok(provider @ Provider::Prometheus(_)) = provider.chosen() else { panic!() };
     runner.start(
         key("r", "bad"),
         1,
-        MeasureCall::over_http(provider, ResolvedEndpoint::inline("nonsense")),
+        MeasureCall::over_http(&provider, ResolvedEndpoint::inline("nonsense")),
     );
     ready.recv().await.unwrap();
     runner.start(key("r", "job"), 1, job("job"));

@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 use sluice::analysis::Verdict;
-use sluice::api::status::{GitRevertState, RevisionOutcome, RevisionSource, RolloutPhase};
+use sluice::api::status::{
+    GitRevertState, PullRequestState, RevisionOutcome, RevisionSource, RolloutPhase,
+};
 use sluice::plan::facts::{Declared, LedgerAnswer, RevertResult};
 
 use crate::rollouts::{GIT, WITH_ANALYSIS, commit, failed, routed};
@@ -244,4 +246,102 @@ fn a_found_place_is_what_a_revert_is_ordered_for() {
     let revert = world.status().git_revert.clone().expect("a revert");
     assert_eq!(revert.state, GitRevertState::AwaitingSync);
     assert_eq!(revert.url, "https://git.example.test/shop.git");
+}
+
+const PROPOSED: &str = "gitRevert: {mode: PullRequest, source: {url: 'https://github.com/shop/env', branch: main, path: apps/web}}\n";
+const PAGE: &str = "https://github.com/shop/env/pull/7";
+
+fn open_request() -> RevertResult {
+    RevertResult::Proposed { number: 7, url: PAGE.into(), reason: String::new() }
+}
+
+/// web:1 is stable; web:2 failed, and a pull request is open.
+fn proposed() -> World {
+    let mut world = routed(5, WITH_ANALYSIS, PROPOSED);
+    world.ledger_answer = Some(commit('a'));
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.ledger_answer = Some(commit('b'));
+    world.verdicts.insert("Step", failed());
+    world.git_answer = Some(open_request());
+    world.push("web:2");
+    world.run(60);
+    world
+}
+
+fn request_of(world: &mut World) -> (GitRevertState, PullRequestState) {
+    let revert = world.status().git_revert.clone().expect("a revert");
+    (revert.state, revert.pull_request.expect("a request").state)
+}
+
+#[test]
+fn an_open_request_is_looked_at_now_and_then_and_merged_is_done() {
+    let mut world = proposed();
+    assert_eq!(request_of(&mut world), (GitRevertState::PullRequestOpen, PullRequestState::Open));
+    let wait = world.status().waiting_on[0].what.clone();
+    assert!(wait.contains("merge or close the pull request https://github.com"), "{wait}");
+    let looks = |world: &World| world.timeline.matches("actions=[revert").count();
+    let before = looks(&world);
+    world.run(600);
+    let more = looks(&world) - before;
+    assert!((3..=6).contains(&more), "{more} looks in ten minutes");
+    world.git_answer = Some(RevertResult::Pushed(commit('c')));
+    world.run(180);
+    assert_eq!(request_of(&mut world), (GitRevertState::AwaitingSync, PullRequestState::Merged));
+    world.push("web:1");
+    world.run_until(RolloutPhase::Healthy, 30);
+    assert_eq!(request_of(&mut world), (GitRevertState::Reverted, PullRequestState::Merged));
+    assert!(world.withdrawals.is_empty());
+    world.assert_safe();
+}
+
+#[test]
+fn a_request_that_people_close_is_a_veto_and_nothing_more_happens() {
+    let mut world = proposed();
+    world.git_answer = Some(RevertResult::Vetoed { number: 7, url: PAGE.into() });
+    world.run(180);
+    assert_eq!(request_of(&mut world), (GitRevertState::Vetoed, PullRequestState::Closed));
+    let before = world.timeline.matches("actions=[revert").count();
+    world.run(1200);
+    assert_eq!(world.timeline.matches("actions=[revert").count(), before);
+    assert!(world.withdrawals.is_empty());
+}
+
+#[test]
+fn a_request_that_a_newer_version_makes_needless_is_withdrawn_once() {
+    let mut world = proposed();
+    world.verdicts.clear();
+    world.withdraw_answer = Some(PullRequestState::Withdrawn);
+    world.push("web:3");
+    world.run(60);
+    let expected = (GitRevertState::Superseded, PullRequestState::Withdrawn);
+    assert_eq!(request_of(&mut world), expected, "{}", world.timeline);
+    world.run(1200);
+    assert_eq!(world.withdrawals, ["Closed by Sluice: a newer template was declared."]);
+    world.assert_safe();
+}
+
+#[test]
+fn a_request_that_was_merged_before_anybody_looked_is_not_closed() {
+    let mut world = proposed();
+    world.withdraw_answer = Some(PullRequestState::Merged);
+    world.push("web:1");
+    world.run_until(RolloutPhase::Healthy, 60);
+    assert_eq!(request_of(&mut world), (GitRevertState::Reverted, PullRequestState::Merged));
+}
+
+#[test]
+fn trouble_with_the_forge_leaves_an_open_request_open_and_a_withdrawal_is_tried_again() {
+    let mut world = proposed();
+    let down = RevertResult::Failed { message: "503".into(), retryable: true };
+    world.git_answer = Some(down);
+    world.run(600);
+    assert_eq!(request_of(&mut world), (GitRevertState::PullRequestOpen, PullRequestState::Open));
+    world.verdicts.clear();
+    world.push("web:3");
+    world.run(900);
+    let tries = world.withdrawals.len();
+    assert!((2..=5).contains(&tries), "{tries} tries in 15 minutes");
+    world.withdraw_answer = Some(PullRequestState::Withdrawn);
+    world.run(400);
+    assert_eq!(request_of(&mut world), (GitRevertState::Superseded, PullRequestState::Withdrawn));
 }

@@ -18,12 +18,12 @@ use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::ApiNames;
 use sluice::api::analysis::ComparisonStatus;
 use sluice::api::rollout::RolloutSpec;
-use sluice::api::status::{RevisionSource, RolloutPhase, RolloutStatus};
+use sluice::api::status::{PullRequestState, RevisionSource, RolloutPhase, RolloutStatus};
 use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome};
 use sluice::plan::facts::{
     Declared, FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact,
     ReplicaSetFact, RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact,
-    RunSlot, ServiceFact, ServiceState,
+    RunSlot, ServiceFact, ServiceState, WithdrawProgress,
 };
 use sluice::plan::validate::validate;
 use sluice::plan::{Decision, decide, status};
@@ -95,6 +95,9 @@ pub(crate) struct World {
     /// Where the commit was found, and whether the tool still applies.
     pub ledger_source: Option<RevisionSource>,
     pub is_syncing: bool,
+    /// What becomes of requests that are withdrawn, and why they were.
+    pub withdraw_answer: Option<PullRequestState>,
+    pub withdrawals: Vec<String>,
     pub broken_images: Vec<String>,
     /// At most so many pods of an image are ready at once.
     pub most_ready: BTreeMap<String, u32>,
@@ -170,6 +173,8 @@ impl World {
             ledger_answer: None,
             ledger_source: None,
             is_syncing: false,
+            withdraw_answer: None,
+            withdrawals: vec![],
             broken_images: vec![],
             most_ready: BTreeMap::new(),
             has_finalizer: false,
@@ -593,6 +598,7 @@ impl World {
             Action::RevertInGit(order) => {
                 format!("revert {} to {}", order.failed.0, order.stable.0)
             }
+            Action::WithdrawRequest(order) => format!("withdraw request {}", order.number),
             Action::LookUpCommit(sight) => format!("look up {}", sight.revision),
             Action::AddFinalizer
             | Action::RemoveFinalizer

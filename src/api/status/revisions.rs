@@ -122,12 +122,40 @@ pub struct GitRevertStatus {
     /// How many times it was tried.
     #[serde(default)]
     pub tries: u32,
+    /// The pull request that proposes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<PullRequestStatus>,
     /// When commits were pushed in the last 24 hours, this one included, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pushed_at: Vec<Time>,
     /// Whether a person approved it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub approved: bool,
+}
+
+/// A pull request of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PullRequestStatus {
+    /// Its number in the repository.
+    pub number: u64,
+    /// Its page.
+    pub url: String,
+    /// How it is.
+    pub state: PullRequestState,
+}
+
+/// How a pull request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullRequestState {
+    /// It waits for people.
+    Open,
+    /// It was merged.
+    Merged,
+    /// People closed it.
+    Closed,
+    /// We closed it, because it was not needed any more.
+    Withdrawn,
 }
 
 /// How far a Git revert is.
@@ -139,6 +167,10 @@ pub enum GitRevertState {
     AwaitingApproval,
     /// It is being written.
     Pushing,
+    /// A pull request waits for people.
+    PullRequestOpen,
+    /// People closed the pull request; it is not opened again.
+    Vetoed,
     /// The commit is on the branch; the cluster does not show it yet.
     AwaitingSync,
     /// The cluster shows the stable template again.

@@ -132,6 +132,10 @@ impl Needs {
             }
             Provider::Web(spec) => self.web(metric, spec, pin),
             Provider::Job(spec) => self.job(metric, spec, pin),
+            Provider::Asked(asked) => Some(format!(
+                "is measured in {}, which the simulation does not have",
+                asked.spec().kind()
+            )),
         }
     }
 

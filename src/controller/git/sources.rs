@@ -112,23 +112,24 @@ impl GitWorker {
         }
     }
 
-    /// Whether a recorded place still is where the owner takes the Rollout from.
+    /// Whether a recorded place still is where the owner takes the Rollout from; why nothing may be pushed
+    /// there, if so.
     pub(super) async fn confirm(
         &self,
         executor: &Executor,
         job: &Job,
         recorded: &RevisionSource,
-    ) -> Result<(), Unconfirmed> {
+    ) -> Result<Option<String>, Unconfirmed> {
         let sources = self.found(executor, job).await.map_err(|unsourced| match unsourced {
             Unsourced::Unknown(reason) => Unconfirmed::Unknown(reason),
             Unsourced::Refused(reason) => Unconfirmed::Denied(reason),
         })?;
         let owner = sources.owner.unwrap_or_default();
         let is_same = sources.places.iter().any(|place| place.record(&owner) == *recorded);
-        match sources.limit {
-            Some(limit) => Err(Unconfirmed::Denied(limit)),
-            None if is_same => Ok(()),
-            None => Err(Unconfirmed::Denied(format!("{owner} takes it from another place now"))),
+        if is_same {
+            Ok(sources.limit)
+        } else {
+            Err(Unconfirmed::Denied(format!("{owner} takes it from another place now")))
         }
     }
 
@@ -211,7 +212,7 @@ impl GitWorker {
     }
 
     /// The repository with its credentials: one read of one Secret of the Rollout's namespace.
-    async fn remote(&self, job: &Job, url: &GitUrl) -> Result<Remote, String> {
+    pub(super) async fn remote(&self, job: &Job, url: &GitUrl) -> Result<Remote, String> {
         let namespace = &job.namespace;
         let credentials = match &job.git.secret {
             None => Credentials::anonymous("anonymous"),

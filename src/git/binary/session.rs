@@ -322,6 +322,12 @@ impl BinarySession {
             let detail = "the commit does not follow the tip that was read".to_owned();
             return Err(GitError::Unexpected { operation, detail });
         }
+        self.send(branch, new).await
+    }
+
+    /// Pushes without force: a branch that is not there is made.
+    async fn send(&self, branch: &BranchName, new: &Commit) -> Result<(), GitError> {
+        let operation = "push";
         let output = self.run(GitCommand::Push { new, branch }, Vec::new()).await?;
         if output.status.success() {
             return Ok(());
@@ -386,6 +392,14 @@ impl GitSession for BinarySession {
 
     fn commit_paths<'a>(&'a mut self, commit: NewCommit<'a>) -> GitResult<'a, Commit> {
         Box::pin(self.make_commit(commit))
+    }
+
+    fn create_branch<'a>(
+        &'a mut self,
+        branch: &'a BranchName,
+        commit: &'a Commit,
+    ) -> GitResult<'a, ()> {
+        Box::pin(self.send(branch, commit))
     }
 
     fn push_cas<'a>(

@@ -198,6 +198,14 @@ pub enum SuggestReason {
     /// The source could not be confirmed again just before the push.
     #[error("where Git declares this Rollout could not be confirmed again: {0}")]
     SourceNotConfirmed(String),
+    /// It was to be proposed, and the forge does not let us.
+    #[error("{why}; and no pull request could be opened: {error}")]
+    NotProposed {
+        /// Why it was not pushed.
+        why: String,
+        /// Why it was not proposed.
+        error: String,
+    },
     /// The branch moved each time before the push arrived.
     #[error("the branch moved during each of {0} tries")]
     BranchBusy(u32),

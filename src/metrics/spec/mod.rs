@@ -3,8 +3,13 @@
 //!
 //! A provider is one file here, one effect file in the room above and one line in `providers!`.
 
+pub mod cloud_watch;
+pub mod datadog;
+pub mod graphite;
+pub mod influxdb;
 pub mod job;
 pub mod look;
+pub mod new_relic;
 pub mod prometheus;
 pub mod web;
 
@@ -30,6 +35,7 @@ pub enum ProviderProblem {
 macro_rules! providers {
     (
         built { $($field:ident $variant:ident $wire:literal $spec:ty, $doc:literal;)+ }
+        asked { $($asked:ident $asked_variant:ident $asked_wire:literal $asked_spec:ty, $asked_doc:literal;)+ }
         planned { $($planned:ident $planned_wire:literal, $planned_doc:literal;)+ }
     ) => {
         /// Where a metric is measured: exactly one key.
@@ -40,6 +46,11 @@ macro_rules! providers {
                 #[doc = $doc]
                 #[serde(rename = $wire, skip_serializing_if = "Option::is_none")]
                 pub $field: Option<$spec>,
+            )+
+            $(
+                #[doc = $asked_doc]
+                #[serde(rename = $asked_wire, skip_serializing_if = "Option::is_none")]
+                pub $asked: Option<$asked_spec>,
             )+
             $(
                 #[doc = $planned_doc]
@@ -55,11 +66,31 @@ macro_rules! providers {
                 #[doc = $doc]
                 $variant(&'a $spec),
             )+
+            /// A server that is asked by one HTTP request.
+            Asked(Asked<'a>),
+        }
+
+        /// A server that is asked by one HTTP request.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum Asked<'a> {
+            $(
+                #[doc = $asked_doc]
+                $asked_variant(&'a $asked_spec),
+            )+
+        }
+
+        impl<'a> Asked<'a> {
+            /// What all of them say alike.
+            pub fn spec(self) -> &'a dyn AskedSpec {
+                match self {
+                    $(Self::$asked_variant(spec) => spec,)+
+                }
+            }
         }
 
         impl MetricProvider {
             /// Wire names of the providers that can be measured.
-            pub const BUILT: &'static [&'static str] = &[$($wire),+];
+            pub const BUILT: &'static [&'static str] = &[$($wire,)+ $($asked_wire,)+];
             /// Wire names that the schema knows and validation refuses.
             pub const PLANNED: &'static [&'static str] = &[$($planned_wire),+];
 
@@ -67,6 +98,7 @@ macro_rules! providers {
             pub fn named(&self) -> Vec<&'static str> {
                 let mut named = Vec::new();
                 $(if self.$field.is_some() { named.push($wire); })+
+                $(if self.$asked.is_some() { named.push($asked_wire); })+
                 $(if self.$planned.is_some() { named.push($planned_wire); })+
                 named
             }
@@ -86,6 +118,9 @@ macro_rules! providers {
                     return Err(ProviderProblem::Several(named));
                 }
                 $(if let Some(spec) = &self.$field { return Ok(Provider::$variant(spec)); })+
+                $(if let Some(spec) = &self.$asked {
+                    return Ok(Provider::Asked(Asked::$asked_variant(spec)));
+                })+
                 match named.first() {
                     Some(planned) => Err(ProviderProblem::NotBuilt(planned)),
                     None => Err(ProviderProblem::Missing),
@@ -109,17 +144,63 @@ providers! {
         web Web "web" web::Spec, "JSON over HTTP.";
         job Job "job" job::Spec, "A Kubernetes Job: complete is success, failed is failure.";
     }
+    asked {
+        cloud_watch CloudWatch "cloudWatch" cloud_watch::Spec, "Queries of CloudWatch.";
+        datadog Datadog "datadog" datadog::Spec, "A query of Datadog.";
+        graphite Graphite "graphite" graphite::Spec, "A target of Graphite.";
+        influxdb InfluxDb "influxdb" influxdb::Spec, "A Flux query of InfluxDB 2.";
+        new_relic NewRelic "newRelic" new_relic::Spec, "An NRQL query of New Relic.";
+    }
     planned {
-        datadog "datadog", "Datadog. Not built yet: refused by validation.";
-        new_relic "newRelic", "New Relic. Not built yet: refused by validation.";
         wavefront "wavefront", "Wavefront. Not built yet: refused by validation.";
         kayenta "kayenta", "Kayenta. Not built yet: refused by validation.";
-        cloud_watch "cloudWatch", "CloudWatch. Not built yet: refused by validation.";
-        graphite "graphite", "Graphite. Not built yet: refused by validation.";
-        influxdb "influxdb", "InfluxDB. Not built yet: refused by validation.";
         sky_walking "skywalking", "SkyWalking. Not built yet: refused by validation.";
         plugin "plugin", "External plug-ins. Not built yet: refused by validation.";
     }
+}
+
+/// What a metric says alike to every server that is asked by one HTTP request.
+pub trait AskedSpec: std::fmt::Debug {
+    /// `type` of the `MetricsSource`.
+    fn kind(&self) -> &'static str;
+
+    /// The source that holds address and credentials.
+    fn source(&self) -> Option<&SourceRef>;
+
+    /// Whether a template may name an address itself.
+    fn may_name_address(&self) -> bool {
+        false
+    }
+
+    /// That address.
+    fn address(&self) -> Option<&str> {
+        None
+    }
+
+    /// The queries, for `allowedQueryPrefix`.
+    fn queries(&self) -> Vec<&str>;
+
+    /// Time limit in seconds, when the metric names one.
+    fn timeout_seconds(&self) -> Option<i64> {
+        None
+    }
+
+    /// What is wrong with it beside source and address, as `(field, problem)`.
+    fn problems(&self) -> Vec<(&'static str, String)>;
+}
+
+/// What is wrong with a query and the profile of Argo Rollouts beside it.
+fn query_and_profile(query: &str, profile: Option<&String>) -> Vec<(&'static str, String)> {
+    let mut problems = Vec::new();
+    if query.trim().is_empty() {
+        problems.push(("query", "is empty".to_owned()));
+    }
+    if profile.is_some() {
+        let text = "is not taken from a template: put the credentials into the headers of a MetricsSource and \
+                    name it in source";
+        problems.push(("profile", text.to_owned()));
+    }
+    problems
 }
 
 /// A reference to a `MetricsSource` or `ClusterMetricsSource`, which holds address and credentials.
@@ -238,10 +319,10 @@ mod tests {
     #[test]
     fn a_metric_without_provider_and_one_with_two_are_refused() {
         assert_eq!(provider(json!({})).chosen(), Err(ProviderProblem::Missing));
-        let two = provider(json!({"web": {"url": "/"}, "datadog": {}}));
+        let two = provider(json!({"web": {"url": "/"}, "wavefront": {}}));
         assert_eq!(
             two.chosen().unwrap_err().to_string(),
-            "names several providers (web, datadog): write exactly one"
+            "names several providers (web, wavefront): write exactly one"
         );
     }
 

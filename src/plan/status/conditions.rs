@@ -66,6 +66,8 @@ pub(super) fn conditions(
             GitRevertState::AlreadyReverted | GitRevertState::Superseded => {
                 Reason::GitRevertNotNeeded
             }
+            GitRevertState::PullRequestOpen => Reason::GitRevertPullRequest,
+            GitRevertState::Vetoed => Reason::GitRevertVetoed,
             GitRevertState::Suggested => Reason::GitRevertSuggested,
             GitRevertState::Blocked | GitRevertState::Ineffective | GitRevertState::Suspended => {
                 Reason::GitRevertBlocked

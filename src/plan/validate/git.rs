@@ -4,8 +4,11 @@ use chrono::TimeDelta;
 
 use super::Problems;
 use super::types::{NamedSource, ValidGit};
-use crate::api::git_revert::{GitRevert, GitRevertCause, GitRevertMode, GitSource};
+use crate::api::git_revert::{
+    GitRevert, GitRevertCause, GitRevertMode, GitSource, PullRequestProvider,
+};
 use crate::api::values::IntOrString;
+use crate::git::forge::Forge;
 use crate::git::source::{BranchName, GitUrl, RepoPath};
 
 const FIELD: &str = "spec.gitRevert";
@@ -14,12 +17,12 @@ const FIELD: &str = "spec.gitRevert";
 pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit> {
     match git.mode {
         GitRevertMode::Disabled => return None,
-        GitRevertMode::PullRequest => problems
-            .unbuilt(format!("{FIELD}.mode"), ": PullRequest comes later; use Suggest or Push"),
-        GitRevertMode::Suggest | GitRevertMode::Push => {}
+        GitRevertMode::Suggest | GitRevertMode::PullRequest | GitRevertMode::Push => {}
     }
     refuse_unbuilt(git, problems);
-    let named = git.source.as_ref().and_then(|source| named(source, problems));
+    let provider = git.pull_request.as_ref().and_then(|options| options.provider);
+    let named =
+        git.source.as_ref().and_then(|source| named(source, (git.mode, provider), problems));
     let mut duration = |field: &str, given: Option<&IntOrString>, usual: TimeDelta| {
         given
             .and_then(|given| problems.take(&format!("{FIELD}.{field}"), given.as_duration()))
@@ -44,6 +47,7 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
             git.causes.clone()
         },
         named,
+        provider,
         secret: git
             .source
             .as_ref()
@@ -57,7 +61,11 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
 }
 
 /// The place that the user names; `None` when it is to be found.
-fn named(source: &GitSource, problems: &mut Problems) -> Option<NamedSource> {
+fn named(
+    source: &GitSource,
+    (mode, provider): (GitRevertMode, Option<PullRequestProvider>),
+    problems: &mut Problems,
+) -> Option<NamedSource> {
     let field = |name: &str| format!("{FIELD}.source.{name}");
     let GitSource { url, branch, path, file, secret_ref: _ } = source;
     let (Some(url), Some(branch), Some(path)) = (url, branch, path) else {
@@ -79,6 +87,12 @@ fn named(source: &GitSource, problems: &mut Problems) -> Option<NamedSource> {
     if let Some(file) = file {
         problems.take(&field("file"), RepoPath::parse(file));
     }
+    if mode == GitRevertMode::PullRequest
+        && let Ok(url) = GitUrl::parse(url)
+        && let Err(error) = Forge::of(&url, provider)
+    {
+        problems.add(field("url"), error.to_string());
+    }
     let (url, branch, path) = (url.clone(), branch.clone(), path.clone());
     Some(NamedSource { url, branch, path, file: file.clone() })
 }
@@ -89,9 +103,6 @@ fn refuse_unbuilt(git: &GitRevert, problems: &mut Problems) {
     }
     if !git.also.is_empty() {
         problems.unbuilt(format!("{FIELD}.also"), "");
-    }
-    if git.pull_request.is_some() {
-        problems.unbuilt(format!("{FIELD}.pullRequest"), "");
     }
     for (idx, cause) in git.causes.iter().enumerate() {
         match cause {

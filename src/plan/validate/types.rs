@@ -4,7 +4,9 @@ use chrono::TimeDelta;
 use serde_json::Value;
 
 use crate::api::analysis::{InlineAnalysis, RolloutAnalysis};
-use crate::api::git_revert::{GitApproval, GitCommitOptions, GitRevertCause, GitRevertMode};
+use crate::api::git_revert::{
+    GitApproval, GitCommitOptions, GitRevertCause, GitRevertMode, PullRequestProvider,
+};
 use crate::api::{CountOrPercent, LabelSelector, Time};
 use crate::revision::TemplateDigest;
 use crate::traffic::Providers;
@@ -219,7 +221,7 @@ pub struct NamedSource {
 /// What happens in Git.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidGit {
-    /// How far Sluice goes by itself: `Suggest` or `Push`.
+    /// How far Sluice goes by itself.
     pub mode: GitRevertMode,
     /// Whether a person must approve.
     pub approval: GitApproval,
@@ -229,6 +231,8 @@ pub struct ValidGit {
     pub named: Option<NamedSource>,
     /// Secret with the credentials.
     pub secret: Option<String>,
+    /// Which forge the repository is at, when the user says it.
+    pub provider: Option<PullRequestProvider>,
     /// How long to wait for the cluster to show the reverted template.
     pub verify_timeout: TimeDelta,
     /// How long a template that failed is refused when it is declared again; zero: not at all.

@@ -202,6 +202,17 @@ impl GitSession for Session {
         self.inner.commit_paths(commit)
     }
 
+    fn create_branch<'a>(
+        &'a mut self,
+        branch: &'a BranchName,
+        commit: &'a Commit,
+    ) -> GitResult<'a, ()> {
+        Box::pin(async move {
+            self.server.travel(&self.url).await?;
+            self.inner.create_branch(branch, commit).await
+        })
+    }
+
     fn push_cas<'a>(
         &'a mut self,
         branch: &'a BranchName,

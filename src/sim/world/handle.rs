@@ -275,6 +275,12 @@ impl World {
         self.inner.processes().configure(settings);
     }
 
+    /// Lets processes that start from now on reach the APIs of forges through `forges`; without it they
+    /// open no pull requests.
+    pub fn reach_forges_through(&self, forges: Arc<dyn crate::git::backend::Carrier>) {
+        self.inner.processes().reach_forges_through(forges);
+    }
+
     /// Git as processes of the controller reach it that start from now on, in the place of the
     /// world's own server. Whoever does this keeps [`World::git`], which the agents read, in step.
     pub fn reach_git_through(&self, git: Arc<dyn GitBackend>) {

@@ -16,7 +16,7 @@ use super::random::entropy;
 use super::rbac::{NAMESPACE, SERVICE_ACCOUNT};
 use crate::controller::run::{Controller, Ports, RunError, address_policy};
 use crate::controller::settings::Settings;
-use crate::git::backend::GitBackend;
+use crate::git::backend::{Carrier, GitBackend};
 use crate::metrics::Transport;
 use crate::sim::api::Identity;
 use crate::telemetry::metrics::{Metrics, SeriesLimits};
@@ -26,9 +26,19 @@ use crate::telemetry::metrics::{Metrics, SeriesLimits};
 pub(crate) struct Processes {
     settings: Option<Settings>,
     git: Option<OtherGit>,
+    forges: Option<OtherForges>,
     running: BTreeMap<String, Process>,
     /// Starts so far, so that no two have the same randomness.
     starts: u64,
+}
+
+/// The APIs of forges; a world has none of its own.
+struct OtherForges(Arc<dyn Carrier>);
+
+impl fmt::Debug for OtherForges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OtherForges").finish_non_exhaustive()
+    }
 }
 
 /// Git in the place of the world's own server.
@@ -70,6 +80,11 @@ impl Processes {
     /// Git as processes reach it that start from now on.
     pub(crate) fn reach_git_through(&mut self, git: Arc<dyn GitBackend>) {
         self.git = Some(OtherGit(git));
+    }
+
+    /// Forges as processes reach them that start from now on.
+    pub(crate) fn reach_forges_through(&mut self, forges: Arc<dyn Carrier>) {
+        self.forges = Some(OtherForges(forges));
     }
 
     /// How a process is.
@@ -145,6 +160,7 @@ impl Processes {
             clock: inner.controller_clock.clone(),
             entropy: Arc::new(entropy(inner.seed, &stream)),
             git: Some(git),
+            forges: processes.forges.as_ref().map(|OtherForges(forges)| forges.clone()),
             transport: Transport::new(address_policy(&settings, Vec::new())).through(network),
             metrics: metrics.clone(),
         };

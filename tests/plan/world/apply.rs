@@ -127,6 +127,15 @@ impl World {
                     id: order.id.clone(),
                     tries: order.tries,
                     result: self.git_answer.clone(),
+                    ended_at: Some(self.now),
+                });
+            }
+            Action::WithdrawRequest(order) => {
+                self.withdrawals.push(order.comment.clone());
+                self.git.withdrawal = Some(WithdrawProgress {
+                    id: order.id.clone(),
+                    state: self.withdraw_answer,
+                    ended_at: Some(self.now),
                 });
             }
         }

@@ -1,0 +1,238 @@
+//! A revert as a pull request: one branch and one request for each revert, found again by their names
+//! after a crash. A request that people closed is a veto, and never opened again.
+//!
+//! Sources: the API documentation that `git::forge` names.
+
+use super::{
+    CommitFacts, Declaration, Executor, GitError, GitSession, Identity, NewCommit, Remote,
+    Restoration, RevertOutcome, RevertRequest, SuggestReason, Try, commit_message, lines,
+    suggested,
+};
+use crate::api::git_revert::PullRequestProvider;
+use crate::git::forge::{Forge, ForgeError, Proposal, PullRequest, RequestState};
+use crate::git::revert_id::RevertId;
+use crate::git::source::BranchName;
+use crate::revision::Commit;
+
+/// Characters of the revert's identity in the branch's name.
+const SHORT_ID: usize = 8;
+
+/// What is known of pull requests before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Which forge the host is, when the user says it.
+    pub provider: Option<PullRequestProvider>,
+    /// The number of the request that was opened before.
+    pub known: Option<u64>,
+}
+
+/// A request that is not needed any more.
+#[derive(Clone, Debug)]
+pub struct Withdrawal {
+    /// The repository.
+    pub remote: Remote,
+    /// Which forge the host is, when the user says it.
+    pub provider: Option<PullRequestProvider>,
+    /// Its number.
+    pub number: u64,
+    /// Why, for people.
+    pub comment: String,
+}
+
+/// The branch of a revert: the same at every try.
+pub(super) fn branch_of(identity: &Identity, id: &RevertId) -> Result<BranchName, GitError> {
+    let short: String = id.as_str().chars().take(SHORT_ID).collect();
+    let name = format!("sluice/revert/{}-{}-{short}", identity.namespace, identity.name);
+    Ok(BranchName::parse(&name)?)
+}
+
+impl Executor {
+    /// Whether pull requests can be opened for a repository at all.
+    pub(super) fn can_propose(&self, request: &RevertRequest) -> bool {
+        self.carrier.is_some()
+            && request.remote.credentials.api_token().is_some()
+            && Forge::of(&request.remote.url, request.requests.provider).is_ok()
+    }
+
+    /// Opens a request with the restoration, or finds the one that was opened before.
+    pub(super) async fn propose(
+        &self,
+        session: &mut dyn GitSession,
+        request: &RevertRequest,
+        good: &Declaration,
+        tip: &Commit,
+        restoration: Restoration,
+        reason: Option<SuggestReason>,
+    ) -> Result<Try, GitError> {
+        let branch = branch_of(&request.identity, &request.id)?;
+        let opened = self.open(session, request, good, tip, &restoration, &branch, reason.as_ref());
+        let pull = match opened.await {
+            Ok(pull) => pull,
+            Err(GitError::Stale { .. }) => return Ok(Try::Moved(restoration)),
+            Err(GitError::SourceDenied { reason }) => {
+                let why = SuggestReason::SourceNotConfirmed(reason);
+                return Ok(Try::Done(suggested(restoration, why)));
+            }
+            Err(GitError::Forge(error)) if !error.is_retryable() => {
+                let why = reason.map_or_else(
+                    || "the mode is PullRequest".to_owned(),
+                    |reason| reason.to_string(),
+                );
+                let reason = SuggestReason::NotProposed { why, error: error.to_string() };
+                return Ok(Try::Done(suggested(restoration, reason)));
+            }
+            Err(error) => return Err(error),
+        };
+        let PullRequest { number, url, state } = pull;
+        Ok(Try::Done(match state {
+            RequestState::Open => RevertOutcome::Proposed {
+                number,
+                url,
+                reason: reason.map(|reason| reason.to_string()).unwrap_or_default(),
+            },
+            RequestState::Merged(commit) => {
+                RevertOutcome::Pushed { commit: commit.unwrap_or_else(|| tip.clone()) }
+            }
+            RequestState::Closed => RevertOutcome::Vetoed { number, url },
+        }))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, parts of one decision")]
+    async fn open(
+        &self,
+        session: &mut dyn GitSession,
+        request: &RevertRequest,
+        good: &Declaration,
+        tip: &Commit,
+        restoration: &Restoration,
+        branch: &BranchName,
+        reason: Option<&SuggestReason>,
+    ) -> Result<PullRequest, GitError> {
+        let forge = Forge::of(&request.remote.url, request.requests.provider)?;
+        let base = &request.source.branch;
+        if let Some(pull) = self.find(request, &forge, branch).await? {
+            return Ok(pull);
+        }
+        let message = self.fill_branch(session, request, good, tip, restoration, branch).await?;
+        let proposal = Proposal {
+            title: message.lines().next().unwrap_or_default().to_owned(),
+            body: body(&message, reason),
+            head: branch.clone(),
+            base: base.clone(),
+        };
+        let what = "open a pull request";
+        let answer = self.carry(&request.remote, &forge.create(&proposal)).await?;
+        match forge.read_one(&answer, what) {
+            Ok(pull) => Ok(pull),
+            // Somebody was faster: an open request from this branch is ours.
+            Err(error @ ForgeError::Refused { .. }) => {
+                let found = self.find(request, &forge, branch).await?;
+                found.filter(|pull| pull.state == RequestState::Open).ok_or(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn find(
+        &self,
+        request: &RevertRequest,
+        forge: &Forge,
+        branch: &BranchName,
+    ) -> Result<Option<PullRequest>, GitError> {
+        if let Some(number) = request.requests.known {
+            let answer = self.carry(&request.remote, &forge.get(number)).await?;
+            return Ok(Some(forge.read_one(&answer, "read the pull request")?));
+        }
+        let base = &request.source.branch;
+        let answer = self.carry(&request.remote, &forge.list(branch, base)).await?;
+        Ok(forge.read_list(&answer, branch, base)?)
+    }
+
+    /// Makes sure that the branch holds this revert; the message of its commit.
+    async fn fill_branch(
+        &self,
+        session: &mut dyn GitSession,
+        request: &RevertRequest,
+        good: &Declaration,
+        tip: &Commit,
+        restoration: &Restoration,
+        branch: &BranchName,
+    ) -> Result<String, GitError> {
+        let facts = CommitFacts {
+            id: &request.id,
+            failed: &request.bad.commit,
+            restored_from: &good.commit,
+            restored: lines(restoration),
+            not_touched: restoration.not_touched.iter().map(ToString::to_string).collect(),
+        };
+        let message = commit_message(&request.message, &facts, &request.author);
+        match session.fetch_tip(branch).await {
+            Ok(there) => {
+                let ours = session.find_revert(&good.commit, &there, &request.id).await?;
+                let taken = || ForgeError::BranchTaken { branch: branch.to_string() };
+                ours.ok_or_else(taken)?;
+                return Ok(message);
+            }
+            Err(GitError::BranchGone { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(found) = &request.found {
+            (found.confirm)().await.map_err(super::unconfirmed)?;
+        }
+        let commit = session
+            .commit_paths(NewCommit {
+                parent: tip,
+                changes: &restoration.changes,
+                message: &message,
+                author: &request.author,
+                at: request.now,
+            })
+            .await?;
+        session.create_branch(branch, &commit).await?;
+        Ok(message)
+    }
+
+    async fn carry(
+        &self,
+        remote: &Remote,
+        call: &crate::git::forge::Call,
+    ) -> Result<crate::git::forge::Answer, ForgeError> {
+        let carrier = self.carrier.as_ref().ok_or(ForgeError::NoCarrier)?;
+        carrier.carry(remote, call).await
+    }
+
+    /// Closes a request that is not needed any more, and says why; how the request is then. `Closed` is
+    /// by people, before us.
+    ///
+    /// # Errors
+    /// [`ForgeError`].
+    pub async fn withdraw(&self, order: &Withdrawal) -> Result<RequestState, ForgeError> {
+        let Withdrawal { remote, provider, number, comment } = order;
+        let forge = Forge::of(&remote.url, *provider)?;
+        let what = "read the pull request";
+        let pull = forge.read_one(&self.carry(remote, &forge.get(*number)).await?, what)?;
+        if pull.state != RequestState::Open {
+            return Ok(pull.state);
+        }
+        let answer = self.carry(remote, &forge.comment(*number, comment)).await?;
+        forge.check(&answer, "comment on the pull request")?;
+        let answer = self.carry(remote, &forge.close(*number)).await?;
+        forge.check(&answer, "close the pull request")?;
+        Ok(RequestState::Open)
+    }
+}
+
+/// The text of a request: the commit's message, where nothing in it means anything to a forge.
+fn body(message: &str, reason: Option<&SuggestReason>) -> String {
+    let told = message.split_once("\n\n").map_or(message, |(_, rest)| rest).replace("```", "'''");
+    let why = reason.map_or_else(String::new, |reason| {
+        let words = crate::git::message::clean(&reason.to_string(), 300).replace('`', "'");
+        format!("\nIt was not pushed, for this reason: `{words}`\n")
+    });
+    format!(
+        "Users are on the stable version already. Merging this makes Git declare it, too.\n{why}\n\
+         ```text\n{}\n```\n\nClose this request to keep Git as it is: it is not opened again for this \
+         version. It is closed when Git or the cluster no longer need it.\n",
+        told.trim_end()
+    )
+}
