@@ -115,7 +115,13 @@ impl Oracle {
         }
         // Before the first revision is stable there is nothing that an abort could go back to.
         let has_stable = !text(old, "/status/stableRS").is_empty();
-        if has_stable && is_set(old, "/status/abort") && !is_set(&new, "/status/abort") {
+        // What is being deleted is not released any more, and an abort of it means nothing.
+        let is_deleted = new.pointer("/metadata/deletionTimestamp").is_some();
+        if has_stable
+            && !is_deleted
+            && is_set(old, "/status/abort")
+            && !is_set(&new, "/status/abort")
+        {
             self.blame(entry, "S10", "an abort is erased in its attempt".to_owned());
         }
     }
