@@ -375,3 +375,58 @@ async fn a_limit_that_arose_after_the_first_look_stops_the_push() {
     assert_eq!(reason, SuggestReason::SourceLimited("a set makes it now".to_owned()));
     assert_eq!(world.git.pushes(), 0);
 }
+
+/// How many failed versions the next test takes back: `SLUICE_REVERTS`, else a share that takes seconds.
+fn how_many() -> u64 {
+    std::env::var("SLUICE_REVERTS").map_or(1_000, |count| count.parse().unwrap())
+}
+
+/// A fifth of the operations with Git go wrong, one push in twenty meets a colleague's, and one try in ten dies
+/// without anybody hearing what became of it.
+#[tokio::test(start_paused = true)]
+async fn each_failed_version_is_reverted_once_whatever_git_does() {
+    let (mut faults, mut races, mut tries) = (0_u64, 0_u64, 0_u64);
+    for seed in 0..how_many() {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let world = World::new();
+        let mut colleagues = 0;
+        let is_done = |outcome: &RevertOutcome| match outcome {
+            RevertOutcome::Pushed { .. } => true,
+            RevertOutcome::Failed { is_retryable: true, .. } => false,
+            other => panic!("seed {seed}: {other:?}"),
+        };
+        loop {
+            tries += 1;
+            for operation in
+                [Operation::Open, Operation::FetchTip, Operation::Blobs, Operation::Push]
+            {
+                if random.f64() < 0.2 {
+                    let away = GitError::Transient { detail: "away".to_owned() };
+                    let is_lost = operation == Operation::Push && random.bool();
+                    let fault = if is_lost { Fault::LostReply } else { Fault::Fail(away) };
+                    world.git.fault(operation, fault);
+                    faults += 1;
+                }
+            }
+            if random.f64() < 0.05 {
+                let name = format!("other-{colleagues}.yaml");
+                let file = files(&[(name.as_str(), b"a: 1\n".as_slice())]);
+                world.git.fault(Operation::Push, Fault::Race(file, "busy".to_owned()));
+                colleagues += 1;
+                races += 1;
+            }
+            let outcome = world.revert().await;
+            if is_done(&outcome) && random.f64() >= 0.1 {
+                break;
+            }
+        }
+        assert_eq!(world.reverts(), 1, "seed {seed}: {:?}", world.log());
+        assert_eq!(world.file(), manifest("app:1"), "seed {seed}");
+        let others = world.log().iter().filter(|message| *message == "busy").count();
+        assert!(others <= colleagues, "seed {seed}");
+        // Nobody's commit is lost: what stands on the branch is what was pushed, in one line.
+        assert_eq!(world.log().len(), 3 + others, "seed {seed}: {:?}", world.log());
+    }
+    // Shown by `--nocapture`.
+    println!("{} reverts, {tries} tries, {faults} faults, {races} races", how_many());
+}
