@@ -143,6 +143,10 @@ impl Hands {
                 self.git.withdraw(snapshot, order);
                 Ok(())
             }
+            Action::WatchSync(order) => {
+                self.git.watch_sync(snapshot, order);
+                Ok(())
+            }
         }
     }
 

@@ -31,9 +31,9 @@ use crate::git::revert_id::RevertId;
 use crate::git::source::{GitUrl, RepoPath};
 use crate::observe::Snapshot;
 use crate::observe::cache::Key;
-use crate::plan::action::{RevertOrder, WithdrawOrder};
+use crate::plan::action::{RevertOrder, SyncOrder, WithdrawOrder};
 use crate::plan::facts::{
-    Declared, GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult, Sight,
+    Declared, GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult, Sight, SyncLook,
     WithdrawProgress,
 };
 use crate::telemetry::chain;
@@ -452,6 +452,35 @@ impl GitPort for GitWorker {
             if let Some(known) = this.state().get_mut(&uid) {
                 let ended_at = Some(this.clock.now());
                 known.facts.withdrawal = Some(WithdrawProgress { id, state, ended_at });
+            }
+            let _ = this.wishes.send(key);
+        });
+    }
+
+    fn watch_sync(&self, snapshot: &Snapshot, order: &SyncOrder) {
+        let Some((key, uid, job)) = parts(snapshot) else { return };
+        let SyncOrder { id, commit } = order.clone();
+        let mut obstacle = {
+            let mut states = self.state();
+            let facts = &mut states.entry(uid.clone()).or_default().facts;
+            // What was known is said until more is known.
+            let known = facts.sync.take().filter(|look| look.id == id);
+            let obstacle = known.and_then(|look| look.obstacle);
+            let running = SyncLook { id: id.clone(), obstacle: obstacle.clone(), ended_at: None };
+            facts.sync = Some(running);
+            obstacle
+        };
+        let this = self.clone();
+        self.spawn(async move {
+            match this.held_up(&job, &commit).await {
+                Ok(now) => obstacle = now,
+                Err(reason) => {
+                    tracing::debug!(rollout = %key, reason, "the GitOps tool cannot be asked");
+                }
+            }
+            if let Some(state) = this.state().get_mut(&uid) {
+                let ended_at = Some(this.clock.now());
+                state.facts.sync = Some(SyncLook { id, obstacle, ended_at });
             }
             let _ = this.wishes.send(key);
         });

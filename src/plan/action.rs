@@ -144,6 +144,8 @@ pub enum Action {
     RevertInGit(Box<RevertOrder>),
     /// Close a pull request that is not needed any more.
     WithdrawRequest(Box<WithdrawOrder>),
+    /// Ask the GitOps tool what holds up a revert.
+    WatchSync(SyncOrder),
 }
 
 /// What is to be reverted in Git.
@@ -190,6 +192,15 @@ pub struct WithdrawOrder {
     pub comment: String,
 }
 
+/// A revert that a GitOps tool is to apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SyncOrder {
+    /// Identity of the revert.
+    pub id: String,
+    /// Its commit.
+    pub commit: Commit,
+}
+
 /// Identity of an action, to remember that it failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ActionKey {
@@ -219,6 +230,7 @@ impl Action {
             Self::LookUpCommit(sight) => ("find the commit of", sight.revision.to_string()),
             Self::RevertInGit(order) => ("revert in Git", order.id.clone()),
             Self::WithdrawRequest(order) => ("withdraw the pull request of", order.id.clone()),
+            Self::WatchSync(order) => ("watch the sync of", order.id.clone()),
         };
         ActionKey { verb, object }
     }

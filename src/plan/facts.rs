@@ -252,6 +252,8 @@ pub struct GitFact {
     pub revert: Option<RevertProgress>,
     /// The pull request that is being withdrawn, or what became of that.
     pub withdrawal: Option<WithdrawProgress>,
+    /// The last look at the GitOps tool that is to apply a revert.
+    pub sync: Option<SyncLook>,
 }
 
 /// A revision and when it was seen last. When it comes again another commit may declare it: an answer of
@@ -318,6 +320,17 @@ pub struct WithdrawProgress {
     pub id: String,
     /// How the request is; absent while it is asked for, and after a failure.
     pub state: Option<PullRequestState>,
+    /// When it ended; absent while it runs.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// A look at the GitOps tool that is to apply a revert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncLook {
+    /// The revert's identity.
+    pub id: String,
+    /// What holds the tool up, in its own words; none when nothing says that anything does.
+    pub obstacle: Option<String>,
     /// When it ended; absent while it runs.
     pub ended_at: Option<DateTime<Utc>>,
 }

@@ -8,6 +8,7 @@
 mod obstacles;
 mod place;
 mod request;
+mod sync;
 
 use chrono::TimeDelta;
 use serde_json::Value;
@@ -46,6 +47,7 @@ pub(super) fn next(view: &View<'_>) -> Option<Memory> {
         .or_else(|| revert_due(view))
         .or_else(|| revert_result(view))
         .or_else(|| request::withdrawn(view))
+        .or_else(|| sync::looked(view))
         .or_else(|| sync_overdue(view))
 }
 
@@ -295,7 +297,7 @@ fn revert_result(view: &View<'_>) -> Option<Memory> {
 
 /// The commit is on the branch, by us or by people.
 fn on_the_branch(view: &View<'_>, commit: &Commit) -> Memory {
-    let message = format!("commit {} is on the branch", commit.short());
+    let message = sync::on_the_branch(commit);
     let mut memory = with_state(view, GitRevertState::AwaitingSync, "", &message);
     if let Some(revert) = &mut memory.git_revert {
         revert.commit = Some(commit.to_string());
@@ -322,9 +324,11 @@ fn sync_overdue(view: &View<'_>) -> Option<Memory> {
         && view.now() >= revert.at.0 + git.verify_timeout;
     is_overdue.then(|| {
         let seconds = git.verify_timeout.num_seconds();
+        let why = sync::obstacle(view, revert)
+            .unwrap_or("is the GitOps tool running, and does it follow this branch?");
         let message = format!(
             "the commit is on the branch, but the cluster did not show the stable template within \
-             {seconds} s: is the GitOps tool running, and does it follow this branch?"
+             {seconds} s: {why}"
         );
         with_state(view, GitRevertState::Ineffective, "NotApplied", &message)
     })
@@ -340,6 +344,9 @@ pub(super) fn actions(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     }
     if let Some(order) = request::withdrawal(view) {
         return vec![Action::WithdrawRequest(Box::new(order))];
+    }
+    if let Some(order) = sync::order(view, git, effects) {
+        return vec![Action::WatchSync(order)];
     }
     look_ups(view)
 }
@@ -426,10 +433,6 @@ fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Optio
     if !is_due || revert.failed_revision != view.revision.as_str() {
         if revert.state == GitRevertState::AwaitingApproval {
             effects.wait("a person to approve the Git revert");
-        }
-        if revert.state == GitRevertState::AwaitingSync {
-            let what = "the GitOps tool to apply the revert commit";
-            effects.wait_until(what, revert.at.0 + git.verify_timeout);
         }
         return None;
     }

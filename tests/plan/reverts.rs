@@ -233,8 +233,8 @@ fn a_rollout_whose_place_in_git_changed_between_two_versions_is_not_reverted() {
     assert!(!world.timeline.contains("actions=[revert"));
 }
 
-#[test]
-fn a_found_place_is_what_a_revert_is_ordered_for() {
+/// As [`pushed`], where the place was found through a GitOps tool.
+fn pushed_where_it_was_found() -> World {
     let mut world = routed(5, WITH_ANALYSIS, FOUND);
     (world.ledger_answer, world.ledger_source) = (Some(commit('a')), Some(found_at("apps/web")));
     world.run_until(RolloutPhase::Healthy, 30);
@@ -242,10 +242,50 @@ fn a_found_place_is_what_a_revert_is_ordered_for() {
     world.verdicts.insert("Step", failed());
     world.git_answer = Some(RevertResult::Pushed(commit('c')));
     world.push("web:2");
-    world.run(60);
+    world.run(40);
+    world
+}
+
+#[test]
+fn a_found_place_is_what_a_revert_is_ordered_for() {
+    let mut world = pushed_where_it_was_found();
     let revert = world.status().git_revert.clone().expect("a revert");
     assert_eq!(revert.state, GitRevertState::AwaitingSync);
     assert_eq!(revert.url, "https://git.example.test/shop.git");
+}
+
+#[test]
+fn what_holds_up_the_gitops_tool_is_said_until_it_has_applied_the_revert() {
+    let mut world = pushed_where_it_was_found();
+    let said = |world: &mut World| world.status().git_revert.clone().unwrap().message;
+    let since = world.status().git_revert.clone().unwrap().at;
+    assert_eq!(said(&mut world), "commit cccccccc is on the branch");
+    world.sync_obstacle = Some("Application argocd/web is asleep".into());
+    world.run(60);
+    let expected = "commit cccccccc is on the branch; Application argocd/web is asleep";
+    assert_eq!(said(&mut world), expected, "{}", world.timeline);
+    let waits = world.status().waiting_on.iter().map(|wait| wait.what.clone()).collect::<Vec<_>>();
+    let wait = "the GitOps tool to apply the revert commit: Application argocd/web is asleep";
+    assert!(waits.iter().any(|what| what == wait), "{waits:?}");
+    let looks = |world: &World| world.timeline.matches("actions=[watch the sync").count();
+    let before = looks(&world);
+    world.run(300);
+    assert!((8..=11).contains(&(looks(&world) - before)), "a look each half minute");
+    assert_eq!(world.status().git_revert.clone().unwrap().at, since, "its time goes on");
+    world.run(600);
+    let revert = world.status().git_revert.clone().unwrap();
+    assert_eq!(revert.state, GitRevertState::Ineffective);
+    assert!(revert.message.ends_with("900 s: Application argocd/web is asleep"), "{}", revert.message);
+    let after = looks(&world);
+    world.run(300);
+    assert_eq!(looks(&world), after, "nobody looks any more");
+}
+
+#[test]
+fn nobody_asks_who_applies_a_place_that_the_user_names() {
+    let mut world = pushed(GIT);
+    world.run(300);
+    assert!(!world.timeline.contains("watch the sync"), "{}", world.timeline);
 }
 
 const PROPOSED: &str = "gitRevert: {mode: PullRequest, source: {url: 'https://github.com/shop/env', branch: main, path: apps/web}}\n";

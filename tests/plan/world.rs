@@ -23,7 +23,7 @@ use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome};
 use sluice::plan::facts::{
     Declared, FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact,
     ReplicaSetFact, RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact,
-    RunSlot, ServiceFact, ServiceState, WithdrawProgress,
+    RunSlot, ServiceFact, ServiceState, SyncLook, WithdrawProgress,
 };
 use sluice::plan::validate::validate;
 use sluice::plan::{Decision, decide, status};
@@ -95,6 +95,8 @@ pub(crate) struct World {
     /// Where the commit was found, and whether the tool still applies.
     pub ledger_source: Option<RevisionSource>,
     pub is_syncing: bool,
+    /// What holds up the GitOps tool that is to apply a revert.
+    pub sync_obstacle: Option<String>,
     /// What becomes of requests that are withdrawn, and why they were.
     pub withdraw_answer: Option<PullRequestState>,
     pub withdrawals: Vec<String>,
@@ -173,6 +175,7 @@ impl World {
             ledger_answer: None,
             ledger_source: None,
             is_syncing: false,
+            sync_obstacle: None,
             withdraw_answer: None,
             withdrawals: vec![],
             broken_images: vec![],
@@ -599,6 +602,7 @@ impl World {
                 format!("revert {} to {}", order.failed.0, order.stable.0)
             }
             Action::WithdrawRequest(order) => format!("withdraw request {}", order.number),
+            Action::WatchSync(_) => "watch the sync".to_owned(),
             Action::LookUpCommit(sight) => format!("look up {}", sight.revision),
             Action::AddFinalizer
             | Action::RemoveFinalizer

@@ -14,7 +14,7 @@ use crate::api::status::RevisionSource;
 use crate::git::backend::Remote;
 use crate::git::credentials::{Credentials, Data};
 use crate::git::discovery::{
-    Answer, Found, ObjectRef, Objects, OwnerKind, Refusal, Seen, Subject, Wanted, discover,
+    Answer, Found, ObjectRef, Objects, OwnerKind, Refusal, Seen, Subject, Wanted, discover, held_up,
 };
 use crate::git::executor::{Executor, Unconfirmed};
 use crate::git::plan::Identity;
@@ -22,6 +22,7 @@ use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
 use crate::observe::caches::builtin;
 use crate::observe::objects::secret_bytes;
 use crate::plan::validate::{NamedSource, ValidGit};
+use crate::revision::Commit;
 use crate::telemetry::chain;
 
 /// Most objects that one search reads: an Application, a release, a Kustomization, a repository, and
@@ -51,7 +52,7 @@ pub(super) struct Place {
     pub(super) source: Source,
     pub(super) remote: Remote,
     /// The commits that a tool applied; none where the branch itself is looked at.
-    pub(super) commits: Option<Vec<crate::revision::Commit>>,
+    pub(super) commits: Option<Vec<Commit>>,
 }
 
 impl Place {
@@ -147,7 +148,7 @@ impl GitWorker {
     }
 
     async fn found(&self, executor: &Executor, job: &Job) -> Result<Sources, Unsourced> {
-        let Found { owner, places, is_settled, limits } = match self.search(job).await {
+        let Found { owner, places, is_settled, limits } = match self.search(job).await.0 {
             Ok(found) => found,
             Err(refusal @ Refusal::Unknown { .. }) => {
                 return Err(Unsourced::Unknown(chain(&refusal)));
@@ -176,7 +177,20 @@ impl GitWorker {
         })
     }
 
-    async fn search(&self, job: &Job) -> Answer {
+    /// What holds up a commit at the tool that applies the Rollout.
+    pub(super) async fn held_up(
+        &self,
+        job: &Job,
+        commit: &Commit,
+    ) -> Result<Option<String>, String> {
+        match self.search(job).await {
+            (Ok(found), objects) => Ok(held_up(&found, &objects, commit)),
+            (Err(refusal), _) => Err(chain(&refusal)),
+        }
+    }
+
+    /// The answer, and what was read for it.
+    async fn search(&self, job: &Job) -> (Answer, Objects) {
         let subject = Subject {
             group: &job.group,
             namespace: &job.namespace,
@@ -188,7 +202,7 @@ impl GitWorker {
         let mut last = None;
         for _ in 0..=MAX_READS {
             match discover(&subject, &self.argocd_namespace, &objects) {
-                Ok(answer) => return answer,
+                Ok(answer) => return (answer, objects),
                 Err(Wanted(reference)) => {
                     let seen = self.see(&reference).await;
                     last = Some(reference.clone());
@@ -197,7 +211,8 @@ impl GitWorker {
             }
         }
         let reason = "too many objects would have to be read".to_owned();
-        Err(last.map_or(Refusal::NoPointer, |object| Refusal::Unknown { object, reason }))
+        let refusal = last.map_or(Refusal::NoPointer, |object| Refusal::Unknown { object, reason });
+        (Err(refusal), objects)
     }
 
     async fn see(&self, reference: &ObjectRef) -> Seen {

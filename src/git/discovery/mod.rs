@@ -11,6 +11,7 @@
 
 mod argo;
 mod flux;
+mod held_up;
 mod read;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::{
 
 use serde_json::Value;
 
+pub use self::held_up::held_up;
 use super::source::{BranchName, GitUrl, InvalidSource, RepoPath};
 pub use crate::api::gitops::OwnerKind;
 use crate::revision::Commit;

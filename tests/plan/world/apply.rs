@@ -138,6 +138,13 @@ impl World {
                     ended_at: Some(self.now),
                 });
             }
+            Action::WatchSync(order) => {
+                self.git.sync = Some(SyncLook {
+                    id: order.id.clone(),
+                    obstacle: self.sync_obstacle.clone(),
+                    ended_at: Some(self.now),
+                });
+            }
         }
     }
 }
