@@ -165,11 +165,15 @@ impl Server {
     }
 
     pub(crate) fn remote_with(&self, secret: &[(&str, &str)]) -> Remote {
-        let url = self.url();
-        let data = secret.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
-        let credentials = Credentials::from_secret("test/secret", &url, &data).unwrap();
-        Remote { url, credentials: Arc::new(credentials) }
+        remote(self.url(), secret)
     }
+}
+
+/// A remote with the data of a Secret.
+pub(crate) fn remote(url: GitUrl, secret: &[(&str, &str)]) -> Remote {
+    let data = secret.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
+    let credentials = Credentials::from_secret("test/secret", &url, &data).unwrap();
+    Remote { url, credentials: Arc::new(credentials) }
 }
 
 /// Adds a commit to `main` of a bare repository; an empty content removes the file.
@@ -219,22 +223,35 @@ pub(crate) fn git(directory: &Path, args: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn tls() -> (tokio_rustls::TlsAcceptor, String) {
+/// A key and a certificate for `localhost`, both of a certificate authority of their own.
+pub(crate) struct Identified {
+    pub(crate) key: rcgen::KeyPair,
+    pub(crate) leaf: rcgen::Certificate,
+    /// The authority's certificate, as PEM.
+    pub(crate) ca: String,
+}
+
+pub(crate) fn identified() -> Identified {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "test CA");
-    let ca = params.self_signed(&ca_key).unwrap();
+    let ca = params.self_signed(&ca_key).unwrap().pem();
     let issuer = rcgen::Issuer::new(params, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
     let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    Identified { key, leaf, ca }
+}
+
+fn tls() -> (tokio_rustls::TlsAcceptor, String) {
+    let Identified { key, leaf, ca } = identified();
     let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = rustls::ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der().clone()], key)
         .unwrap();
-    (tokio_rustls::TlsAcceptor::from(Arc::new(config)), ca.pem())
+    (tokio_rustls::TlsAcceptor::from(Arc::new(config)), ca)
 }
 
 struct Shared {
@@ -358,10 +375,15 @@ pub(crate) fn source(url: GitUrl) -> Source {
 
 /// The request to go back from `app:2` to `app:1`.
 pub(crate) fn request(server: &Server, good: &Commit, bad: &Commit) -> RevertRequest {
+    request_to(server.remote(), good, bad)
+}
+
+/// The same at any remote.
+pub(crate) fn request_to(remote: Remote, good: &Commit, bad: &Commit) -> RevertRequest {
     RevertRequest {
         id: RevertId::new("uid-1", &TemplateDigest::of(&template("app:2")), bad),
-        source: source(server.url()),
-        remote: server.remote(),
+        source: source(remote.url.clone()),
+        remote,
         identity: Identity::rollout("shop", "web"),
         good: Some(Declaration { commit: good.clone(), template: template("app:1") }),
         bad: Declaration { commit: bad.clone(), template: template("app:2") },
