@@ -7,6 +7,7 @@ mod binomial;
 mod cluster;
 mod diagnose;
 mod faults;
+mod gitops;
 mod log;
 mod manifests;
 mod prober;
@@ -28,6 +29,7 @@ use clap::{Parser, Subcommand};
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
+use crate::gitops::Tool;
 use crate::log::{print, say};
 use crate::report::{ScenarioResult, report};
 use crate::scenarios::{SCENARIOS, Scenario};
@@ -51,7 +53,7 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
-    /// Lists the scenarios; with names, only says whether any of them needs the controller.
+    /// Lists the scenarios, and what each needs beside the cluster; with names, only these.
     List {
         /// Names to ask about.
         names: Vec<String>,
@@ -104,8 +106,11 @@ fn list(names: &[String]) -> ExitCode {
         }
     };
     for scenario in selected {
-        let needs = if scenario.needs_controller { "controller" } else { "-" };
-        print(format!("{:20} {:12} {}", scenario.name, needs, scenario.about));
+        let controller = scenario.needs_controller.then_some("controller");
+        let needs: Vec<&str> =
+            controller.into_iter().chain(scenario.tool.map(Tool::name)).collect();
+        let needs = if needs.is_empty() { "-".to_owned() } else { needs.join(",") };
+        print(format!("{:20} {:18} {}", scenario.name, needs, scenario.about));
     }
     ExitCode::SUCCESS
 }

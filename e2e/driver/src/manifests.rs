@@ -98,22 +98,38 @@ pub(crate) struct RolloutOptions {
     /// `spec.strategy`, indented by four.
     pub(crate) strategy: String,
     /// Whether a bad release is reverted in Git.
-    pub(crate) revert: bool,
+    pub(crate) revert: Revert,
+}
+
+/// What `gitRevert` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revert {
+    /// Nothing.
+    Off,
+    /// The place in Git.
+    Named,
+    /// Only the right to push: the place is what the GitOps tool says.
+    Found,
 }
 
 /// The Rollout `web` of version v1.
 pub(crate) fn rollout(scene: &Scene, options: &RolloutOptions) -> String {
-    let revert = if options.revert {
+    let place = match options.revert {
+        Revert::Off => None,
+        Revert::Named => {
+            let (url, branch) = (&scene.settings.git.url, &scene.namespace);
+            Some(format!("url: \"{url}\", branch: {branch}, path: apps/web, "))
+        }
+        Revert::Found => Some(String::new()),
+    };
+    let revert = place.map_or_else(String::new, |place| {
         format!(
             "  gitRevert:
     mode: Push
-    source: {{url: \"{}\", branch: {}, path: apps/web, secretRef: {{name: git}}}}
-",
-            scene.settings.git.url, scene.namespace
+    source: {{{place}secretRef: {{name: git}}}}
+"
         )
-    } else {
-        String::new()
-    };
+    });
     format!(
         "apiVersion: sluice.dev/v1alpha1
 kind: Rollout

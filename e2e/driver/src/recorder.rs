@@ -229,8 +229,17 @@ fn rollout_facts(value: &Value) -> Vec<(&'static str, String)> {
         ("actual weight", text(value, "/status/canary/weights/canary/weight")),
         ("git revert", text(value, "/status/gitRevert/state")),
         ("git commit", text(value, "/status/gitRevert/commit")),
+        ("git message", text(value, "/status/gitRevert/message")),
+        ("quarantined", condition(value, "Quarantined")),
         ("waiting on", waiting.unwrap_or_default()),
     ]
+}
+
+/// The status of a condition; empty without it.
+fn condition(value: &Value, kind: &str) -> String {
+    let conditions = value.pointer("/status/conditions").and_then(Value::as_array);
+    let found = conditions.into_iter().flatten().find(|one| text(one, "/type") == kind);
+    found.map_or_else(String::new, |one| text(one, "/status"))
 }
 
 /// `web-stable=95 web-canary=5` of the first rule.

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
 use crate::agent::Agent;
+use crate::gitops::{Delivery, Tool};
 use crate::manifests::{RolloutOptions, analysis_templates, platform, rollout, route, service};
 use crate::prober::{Prober, Traffic};
 use crate::repository::Repository;
@@ -19,18 +20,44 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(1);
 /// Distance kept from the end of a window, because we see a change a moment after it was made.
 const MARGIN: Duration = Duration::from_millis(150);
 
+/// The Services of a canary behind the route, and what they get at first.
+const CANARY_BACKENDS: &[(&str, u32)] = &[("web-stable", 100), ("web-canary", 0)];
+
 /// A deployed application with its users.
 pub(crate) struct Release {
     pub(crate) repository: Repository,
-    pub(crate) agent: Agent,
+    pub(crate) deliverer: Deliverer,
     pub(crate) prober: Prober,
 }
 
-/// Deploys v1 through Git, waits until it is Healthy, and starts the prober. `backends` are those of the route.
+/// Who brings what Git says into the cluster.
+pub(crate) enum Deliverer {
+    /// Our own small agent, which looks by itself.
+    Agent(Agent),
+    /// Argo CD or Flux.
+    Tool(Delivery),
+}
+
+impl Deliverer {
+    /// Ends it; what it delivered stays.
+    pub(crate) async fn stop(self) -> Result<()> {
+        match self {
+            Self::Agent(agent) => {
+                agent.stop().await;
+                Ok(())
+            }
+            Self::Tool(delivery) => delivery.stop().await,
+        }
+    }
+}
+
+/// Deploys v1 through Git, waits until it is Healthy, and starts the prober. `backends` are those of the route; without a
+/// `tool` our own agent delivers.
 pub(crate) async fn deploy(
     scene: &Scene,
     options: &RolloutOptions,
     backends: &[(&str, u32)],
+    tool: Option<Tool>,
 ) -> Result<Release> {
     let manager = "platform-team";
     scene.cluster.apply(&scene.namespace, &platform(scene)?, manager).await?;
@@ -47,15 +74,27 @@ pub(crate) async fn deploy(
             ("route.yaml", route(scene, backends)),
         ])
         .await?;
-    let agent = scene.agent(&repository).await?;
+    let deliverer = match tool {
+        None => Deliverer::Agent(scene.agent(&repository).await?),
+        Some(tool) => Deliverer::Tool(Delivery::start(scene, tool).await?),
+    };
     wait_phase(scene, "Healthy", Instant::now(), 90).await.context("first deployment of v1")?;
     let prober = scene.prober().await?;
-    Ok(Release { repository, agent, prober })
+    Ok(Release { repository, deliverer, prober })
 }
 
 /// Deploys with the canary's two Services behind the route.
 pub(crate) async fn deploy_canary(scene: &Scene, options: &RolloutOptions) -> Result<Release> {
-    deploy(scene, options, &[("web-stable", 100), ("web-canary", 0)]).await
+    deploy(scene, options, CANARY_BACKENDS, None).await
+}
+
+/// The same, delivered by a real GitOps tool.
+pub(crate) async fn deploy_canary_by(
+    scene: &Scene,
+    options: &RolloutOptions,
+    tool: Tool,
+) -> Result<Release> {
+    deploy(scene, options, CANARY_BACKENDS, Some(tool)).await
 }
 
 impl Release {
@@ -69,19 +108,33 @@ impl Release {
         let (old, new) = (scene.image(old), scene.image(new));
         let pushed = Instant::now();
         let commit = self.repository.change(ROLLOUT_FILE, &old, &new).await?;
+        self.wait_applied(scene, &commit, pushed).await?;
+        Ok((commit, pushed))
+    }
+
+    /// Tells the tool of a commit, if there is one, and waits until it is applied.
+    pub(crate) async fn wait_applied(
+        &self,
+        scene: &Scene,
+        commit: &str,
+        pushed: Instant,
+    ) -> Result<()> {
+        if let Deliverer::Tool(delivery) = &self.deliverer {
+            delivery.announce().await?;
+        }
         let deadline = scene.settings.deadline(30);
         let applied = |seen: &str| seen == commit;
         scene
             .recorder
             .wait("the agent applies the commit", deadline, ("agent applied", pushed), applied)
             .await?;
-        Ok((commit, pushed))
+        Ok(())
     }
 
-    /// Ends agent and prober and gives what was answered.
-    pub(crate) async fn stop(self) -> Traffic {
-        self.agent.stop().await;
-        self.prober.stop().await
+    /// Ends deliverer and prober and gives what was answered.
+    pub(crate) async fn stop(self) -> Result<Traffic> {
+        self.deliverer.stop().await?;
+        Ok(self.prober.stop().await)
     }
 }
 

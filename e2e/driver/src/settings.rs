@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) rate: u32,
     /// `SLUICE_E2E_NAMESPACE`: where the controller runs. Default `sluice-system`.
     pub(crate) controller_namespace: String,
+    /// `SLUICE_E2E_QUIET`: seconds during which nothing may happen after a revert. Default 60.
+    pub(crate) quiet: Duration,
     /// `SLUICE_E2E_PATIENCE`: factor on every deadline, for slow machines. Default 1.
     pub(crate) patience: f64,
 }
@@ -79,6 +81,11 @@ impl Settings {
                 .parse()
                 .context("SLUICE_E2E_RATE must be a whole number of requests a second")?,
             controller_namespace: or("SLUICE_E2E_NAMESPACE", "sluice-system"),
+            quiet: Duration::from_secs(
+                or("SLUICE_E2E_QUIET", "60")
+                    .parse()
+                    .context("SLUICE_E2E_QUIET must be a whole number of seconds")?,
+            ),
             patience: or("SLUICE_E2E_PATIENCE", "1")
                 .parse()
                 .context("SLUICE_E2E_PATIENCE must be a number")?,

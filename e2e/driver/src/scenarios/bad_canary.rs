@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
 use crate::cluster::{NAMESPACE, POD, ROLLOUT, number, text};
-use crate::manifests::platform;
+use crate::manifests::{Revert, platform};
 use crate::prober::Traffic;
 use crate::recorder::weight_of;
 use crate::release::{
@@ -17,11 +17,11 @@ use crate::scenarios::good_canary::options;
 use crate::scene::Scene;
 
 pub(crate) async fn run(scene: &Scene, version: &str) -> Result<()> {
-    let release = deploy_canary(scene, &options(scene, true)).await?;
+    let release = deploy_canary(scene, &options(scene, Revert::Named)).await?;
     let failed = fail_and_revert(scene, &release, version).await?;
     assert_no_further_steps(scene, failed.at_zero).await?;
     fresh_namespace_gets(scene, &release, "v1").await?;
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     assert_users_left(scene, &traffic, version, &failed)?;
     scene.assert_no_failed_requests(&traffic)
 }

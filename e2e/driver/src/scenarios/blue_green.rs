@@ -6,20 +6,20 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::Instant;
 
-use crate::manifests::{RolloutOptions, blue_green};
+use crate::manifests::{Revert, RolloutOptions, blue_green};
 use crate::release::{Release, deploy, describe, seconds, wait_phase, wait_run};
 use crate::scenarios::bad_canary::assert_reverted;
 use crate::scene::Scene;
 
 const ACTIVE: &str = "service/web-active selector";
 
-async fn deployed(scene: &Scene, revert: bool) -> Result<Release> {
+async fn deployed(scene: &Scene, revert: Revert) -> Result<Release> {
     let options = RolloutOptions { spec: "  replicas: 3\n", strategy: blue_green(), revert };
-    deploy(scene, &options, &[("web-active", 1)]).await
+    deploy(scene, &options, &[("web-active", 1)], None).await
 }
 
 pub(crate) async fn promote(scene: &Scene) -> Result<()> {
-    let release = deployed(scene, false).await?;
+    let release = deployed(scene, Revert::Off).await?;
     let (_commit, pushed) = release.push(scene, "v1", "v2").await?;
     let switched = switch(scene, pushed, 90).await?;
     scene.figure("push to switch", seconds(switched - pushed));
@@ -27,7 +27,7 @@ pub(crate) async fn promote(scene: &Scene) -> Result<()> {
     scene.figure("push to Healthy", seconds(healthy - pushed));
     // Until the old version is scaled down, so that its end is seen by users, too.
     tokio::time::sleep(Duration::from_secs(30)).await;
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     let late = traffic.sent_after("v1", switched + propagation(scene));
     if late > 0 {
         bail!("{late} requests reached v1 after the switch");
@@ -44,7 +44,7 @@ fn propagation(scene: &Scene) -> Duration {
 }
 
 pub(crate) async fn return_to_old(scene: &Scene) -> Result<()> {
-    let release = deployed(scene, true).await?;
+    let release = deployed(scene, Revert::Named).await?;
     let before = scene.recorder.now(ACTIVE);
     let (bad, pushed) = release.push(scene, "v1", "errors").await?;
     let switched = switch(scene, pushed, 90).await?;
@@ -58,7 +58,7 @@ pub(crate) async fn return_to_old(scene: &Scene) -> Result<()> {
         .await?;
     scene.figure("verdict to switch back", seconds(back.0.saturating_duration_since(verdict)));
     assert_reverted(scene, &release, &bad, verdict).await?;
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     if let Some((_, sent)) = traffic.last_of("errors") {
         let after = sent.saturating_duration_since(back.0);
         scene.figure("switch back to last request to the bad version", seconds(after));

@@ -2,14 +2,14 @@
 
 use anyhow::{Result, bail};
 
-use crate::manifests::{RolloutOptions, canary};
+use crate::manifests::{Revert, RolloutOptions, canary};
 use crate::release::{SETTLED, deploy_canary, seconds, wait_phase};
 use crate::scene::Scene;
 
 pub(crate) async fn run(scene: &Scene) -> Result<()> {
     let steps =
         "      - setWeight: 50\n      - pause: {}\n      - setWeight: 75\n      - pause: {}\n";
-    let options = RolloutOptions { spec: "  replicas: 4\n", strategy: canary(steps), revert: true };
+    let options = RolloutOptions { spec: "  replicas: 4\n", strategy: canary(steps), revert: Revert::Named };
     let release = deploy_canary(scene, &options).await?;
     let (bad, pushed) = release.push(scene, "v1", "v2").await?;
     let half = scene.wait_route_weight(50, pushed, 90).await?;
@@ -42,7 +42,7 @@ pub(crate) async fn run(scene: &Scene) -> Result<()> {
     let healthy = wait_phase(scene, "Healthy", asked, 90).await?;
     scene.figure("promote --full to Healthy", seconds(healthy - asked));
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     let late = traffic.sent_after("v1", healthy + SETTLED);
     if late > 0 {
         bail!("{late} requests reached v1 after the promotion");

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{LEASE, text};
 use crate::faults::{controller_pods, kill_container};
+use crate::manifests::Revert;
 use crate::release::{deploy_canary, seconds};
 use crate::scenarios::bad_canary::{assert_users_left, fail_and_revert};
 use crate::scenarios::good_canary::{options, roll_out};
@@ -18,7 +19,7 @@ const LEASE_NAME: &str = "sluice-controller";
 const KILLS_WANTED: (u32, u32) = (14, 6);
 
 pub(crate) async fn good(scene: &Scene) -> Result<()> {
-    let release = deploy_canary(scene, &options(scene, true)).await?;
+    let release = deploy_canary(scene, &options(scene, Revert::Named)).await?;
     let mut kills = 0;
     let mut versions = ["v1", "v2", "v3"].into_iter().cycle();
     let mut running = versions.next().unwrap_or("v1");
@@ -34,7 +35,7 @@ pub(crate) async fn good(scene: &Scene) -> Result<()> {
         );
         running = next;
     }
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     if traffic.application_errors() > 0 {
         bail!("a good release answered {} times with an error", traffic.application_errors());
     }
@@ -43,7 +44,7 @@ pub(crate) async fn good(scene: &Scene) -> Result<()> {
 }
 
 pub(crate) async fn bad(scene: &Scene) -> Result<()> {
-    let release = deploy_canary(scene, &options(scene, true)).await?;
+    let release = deploy_canary(scene, &options(scene, Revert::Named)).await?;
     let mut kills = 0;
     let mut failures = Vec::new();
     // Two, because a Rollout is reverted twice a day at most.
@@ -53,7 +54,7 @@ pub(crate) async fn bad(scene: &Scene) -> Result<()> {
         failures.push((version, outcome?));
         kills += killed;
     }
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     for (version, failure) in &failures {
         assert_users_left(scene, &traffic, version, failure)?;
     }
@@ -62,7 +63,7 @@ pub(crate) async fn bad(scene: &Scene) -> Result<()> {
 }
 
 pub(crate) async fn failover(scene: &Scene) -> Result<()> {
-    let release = deploy_canary(scene, &options(scene, true)).await?;
+    let release = deploy_canary(scene, &options(scene, Revert::Named)).await?;
     let pods = controller_pods(scene).await?;
     if pods.len() < 2 {
         bail!("fail-over needs two replicas of the controller; there are {}", pods.len());
@@ -89,7 +90,7 @@ pub(crate) async fn failover(scene: &Scene) -> Result<()> {
     lost?;
     let (pushed, _steps, healthy) = rolled_out?;
     scene.figure("push to Healthy", seconds(healthy - pushed));
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     scene.assert_no_failed_requests(&traffic)
 }
 

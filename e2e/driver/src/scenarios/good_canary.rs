@@ -3,14 +3,14 @@
 use anyhow::{Result, bail};
 use tokio::time::Instant;
 
-use crate::manifests::{ANALYSIS_STEP, RolloutOptions, canary};
+use crate::manifests::{ANALYSIS_STEP, Revert, RolloutOptions, canary};
 use crate::release::{
     Release, SETTLED, assert_shares, deploy_canary, pause_step, seconds, wait_phase,
 };
 use crate::scene::Scene;
 
 /// The Rollout that most canary scenarios use: judged at 5 %, then two timed pauses.
-pub(crate) fn options(scene: &Scene, revert: bool) -> RolloutOptions {
+pub(crate) fn options(scene: &Scene, revert: Revert) -> RolloutOptions {
     let pause = pause_step(scene);
     let steps = format!(
         "      - setWeight: 5\n{ANALYSIS_STEP}      - setWeight: 25\n{pause}      - setWeight: 50\n{pause}"
@@ -19,13 +19,13 @@ pub(crate) fn options(scene: &Scene, revert: bool) -> RolloutOptions {
 }
 
 pub(crate) async fn run(scene: &Scene) -> Result<()> {
-    let release = deploy_canary(scene, &options(scene, true)).await?;
+    let release = deploy_canary(scene, &options(scene, Revert::Named)).await?;
     let (pushed, steps, healthy) = roll_out(scene, &release, "v1", "v2").await?;
     // The users after the promotion count as a step of their own.
     let users_after = std::time::Duration::from_secs_f64(6000.0 / f64::from(scene.settings.rate));
     tokio::time::sleep(SETTLED + users_after).await;
     let end = Instant::now();
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     scene.figure("push to Healthy", seconds(healthy - pushed));
     let finished = [(100, healthy)];
     let first_three_until = scene

@@ -7,14 +7,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::cluster::{AUTOSCALER, HTTP_ROUTE};
-use crate::manifests::{RolloutOptions, canary};
+use crate::manifests::{Revert, RolloutOptions, canary};
 use crate::release::{deploy_canary, describe, seconds, wait_phase};
 use crate::scene::Scene;
 
 /// A canary that waits for a person at 25 %.
 fn waits_at_25(spec: &'static str) -> RolloutOptions {
     let strategy = canary("      - setWeight: 25\n      - pause: {}\n");
-    RolloutOptions { spec, strategy, revert: false }
+    RolloutOptions { spec, strategy, revert: Revert::Off }
 }
 
 pub(crate) async fn crash_loop(scene: &Scene) -> Result<()> {
@@ -30,7 +30,7 @@ pub(crate) async fn crash_loop(scene: &Scene) -> Result<()> {
     let deadline = scene.settings.deadline(30);
     scene.recorder.wait("the Rollout is aborted", deadline, key, |now| now == "true").await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     if let Some((_, sent)) = traffic.last_of("crash") {
         bail!("a user reached the crashing canary {} after the push", seconds(sent - pushed));
     }
@@ -56,7 +56,7 @@ pub(crate) async fn autoscaled(scene: &Scene) -> Result<()> {
     wait_phase(scene, "Healthy", scaled, 120).await?;
     wait_pods(scene, "v2", 8).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     scene.assert_no_failed_requests(&traffic)
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn route_deleted(scene: &Scene) -> Result<()> {
     let quarter = scene.wait_route_weight(25, pushed, 90).await?;
     wait_phase(scene, "Paused", quarter, 30).await?;
     // Without the agent, which would make the route again at once.
-    release.agent.stop().await;
+    release.deliverer.stop().await?;
     let deleted = Instant::now();
     scene.cluster.delete(HTTP_ROUTE, &scene.namespace, "web").await?;
     let said = says_that_the_route_is_missing(scene, deleted).await?;

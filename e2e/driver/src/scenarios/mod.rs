@@ -4,6 +4,7 @@ mod bad_canary;
 mod blue_green;
 mod by_hand;
 mod controller_killed;
+mod gitops;
 mod good_canary;
 mod hostile;
 mod outages;
@@ -13,6 +14,7 @@ use std::pin::Pin;
 
 use anyhow::Result;
 
+use crate::gitops::Tool;
 use crate::scene::Scene;
 
 type Outcome<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
@@ -25,6 +27,8 @@ pub(crate) struct Scenario {
     pub(crate) about: &'static str,
     /// Whether the controller must be installed.
     pub(crate) needs_controller: bool,
+    /// The GitOps tool that must run.
+    pub(crate) tool: Option<Tool>,
     /// Does it.
     pub(crate) run: for<'a> fn(&'a Scene) -> Outcome<'a>,
 }
@@ -34,7 +38,7 @@ const fn scenario(
     about: &'static str,
     run: for<'a> fn(&'a Scene) -> Outcome<'a>,
 ) -> Scenario {
-    Scenario { name, about, needs_controller: true, run }
+    Scenario { name, about, needs_controller: true, tool: None, run }
 }
 
 /// Every scenario.
@@ -55,4 +59,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("crash-loop", "a crash-looping canary is aborted at its deadline", |s| Box::pin(hostile::crash_loop(s))),
     scenario("autoscaled", "a HorizontalPodAutoscaler scales in mid-canary", |s| Box::pin(hostile::autoscaled(s))),
     scenario("route-deleted", "the route is deleted in mid-canary: says what is missing, abort still works", |s| Box::pin(hostile::route_deleted(s))),
+    Scenario { tool: Some(Tool::ArgoCd), ..scenario("argo-cd", "delivered by Argo CD: found by Sluice, reverted in Git, synced, quiet; a bot's re-bump is held", |s| Box::pin(gitops::run(s, Tool::ArgoCd))) },
+    Scenario { tool: Some(Tool::Flux), ..scenario("flux", "the same, delivered by Flux", |s| Box::pin(gitops::run(s, Tool::Flux))) },
 ];

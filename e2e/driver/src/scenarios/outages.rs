@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::Instant;
 
+use crate::manifests::Revert;
 use crate::recorder::weight_of;
 use crate::release::{deploy_canary, describe, seconds, wait_phase, wait_run};
 use crate::scenarios::bad_canary::{Failure, assert_reverted, assert_users_left};
@@ -13,7 +14,7 @@ use crate::scenarios::good_canary::options;
 use crate::scene::Scene;
 
 pub(crate) async fn prometheus(scene: &Scene) -> Result<()> {
-    let release = deploy_canary(scene, &options(scene, true)).await?;
+    let release = deploy_canary(scene, &options(scene, Revert::Named)).await?;
     let (good, pushed) = release.push(scene, "v1", "v2").await?;
     wait_run(scene, "Running", pushed, 90).await?;
     scene.service("stop", "prometheus").await?;
@@ -28,7 +29,7 @@ pub(crate) async fn prometheus(scene: &Scene) -> Result<()> {
     if !release.repository.commits_since(&good).await?.is_empty() {
         bail!("an outage of Prometheus was reverted in Git");
     }
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     scene.assert_no_failed_requests(&traffic)
 }
 
@@ -57,7 +58,7 @@ async fn during_outage(scene: &Scene, stopped: Instant) -> Result<()> {
 }
 
 pub(crate) async fn git(scene: &Scene) -> Result<()> {
-    let release = deploy_canary(scene, &options(scene, true)).await?;
+    let release = deploy_canary(scene, &options(scene, Revert::Named)).await?;
     let (bad, pushed) = release.push(scene, "v1", "errors").await?;
     wait_run(scene, "Running", pushed, 90).await?;
     scene.service("stop", "nginx").await?;
@@ -65,7 +66,7 @@ pub(crate) async fn git(scene: &Scene) -> Result<()> {
     scene.service("start", "nginx").await?;
     let failure = outcome?;
     assert_reverted(scene, &release, &bad, failure.verdict).await?;
-    let traffic = release.stop().await;
+    let traffic = release.stop().await?;
     assert_users_left(scene, &traffic, "errors", &failure)?;
     scene.assert_no_failed_requests(&traffic)
 }
