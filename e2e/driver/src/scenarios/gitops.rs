@@ -51,11 +51,25 @@ async fn fail_between_commits(scene: &Scene, release: &Release, tool: Tool) -> R
             bail!("a sync during the canary changed the weights to {weights}");
         }
     }
+    assert_reverted(scene, release, &base, verdict).await?;
+    Ok(failure)
+}
+
+/// The verdict and the way back while the tool is away: the commit is pushed, and it is said who has not applied it.
+async fn fail_without_tool(scene: &Scene, tool: Tool, pushed: Instant) -> Result<Failure> {
+    let (_run, verdict) = wait_run(scene, "Failed", pushed, 120).await?;
     let at_zero = scene.wait_route_weight(0, verdict, 30).await?;
     scene.figure("verdict to weight 0", seconds(at_zero.saturating_duration_since(verdict)));
-    assert_reverted(scene, release, &base, verdict)
-        .await
-        .with_context(|| format!("after {run}"))?;
+    let deadline = scene.settings.deadline(60);
+    let key = ("rollout/web git revert", verdict);
+    let is_pushed = |state: &str| state == "AwaitingSync";
+    let (at, _) = scene.recorder.wait("the revert is pushed", deadline, key, is_pushed).await?;
+    scene.figure("verdict to the commit", seconds(at - verdict));
+    let deadline = scene.settings.deadline(90);
+    let key = ("rollout/web git message", verdict);
+    let names = |message: &str| message.contains(tool.owner());
+    let (_, said) = scene.recorder.wait("who is waited for is said", deadline, key, names).await?;
+    scene.figure("said while the tool was away", said);
     Ok(Failure { verdict, at_zero })
 }
 
