@@ -105,7 +105,8 @@ write_controller_image() {
 	ln -sf git-remote-http "$root/usr/lib/git-core/git-remote-https"
 	# Resolving names and reading users needs these at run time; ldd does not show them.
 	for name in libnss_files.so.2 libnss_dns.so.2 libresolv.so.2; do
-		name=$(ldconfig -p | awk -v lib="$name" '$1 == lib { print $NF; exit }')
+		# To its end: a reader that stops at the first match may end ldconfig by a broken pipe.
+		name=$(ldconfig -p | awk -v lib="$name" '$1 == lib && !found++ { print $NF }')
 		[[ -z $name ]] || copy_with_libraries "$root" "$name"
 	done
 	cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
