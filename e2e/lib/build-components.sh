@@ -128,6 +128,7 @@ fetch_files() {
 	mkdir -p "$CACHE/src/$1" "$target"
 	dir=$(cd "$CACHE/src/$1" && go mod download -json "$3@$4" | jq -re .Dir) || die "cannot fetch $3@$4"
 	cp "$dir/$5"/*.yaml "$target/"
+	rm -f "$target/kustomization.yaml" # it is no object
 	chmod -R u+w "$target"
 	touch "$target/.complete"
 	say "$1 $2: CRDs fetched"
