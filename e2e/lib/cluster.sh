@@ -161,7 +161,23 @@ containerd_up() {
 	wait_for 30 "containerd answers" ctr_k8s version
 }
 
+# A place for the cgroups of this cluster's pods in every hierarchy: a kubelet removes the cgroups of pods that it does not
+# know, and with one place for all it would end the pods of a second cluster.
+cgroups_up() {
+	local hierarchy
+	for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
+		[[ -f $hierarchy/cgroup.procs ]] || continue
+		mkdir -p "$hierarchy/$NETNS"
+		if [[ -f $hierarchy/cpuset.cpus && ! -f $hierarchy/cgroup.controllers ]]; then
+			# Version 1: a new cpuset is empty, and takes no process.
+			cat "$hierarchy/cpuset.cpus" >"$hierarchy/$NETNS/cpuset.cpus"
+			cat "$hierarchy/cpuset.mems" >"$hierarchy/$NETNS/cpuset.mems"
+		fi
+	done
+}
+
 node_up() {
+	cgroups_up
 	mkdir -p "$STATE/kubelet" "$STATE/pod-logs"
 	: >"$STATE/resolv.conf"
 	cat >"$STATE/kubelet.yaml" <<-YAML
@@ -173,6 +189,7 @@ node_up() {
 		tlsPrivateKeyFile: $PKI/kubelet.key
 		containerRuntimeEndpoint: unix://$CONTAINERD_SOCKET
 		cgroupDriver: cgroupfs
+		cgroupRoot: /$NETNS
 		failSwapOn: false
 		localStorageCapacityIsolation: false
 		evictionHard: {memory.available: 1%, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
@@ -232,9 +249,8 @@ cluster_down() {
 	awk -v prefix="$STATE/" 'index($2, prefix) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do
 		umount -l "$(printf '%b' "$mount")" 2>/dev/null || true
 	done
-	# Only empty ones can be removed, so that another kubelet's stay.
-	for cgroup in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do
-		[[ ! -f $STATE/kubelet.yaml || ! -d $cgroup ]] || find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
+	for cgroup in "/sys/fs/cgroup/$NETNS" /sys/fs/cgroup/*/"$NETNS"; do
+		[[ ! -d $cgroup ]] || find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
 	done
 	[[ ! -e /run/netns/$NETNS ]] || ip netns del "$NETNS"
 	# The kubelet leaves a link per container here, whatever its own log directory is.

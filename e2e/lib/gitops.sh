@@ -15,7 +15,7 @@ gitops_up() {
 }
 
 # established CRD...: waits until the API server serves them.
-established() { k wait --for=condition=Established --timeout=60s "${@/#/crd/}" >/dev/null; }
+established() { wait_for 60 "the API server serves $*" k wait --for=condition=Established --timeout=5s "${@/#/crd/}"; }
 
 argocd_up() {
 	local dir="$STATE/argocd"
@@ -35,6 +35,7 @@ argocd_up() {
 		"$BIN/argocd" --redis 127.0.0.1:6379 --address 127.0.0.1 --port 18081 --metrics-address 127.0.0.1 --metrics-port 18084 \
 		--disable-tls --logformat text
 	define_process argocd-application-controller ARGOCD_BINARY_NAME=argocd-application-controller KUBECONFIG="$ADMIN_KUBECONFIG" \
+		ARGOCD_FAKE_IN_CLUSTER=true \
 		ARGOCD_GPG_ENABLED=false TMPDIR="$dir/tmp" HOME="$dir/tmp" \
 		"$BIN/argocd" --namespace argocd --redis 127.0.0.1:6379 --repo-server 127.0.0.1:18081 --repo-server-plaintext \
 		--metrics-port 18082 --logformat text

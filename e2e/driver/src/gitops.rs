@@ -78,6 +78,8 @@ impl Delivery {
     pub(crate) async fn start(scene: &Scene, tool: Tool) -> Result<Self> {
         let name = scene.namespace.clone();
         let cluster = scene.cluster.clone();
+        // A run that was broken off may have left them.
+        remove(&cluster, tool, &name).await?;
         for object in objects(scene, tool)? {
             let manager = "platform-team";
             cluster
@@ -115,21 +117,27 @@ impl Delivery {
     pub(crate) async fn stop(self) -> Result<()> {
         self.stop.cancel();
         let _a_panic_was_printed = self.task.await;
-        let namespace = self.tool.namespace();
-        let kinds: &[Kind] = match self.tool {
-            Tool::ArgoCd => &[APPLICATION, SECRET],
-            Tool::Flux => &[KUSTOMIZATION, GIT_REPOSITORY, SECRET],
-        };
-        for kind in kinds {
-            if *kind == KUSTOMIZATION {
-                // Its finalizer would remove what it applied, which the namespace's end does.
-                let suspend = json!({"spec": {"suspend": true}, "metadata": {"finalizers": null}});
-                self.cluster.patch(*kind, namespace, &self.name, &suspend).await?;
-            }
-            self.cluster.delete(*kind, namespace, &self.name).await?;
-        }
-        Ok(())
+        remove(&self.cluster, self.tool, &self.name).await
     }
+}
+
+/// Removes the tool's objects, so that it leaves alone what it delivered.
+async fn remove(cluster: &Cluster, tool: Tool, name: &str) -> Result<()> {
+    let namespace = tool.namespace();
+    let kinds: &[Kind] = match tool {
+        Tool::ArgoCd => &[APPLICATION, SECRET],
+        Tool::Flux => &[KUSTOMIZATION, GIT_REPOSITORY, SECRET],
+    };
+    for kind in kinds {
+        let is_there = cluster.get(*kind, namespace, name).await?.is_some();
+        if *kind == KUSTOMIZATION && is_there {
+            // Else its finalizer would remove what it applied, which the namespace's end does.
+            let suspend = json!({"spec": {"suspend": true}});
+            cluster.patch(*kind, namespace, name, &suspend).await?;
+        }
+        cluster.delete(*kind, namespace, name).await?;
+    }
+    Ok(())
 }
 
 /// The credentials and the delivery, all under the name of the scenario's namespace.
