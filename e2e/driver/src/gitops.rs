@@ -156,7 +156,11 @@ fn objects(scene: &Scene, tool: Tool) -> Result<Vec<Value>> {
             }),
             // As docs/gitops.md has it.
             json!({
-                "apiVersion": APPLICATION.0, "kind": APPLICATION.1, "metadata": {"name": name},
+                "apiVersion": APPLICATION.0, "kind": APPLICATION.1,
+                "metadata": {
+                    "name": name,
+                    "annotations": {"argocd.argoproj.io/compare-options": "ServerSideDiff=true"},
+                },
                 "spec": {
                     "project": "default",
                     "source": {"repoURL": git.url, "targetRevision": name, "path": "apps/web"},
@@ -172,7 +176,7 @@ fn objects(scene: &Scene, tool: Tool) -> Result<Vec<Value>> {
                         },
                         {
                             "kind": "Service",
-                            "jsonPointers": ["/spec/selector/rollouts-pod-template-hash"],
+                            "jsonPointers": ["/spec/selector/sluice.dev~1revision"],
                         },
                     ],
                 },
@@ -220,6 +224,7 @@ async fn watch(tool: Tool, cluster: Cluster, name: String, recorder: Recorder) {
                     recorder.record("agent applied", &applied);
                 }
                 recorder.record("tool health", &health);
+                recorder.record("tool sync", &text(&object, "/status/operationState/startedAt"));
             }
             Ok(None) => {}
             Err(error) => say(&name, format!("{}: {error:#}", kind.1)),

@@ -21,18 +21,27 @@ const SETTINGS_FILE: &str = "apps/web/settings.yaml";
 pub(crate) async fn run(scene: &Scene, tool: Tool) -> Result<()> {
     let release = deploy_canary_by(scene, &options(scene, Revert::Found), tool).await?;
     let failure = fail_between_commits(scene, &release, tool).await?;
+    content(scene, tool, failure.at_zero).await?;
     stays_quiet(scene, &release).await?;
     a_bot_is_held(scene, &release).await?;
     let (_, _, healthy) = roll_out(scene, &release, "errors", "v2").await?;
     scene.figure("then v2", "released");
-    // The tool may call it healthy a moment later than we do.
-    let good = if tool == Tool::ArgoCd { "Synced Healthy" } else { "True ReconciliationSucceeded" };
-    let deadline = scene.settings.deadline(30);
-    let key = ("tool health", healthy);
-    scene.recorder.wait("the tool is content", deadline, key, |said| said == good).await?;
+    content(scene, tool, healthy).await?;
     let traffic = release.stop().await?;
     assert_users_left(scene, &traffic, "errors", &failure)?;
     scene.assert_no_failed_requests(&traffic)
+}
+
+/// Waits until the tool shows that all is as Git says; that may be a moment later than we see it.
+async fn content(scene: &Scene, tool: Tool, from: Instant) -> Result<()> {
+    let good = match tool {
+        Tool::ArgoCd => "Synced Healthy",
+        Tool::Flux => "True ReconciliationSucceeded",
+    };
+    let deadline = scene.settings.deadline(60);
+    let key = ("tool health", from);
+    scene.recorder.wait("the tool is content", deadline, key, |said| said == good).await?;
+    Ok(())
 }
 
 /// A bad version, and a colleague's commit while it is judged: the tool applies that without disturbing the weights, and the
@@ -97,9 +106,13 @@ async fn stays_quiet(scene: &Scene, release: &Release) -> Result<()> {
     if release.repository.pull().await? != tip {
         bail!("somebody committed after the revert");
     }
-    for key in
-        ["rollout/web phase", "rollout/web git revert", "httproute/web weights", "agent applied"]
-    {
+    for key in [
+        "rollout/web phase",
+        "rollout/web git revert",
+        "httproute/web weights",
+        "agent applied",
+        "tool sync",
+    ] {
         if let Some((_, value)) = scene.recorder.became(key, from, |_any| true) {
             bail!("`{key}` became `{value}` after the revert");
         }
