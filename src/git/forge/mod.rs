@@ -14,7 +14,7 @@ mod tests;
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use error::ForgeError;
 
@@ -101,7 +101,7 @@ pub enum RequestState {
     Closed,
 }
 
-/// The wire format of one forge.
+/// The wire format of one forge. What most of them took over from GitHub is said once, here.
 trait Provider: Sync {
     /// The name in texts.
     fn name(&self) -> &'static str;
@@ -120,13 +120,27 @@ trait Provider: Sync {
     /// The newest requests, whatever their state, from `head` into `base` as far as can be asked for.
     fn list(&self, at: &Place<'_>, head: &BranchName, base: &BranchName) -> Call;
     /// One request.
-    fn get(&self, at: &Place<'_>, number: u64) -> Call;
+    fn get(&self, at: &Place<'_>, number: u64) -> Call {
+        at.get(&format!("/repos/{}/pulls/{number}", at.repository), Vec::new())
+    }
     /// Makes a request.
-    fn create(&self, at: &Place<'_>, proposal: &Proposal) -> Call;
+    fn create(&self, at: &Place<'_>, proposal: &Proposal) -> Call {
+        let Proposal { title, body, head, base } = proposal;
+        let body = json!({
+            "title": title, "body": body, "head": head.as_str(), "base": base.as_str(),
+        });
+        at.call(Method::Post, &format!("/repos/{}/pulls", at.repository), Some(body))
+    }
     /// Adds a comment.
-    fn comment(&self, at: &Place<'_>, number: u64, text: &str) -> Call;
+    fn comment(&self, at: &Place<'_>, number: u64, text: &str) -> Call {
+        let path = format!("/repos/{}/issues/{number}/comments", at.repository);
+        at.call(Method::Post, &path, Some(json!({"body": text})))
+    }
     /// Closes a request.
-    fn close(&self, at: &Place<'_>, number: u64) -> Call;
+    fn close(&self, at: &Place<'_>, number: u64) -> Call {
+        let path = format!("/repos/{}/pulls/{number}", at.repository);
+        at.call(Method::Patch, &path, Some(json!({"state": "closed"})))
+    }
     /// A request in an answer, with its two branches.
     fn read(&self, value: &Value) -> Option<(PullRequest, String, String)>;
 }
@@ -371,6 +385,13 @@ fn owner_and_name(path: &str) -> Result<String, &'static str> {
         }
         _ => Err("`owner/name`"),
     }
+}
+
+/// A request in GitHub's form, in a state that is known already, with its two branches.
+fn read_pull(value: &Value, state: RequestState) -> Option<(PullRequest, String, String)> {
+    let number = value.get("number")?.as_u64()?;
+    let request = PullRequest { number, url: page(value, "/html_url")?, state };
+    Some((request, text(value, "/head/ref")?, text(value, "/base/ref")?))
 }
 
 /// The text at a pointer.
