@@ -14,6 +14,7 @@ mod tests;
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 pub use error::ForgeError;
@@ -362,19 +363,12 @@ fn collect(value: &Value, words: &mut Vec<String>) {
     }
 }
 
+/// What stands in a part of a path as it is (RFC 3986, unreserved).
+const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A part of a path, with everything but plain characters encoded.
 fn encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().fold(String::new(), |mut out, b| {
-        if plain(b) {
-            out.push(char::from(b));
-        } else {
-            use fmt::Write as _;
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{b:02X}");
-        }
-        out
-    })
+    utf8_percent_encode(text, &PLAIN).to_string()
 }
 
 /// `owner/name`, each encoded.
