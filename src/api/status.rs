@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::revisions::{
-    FailedRevision, GitRevertState, GitRevertStatus, PendingScaleDown, PullRequestState,
+    FailedRevision, GitRevertState, GitRevertStatus, MAX_PATCH, PendingScaleDown, PullRequestState,
     PullRequestStatus, RevisionOutcome, RevisionRecord, RevisionSource,
 };
 use super::analysis::AnalysisPhase;
@@ -24,6 +24,10 @@ pub struct RolloutStatus {
     /// Whether the update is aborted, or somebody asked for it.
     #[serde(skip_serializing_if = "is_false")]
     pub abort: bool,
+    /// Whether a person asks for the Git revert of the version that is, or was, aborted by hand. The
+    /// controller takes it away when it has recorded the wish.
+    #[serde(skip_serializing_if = "is_false")]
+    pub revert_git: bool,
     /// When the abort was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aborted_at: Option<Time>,

@@ -25,7 +25,7 @@ use crate::git::executor::{
     Withdrawal,
 };
 use crate::git::forge::RequestState;
-use crate::git::message::{Author, MessageFacts, version_words};
+use crate::git::message::{Author, MessageFacts, SubjectTemplate, version_words};
 use crate::git::plan::{Blocked, Declaration};
 use crate::git::revert_id::RevertId;
 use crate::git::source::{GitUrl, RepoPath};
@@ -33,7 +33,7 @@ use crate::observe::Snapshot;
 use crate::observe::cache::Key;
 use crate::plan::action::{RevertOrder, WithdrawOrder};
 use crate::plan::facts::{
-    Declared, GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult, Sight,
+    Declared, GitFact, LedgerAnswer, LedgerMiss, RevertLimits, RevertProgress, RevertResult, Sight,
     WithdrawProgress,
 };
 use crate::telemetry::chain;
@@ -52,6 +52,7 @@ pub struct GitWorker {
     entropy: Arc<dyn Entropy>,
     cluster: Option<String>,
     argocd_namespace: String,
+    limits: RevertLimits,
     wishes: mpsc::UnboundedSender<Key>,
     state: Arc<Mutex<HashMap<String, State>>>,
     tasks: TaskTracker,
@@ -80,6 +81,8 @@ pub struct GitParts {
     pub cluster: Option<String>,
     /// Argo CD's own namespace.
     pub argocd_namespace: String,
+    /// When people must look before anything is written.
+    pub limits: RevertLimits,
 }
 
 impl std::fmt::Debug for GitWorker {
@@ -95,7 +98,7 @@ impl GitWorker {
         wishes: mpsc::UnboundedSender<Key>,
         stop: CancellationToken,
     ) -> Self {
-        let GitParts { executor, wire, clock, entropy, cluster, argocd_namespace } = parts;
+        let GitParts { executor, wire, clock, entropy, cluster, argocd_namespace, limits } = parts;
         Self {
             executor,
             wire,
@@ -103,6 +106,7 @@ impl GitWorker {
             entropy,
             cluster,
             argocd_namespace,
+            limits,
             wishes,
             state: Arc::default(),
             tasks: TaskTracker::new(),
@@ -198,11 +202,19 @@ impl GitWorker {
             stable_version,
             failed_version,
             stopped_at: order.stopped_at.clone(),
+            is_by_hand: order.asked_by.is_some(),
             measurements: order.cause.lines().map(str::to_owned).collect(),
             cluster: self.cluster.clone(),
-            analysis_run: Some(format!("{}/{}", job.namespace, order.run)),
+            analysis_run: (!order.run.is_empty())
+                .then(|| format!("{}/{}", job.namespace, order.run)),
             failed_template: order.failed.0.to_string(),
             stable_template: order.stable.0.to_string(),
+            subject: job
+                .git
+                .commit
+                .subject_template
+                .as_deref()
+                .and_then(|subject| SubjectTemplate::parse(subject).ok()),
             sign_off: job.git.commit.sign_off,
             skip_ci: job.git.commit.skip_ci,
         }
@@ -251,6 +263,10 @@ impl GitWorker {
             git.commit.author_name.as_deref().unwrap_or_default(),
             git.commit.author_email.as_deref().unwrap_or_default(),
         );
+        let author = match self.signing_key(job).await {
+            Ok(key) => author.signing(key),
+            Err(message) => return RevertResult::Failed { message, retryable: true },
+        };
         let request = RevertRequest {
             id,
             source,
@@ -262,6 +278,7 @@ impl GitWorker {
             }),
             bad: Declaration { commit: bad.clone(), template: order.failed_template.clone() },
             mode: match order.mode {
+                _ if order.is_preview => RevertMode::Suggest,
                 GitRevertMode::Disabled => RevertMode::Off,
                 GitRevertMode::Suggest => RevertMode::Suggest,
                 GitRevertMode::PullRequest => RevertMode::PullRequest,
@@ -411,9 +428,14 @@ impl GitPort for GitWorker {
 
     fn revert(&self, snapshot: &Snapshot, order: &RevertOrder) {
         let Some((key, uid, job)) = parts(snapshot) else { return };
-        let (id, tries) = (order.id.clone(), order.tries);
-        self.state().entry(uid.clone()).or_default().facts.revert =
-            Some(RevertProgress { id: id.clone(), tries, result: None, ended_at: None });
+        let begun = RevertProgress {
+            id: order.id.clone(),
+            tries: order.tries,
+            is_preview: order.is_preview,
+            result: None,
+            ended_at: None,
+        };
+        self.state().entry(uid.clone()).or_default().facts.revert = Some(begun.clone());
         let this = self.clone();
         let order = order.clone();
         self.spawn(async move {
@@ -424,11 +446,11 @@ impl GitPort for GitWorker {
                     message: "this controller runs without Git".to_owned(),
                 },
             };
-            tracing::info!(rollout = %key, id, result = word(&result), "Git revert");
+            let what = if order.is_preview { "preview of a Git revert" } else { "Git revert" };
+            tracing::info!(rollout = %key, id = begun.id, result = word(&result), "{what}");
             if let Some(state) = this.state().get_mut(&uid) {
-                let ended_at = Some(this.clock.now());
-                let result = Some(result);
-                state.facts.revert = Some(RevertProgress { id, tries, result, ended_at });
+                let (ended_at, result) = (Some(this.clock.now()), Some(result));
+                state.facts.revert = Some(RevertProgress { result, ended_at, ..begun });
             }
             let _ = this.wishes.send(key);
         });
@@ -458,7 +480,9 @@ impl GitPort for GitWorker {
     }
 
     fn facts(&self, uid: &str) -> GitFact {
-        self.state().get(uid).map_or_else(GitFact::default, |state| state.facts.clone())
+        let facts =
+            self.state().get(uid).map_or_else(GitFact::default, |state| state.facts.clone());
+        GitFact { limits: self.limits, ..facts }
     }
 
     fn forget(&self, uid: &str) {

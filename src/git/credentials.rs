@@ -168,7 +168,7 @@ impl Credentials {
 }
 
 /// The first of `keys` that has a value.
-fn first(data: &Data, keys: &[&'static str]) -> Option<(&'static str, Hidden)> {
+pub(super) fn first(data: &Data, keys: &[&'static str]) -> Option<(&'static str, Hidden)> {
     keys.iter().find_map(|key| {
         let value = data.get(*key).filter(|value| !value.is_empty())?;
         Some((*key, Hidden(value.clone())))

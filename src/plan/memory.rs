@@ -161,6 +161,8 @@ pub struct Requests {
     pub retry: bool,
     /// Skip the remaining steps and analyses.
     pub promote_full: bool,
+    /// Take the version that is, or was, aborted back in Git.
+    pub revert_git: bool,
 }
 
 /// Text of an abort, up to the cause: the form that Argo Rollouts' users know.
@@ -282,10 +284,14 @@ fn parse_phase(status: &RolloutStatus) -> (Phase, Requests) {
     match (status.abort, status.aborted_at) {
         (true, Some(_)) if mutant(Mutant::AbortIsForgotten) => {}
         (true, Some(at)) => {
+            requests.revert_git = status.revert_git;
             return (Phase::Aborted(Aborted { at, cause: abort_cause(status) }), requests);
         }
         (true, None) if mutant(Mutant::PromoteBeatsAbort) && status.promote_full => {}
-        (true, None) => requests.abort = true,
+        (true, None) => {
+            requests.abort = true;
+            requests.revert_git = status.revert_git;
+        }
         (false, Some(_)) => requests.retry = true,
         (false, None) => {}
     }

@@ -18,6 +18,7 @@ use crate::git::discovery::{
 };
 use crate::git::executor::{Executor, Unconfirmed};
 use crate::git::plan::Identity;
+use crate::git::signing::SigningKey;
 use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
 use crate::observe::caches::builtin;
 use crate::observe::objects::secret_bytes;
@@ -224,6 +225,15 @@ impl GitWorker {
             }
         };
         Ok(Remote { url: url.clone(), credentials: Arc::new(credentials) })
+    }
+
+    /// The key that commits are signed with, if they are.
+    pub(super) async fn signing_key(&self, job: &Job) -> Result<Option<SigningKey>, String> {
+        let Some(secret) = &job.git.commit.signing_secret_ref else { return Ok(None) };
+        let name = &secret.name;
+        let data = self.secret(&job.namespace, name).await?;
+        let key = SigningKey::from_secret(&data);
+        key.map(Some).map_err(|error| format!("signing Secret `{name}`: {error}"))
     }
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Data, String> {

@@ -5,10 +5,11 @@ use chrono::TimeDelta;
 use super::Problems;
 use super::types::{NamedSource, ValidGit};
 use crate::api::git_revert::{
-    GitRevert, GitRevertCause, GitRevertMode, GitSource, PullRequestProvider,
+    GitCommitOptions, GitRevert, GitRevertCause, GitRevertMode, GitSource, PullRequestProvider,
 };
 use crate::api::values::IntOrString;
 use crate::git::forge::Forge;
+use crate::git::message::SubjectTemplate;
 use crate::git::source::{BranchName, GitUrl, RepoPath};
 
 const FIELD: &str = "spec.gitRevert";
@@ -20,6 +21,9 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
         GitRevertMode::Suggest | GitRevertMode::PullRequest | GitRevertMode::Push => {}
     }
     refuse_unbuilt(git, problems);
+    if let Some(commit) = &git.commit {
+        check_commit(commit, problems);
+    }
     let provider = git.pull_request.as_ref().and_then(|options| options.provider);
     let named =
         git.source.as_ref().and_then(|source| named(source, (git.mode, provider), problems));
@@ -30,6 +34,7 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
     };
     let verify_timeout =
         duration("verifyTimeout", git.verify_timeout.as_ref(), TimeDelta::minutes(15));
+    let settle = duration("settle", git.settle.as_ref(), TimeDelta::seconds(30));
     let cooldown = duration("cooldown", git.cooldown.as_ref(), TimeDelta::hours(24));
     let max_per_day = git.max_per_day.unwrap_or(2);
     if max_per_day == 0 {
@@ -54,6 +59,7 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
             .and_then(|source| source.secret_ref.as_ref())
             .map(|secret| secret.name.clone()),
         verify_timeout,
+        settle,
         cooldown,
         max_per_day,
         commit: git.commit.clone().unwrap_or_default(),
@@ -112,12 +118,15 @@ fn refuse_unbuilt(git: &GitRevert, problems: &mut Problems) {
             }
         }
     }
-    if let Some(commit) = &git.commit {
-        if commit.subject_template.is_some() {
-            problems.unbuilt(format!("{FIELD}.commit.subjectTemplate"), "");
-        }
-        if commit.signing_secret_ref.is_some() {
-            problems.unbuilt(format!("{FIELD}.commit.signingSecretRef"), "");
-        }
+}
+
+fn check_commit(commit: &GitCommitOptions, problems: &mut Problems) {
+    let subject = commit.subject_template.as_deref().map(SubjectTemplate::parse);
+    if let Some(Err(error)) = subject {
+        problems.add(format!("{FIELD}.commit.subjectTemplate"), error.to_string());
+    }
+    if commit.signing_secret_ref.as_ref().is_some_and(|secret| secret.name.is_empty()) {
+        let field = format!("{FIELD}.commit.signingSecretRef.name");
+        problems.add(field, "is required: the Secret that holds the key `signingKey`");
     }
 }

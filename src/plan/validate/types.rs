@@ -235,6 +235,8 @@ pub struct ValidGit {
     pub provider: Option<PullRequestProvider>,
     /// How long to wait for the cluster to show the reverted template.
     pub verify_timeout: TimeDelta,
+    /// How long Git is left alone after a failure.
+    pub settle: TimeDelta,
     /// How long a template that failed is refused when it is declared again; zero: not at all.
     pub cooldown: TimeDelta,
     /// Most commits in 24 hours.
