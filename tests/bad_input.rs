@@ -438,6 +438,14 @@ fn what_a_git_revert_may_do() {
             "source.url: it is not known which forge `git.example.org` is; set \
              spec.gitRevert.pullRequest.provider to GitHub, GitLab or Gitea",
         ),
+        (
+            json!({"source": {"secretRef": {"name": "a"}, "credentialRef": {"name": "b"}}}),
+            "source.credentialRef: stands in the place of secretRef: set one of the two",
+        ),
+        (
+            json!({"pullRequest": {"labels": ["revert", "a,b"]}}),
+            "pullRequest.labels[1]: must be 1 to 50 characters, without comma and line break",
+        ),
         (json!({"scope": "Path"}), "scope: is not supported yet: only Rollout is"),
         (json!({"also": ["apps/config"]}), "also: is not supported yet"),
         (

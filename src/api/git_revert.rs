@@ -87,6 +87,12 @@ pub struct PullRequestOptions {
     /// Whose API the repository's host speaks. Default: known from the host's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<PullRequestProvider>,
+    /// Opens it as a draft, which somebody has to mark as ready. Default false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub draft: bool,
+    /// Its labels; at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 /// A forge.
@@ -141,6 +147,16 @@ pub struct GitSource {
     /// Secret with the credentials, in the Rollout's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalSecretRef>,
+    /// `ClusterGitCredential` that the platform team lends, in the place of `secretRef`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_ref: Option<ClusterCredentialRef>,
+}
+
+/// A `ClusterGitCredential`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClusterCredentialRef {
+    /// Its name.
+    pub name: String,
 }
 
 /// A Secret in the same namespace.

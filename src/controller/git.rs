@@ -2,6 +2,7 @@
 //! own; its result is a fact of the next pass. It writes nothing to the cluster, and no pass ever
 //! waits for it.
 
+mod results;
 mod sources;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,28 +14,27 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::results::{is_asked_again, request_state, result_of, word};
 use self::sources::{Job, Place, Sources, Unsourced};
 use crate::act::git_port::GitPort;
 use crate::act::wire::Wire;
-use crate::api::conditions::RevertEnd;
+use crate::api::ApiNames;
 use crate::api::git_revert::GitRevertMode;
 use crate::api::status::PullRequestState;
 use crate::clock::{Clock, Entropy};
 use crate::git::executor::{
-    Candidates, Confirm, Executor, FoundSource, Requests, RevertMode, RevertOutcome, RevertRequest,
-    Withdrawal,
+    Candidates, Confirm, Executor, FoundSource, Requests, RevertMode, RevertRequest, Withdrawal,
 };
-use crate::git::forge::RequestState;
 use crate::git::message::{Author, MessageFacts, SubjectTemplate, version_words};
-use crate::git::plan::{Blocked, Declaration};
+use crate::git::plan::Declaration;
 use crate::git::revert_id::RevertId;
-use crate::git::source::{GitUrl, RepoPath};
+use crate::git::source::GitUrl;
 use crate::observe::Snapshot;
 use crate::observe::cache::Key;
 use crate::plan::action::{RevertOrder, WithdrawOrder};
 use crate::plan::facts::{
-    Declared, GitFact, LedgerAnswer, LedgerMiss, RevertLimits, RevertProgress, RevertResult, Sight,
-    WithdrawProgress,
+    Declared, GitFact, LedgerAnswer, LedgerMiss, NOT_ALLOWED, RevertLimits, RevertProgress,
+    RevertResult, Sight, WithdrawProgress,
 };
 use crate::telemetry::chain;
 
@@ -42,6 +42,9 @@ use crate::telemetry::chain;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest wait between two look-ups.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// Reason of a revert for which the credentials are not lent.
+const REASON_NOT_ALLOWED: &str = "NotAllowed";
 
 /// The worker.
 #[derive(Clone)]
@@ -53,6 +56,8 @@ pub struct GitWorker {
     cluster: Option<String>,
     argocd_namespace: String,
     limits: RevertLimits,
+    names: ApiNames,
+    own_namespace: String,
     wishes: mpsc::UnboundedSender<Key>,
     state: Arc<Mutex<HashMap<String, State>>>,
     tasks: TaskTracker,
@@ -83,6 +88,10 @@ pub struct GitParts {
     pub argocd_namespace: String,
     /// When people must look before anything is written.
     pub limits: RevertLimits,
+    /// The API group's names.
+    pub names: ApiNames,
+    /// The controller's own namespace, with the Secrets of ClusterGitCredentials.
+    pub own_namespace: String,
 }
 
 impl std::fmt::Debug for GitWorker {
@@ -98,7 +107,8 @@ impl GitWorker {
         wishes: mpsc::UnboundedSender<Key>,
         stop: CancellationToken,
     ) -> Self {
-        let GitParts { executor, wire, clock, entropy, cluster, argocd_namespace, limits } = parts;
+        let GitParts { executor, wire, clock, entropy, cluster, .. } = parts;
+        let GitParts { argocd_namespace, limits, names, own_namespace, .. } = parts;
         Self {
             executor,
             wire,
@@ -107,6 +117,8 @@ impl GitWorker {
             cluster,
             argocd_namespace,
             limits,
+            names,
+            own_namespace,
             wishes,
             state: Arc::default(),
             tasks: TaskTracker::new(),
@@ -139,6 +151,9 @@ impl GitWorker {
         let identity = job.identity();
         let sources = match self.sources(executor, job).await {
             Ok(sources) => sources,
+            Err(Unsourced::NotAllowed(why)) => {
+                return LedgerAnswer::NotFound(format!("{NOT_ALLOWED}{why}"));
+            }
             Err(refusal) => return LedgerAnswer::NotFound(refusal.to_string()),
         };
         let mut declared = Vec::new();
@@ -180,7 +195,7 @@ impl GitWorker {
         };
         let url = GitUrl::parse(url).map_err(|error| error.to_string())?;
         let withdrawal = Withdrawal {
-            remote: self.remote(job, &url).await?,
+            remote: self.remote(job, &url).await.map_err(|refusal| refusal.to_string())?.remote,
             provider: job.git.provider,
             number: order.number,
             comment: order.comment.clone(),
@@ -233,6 +248,7 @@ impl GitWorker {
                     return RevertResult::Failed { message, retryable: true };
                 }
                 Err(Unsourced::Refused(message)) => return blocked("NoSource", message),
+                Err(Unsourced::NotAllowed(message)) => return blocked(REASON_NOT_ALLOWED, message),
             };
         let place = places.into_iter().find(|place| match (&order.source, &owner) {
             (Some(recorded), Some(owner)) => place.record(owner) == *recorded,
@@ -284,75 +300,18 @@ impl GitWorker {
                 GitRevertMode::PullRequest => RevertMode::PullRequest,
                 GitRevertMode::Push => RevertMode::Push,
             },
-            requests: Requests { provider: git.provider, known: order.known_request },
+            requests: Requests {
+                provider: git.provider,
+                known: order.known_request,
+                is_draft: git.requests.draft,
+                labels: git.requests.labels.clone(),
+            },
             found,
             message: self.message(job, order),
             author,
             now: self.clock.now(),
         };
         result_of(executor.revert(&request).await)
-    }
-}
-
-/// How a request is after it was withdrawn.
-fn request_state(before: &RequestState) -> PullRequestState {
-    match before {
-        RequestState::Open => PullRequestState::Withdrawn,
-        RequestState::Merged(_) => PullRequestState::Merged,
-        RequestState::Closed => PullRequestState::Closed,
-    }
-}
-
-fn result_of(outcome: RevertOutcome) -> RevertResult {
-    match outcome {
-        RevertOutcome::Pushed { commit } => RevertResult::Pushed(commit),
-        RevertOutcome::Proposed { number, url, reason } => {
-            RevertResult::Proposed { number, url, reason }
-        }
-        RevertOutcome::Vetoed { number, url } => RevertResult::Vetoed { number, url },
-        RevertOutcome::AlreadyReverted { .. } => RevertResult::AlreadyReverted,
-        RevertOutcome::Superseded(_) => RevertResult::Superseded,
-        RevertOutcome::Suggested { patch, reason, .. } => {
-            RevertResult::Suggested { patch, reason: reason.to_string() }
-        }
-        RevertOutcome::Blocked(why) => {
-            let is_opted_out = matches!(&why, Blocked::OptedOut { .. });
-            let reason = if is_opted_out { RevertEnd::OptedOut } else { RevertEnd::Blocked };
-            RevertResult::Blocked { reason: reason.as_str().to_owned(), message: why.to_string() }
-        }
-        RevertOutcome::Conflict(files) => {
-            let files: Vec<&str> = files.iter().map(RepoPath::as_str).collect();
-            RevertResult::Blocked {
-                reason: "Conflict".to_owned(),
-                message: format!("later changes are in the way in {}", files.join(", ")),
-            }
-        }
-        RevertOutcome::Failed { error, is_retryable } => {
-            RevertResult::Failed { message: chain(&error), retryable: is_retryable }
-        }
-    }
-}
-
-/// Whether the next look-up should wait longer: nothing was found, or nothing final.
-fn is_asked_again(answer: &LedgerAnswer) -> bool {
-    match answer {
-        LedgerAnswer::NotFound(_) => true,
-        LedgerAnswer::Declared(found) => !found.is_final,
-        LedgerAnswer::Running { .. } => false,
-    }
-}
-
-/// A result in a word, for logs.
-fn word(result: &RevertResult) -> &'static str {
-    match result {
-        RevertResult::Pushed(_) => "Pushed",
-        RevertResult::Proposed { .. } => "Proposed",
-        RevertResult::Vetoed { .. } => "Vetoed",
-        RevertResult::AlreadyReverted => "AlreadyReverted",
-        RevertResult::Superseded => "Superseded",
-        RevertResult::Suggested { .. } => "Suggested",
-        RevertResult::Blocked { .. } => "Blocked",
-        RevertResult::Failed { .. } => "Failed",
     }
 }
 

@@ -415,6 +415,8 @@ async fn lead(
             entropy: process.entropy.clone(),
             cluster: process.settings.cluster_name.clone(),
             argocd_namespace: process.settings.argocd_namespace.clone(),
+            names: process.names,
+            own_namespace: process.settings.lease_namespace.clone(),
             limits: RevertLimits {
                 failures: process.settings.git_max_failures,
                 per_repository: process.settings.git_max_per_repository,

@@ -254,6 +254,9 @@ impl Executor {
             Verdict::Conflict(files) => return Ok(Try::Done(RevertOutcome::Conflict(files))),
         };
         let paths: Vec<RepoPath> = restoration.changes.keys().cloned().collect();
+        if let Some(path) = paths.iter().find(|path| !request.remote.credentials.permits(path)) {
+            return Ok(Try::Done(RevertOutcome::Blocked(Blocked::NotAllowed(path.clone()))));
+        }
         let history = session.history(&good.commit, &request.bad.commit, &paths).await?;
         match history_veto(&history) {
             Some(Veto::OptedOut(blocked)) => {

@@ -295,6 +295,9 @@ pub struct Sight {
     pub at: Time,
 }
 
+/// What the reason of a look-up begins with whose credentials are not lent for it.
+pub const NOT_ALLOWED: &str = "not allowed: ";
+
 /// What a ledger look-up found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerAnswer {

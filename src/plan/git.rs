@@ -204,7 +204,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         .or_else(|| {
             let unknown =
                 commit_unknown(view, &view.revision).or_else(|| commit_unknown(view, stable));
-            unknown.map(|message| (GitRevertState::Blocked, "CommitUnknown", message))
+            unknown.map(|(reason, message)| (GitRevertState::Blocked, reason, message))
         })
         .or_else(|| {
             source_moved(view, git, stable, record)

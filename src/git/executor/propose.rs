@@ -8,10 +8,12 @@ use super::{
     SuggestReason, Try, suggested,
 };
 use crate::api::git_revert::PullRequestProvider;
-use crate::git::forge::{Forge, ForgeError, Proposal, PullRequest, RequestState};
+use crate::git::forge::{Forge, ForgeError, Page, Proposal, PullRequest, RequestState};
 use crate::git::revert_id::RevertId;
 use crate::git::source::BranchName;
 
+/// Most pages of requests that are looked through.
+const MAX_PAGES: u32 = 40;
 /// Characters of the revert's identity in the branch's name.
 const SHORT_ID: usize = 8;
 
@@ -22,6 +24,10 @@ pub struct Requests {
     pub provider: Option<PullRequestProvider>,
     /// The number of the request that was opened before.
     pub known: Option<u64>,
+    /// Whether new ones are drafts.
+    pub is_draft: bool,
+    /// Labels of new ones.
+    pub labels: Vec<String>,
 }
 
 /// A request that is not needed any more.
@@ -111,11 +117,16 @@ impl Executor {
             body: body(&message, reason),
             head: branch.clone(),
             base: base.clone(),
+            is_draft: request.requests.is_draft,
+            labels: request.requests.labels.clone(),
         };
         let what = "open a pull request";
         let answer = self.carry(&request.remote, &forge.create(&proposal)).await?;
         match forge.read_one(&answer, what) {
-            Ok(pull) => Ok(pull),
+            Ok(pull) => {
+                self.label(request, &forge, &pull).await;
+                Ok(pull)
+            }
             // Somebody was faster: an open request from this branch is ours.
             Err(error @ ForgeError::Refused { .. }) => {
                 let found = self.find(request, &forge, branch).await?;
@@ -136,8 +147,25 @@ impl Executor {
             return Ok(Some(forge.read_one(&answer, "read the pull request")?));
         }
         let base = &request.source.branch;
-        let answer = self.carry(&request.remote, &forge.list(branch, base)).await?;
-        Ok(forge.read_list(&answer, branch, base)?)
+        for page in 1..=MAX_PAGES {
+            let answer = self.carry(&request.remote, &forge.list(branch, base, page)).await?;
+            let Page { found, is_full } = forge.read_list(&answer, branch, base)?;
+            if found.is_some() || !is_full {
+                return Ok(found);
+            }
+        }
+        // An older one that is open makes the creation of a second one fail.
+        Ok(None)
+    }
+
+    /// A request without its labels is still the request: what goes wrong here is not told.
+    async fn label(&self, request: &RevertRequest, forge: &Forge, pull: &PullRequest) {
+        let labels = &request.requests.labels;
+        if !labels.is_empty()
+            && let Some(call) = forge.label(pull.number, labels)
+        {
+            let _unlabelled = self.carry(&request.remote, &call).await;
+        }
     }
 
     async fn carry(

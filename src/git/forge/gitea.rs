@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Call, Place, Provider, PullRequest, RequestState};
-use super::{commit, owner_and_name, read_pull, text};
+use super::{PAGE, commit, owner_and_name, read_pull, text};
 use crate::git::source::BranchName;
 
 pub(super) struct Gitea;
@@ -25,13 +25,17 @@ impl Provider for Gitea {
         "token"
     }
 
-    /// Branches cannot be asked for, so the newest are looked through. An older request that is open
-    /// makes the creation of a second one fail.
-    fn list(&self, at: &Place<'_>, _head: &BranchName, _base: &BranchName) -> Call {
+    fn draft_prefix(&self) -> Option<&'static str> {
+        Some("WIP: ")
+    }
+
+    /// Branches cannot be asked for, so that all requests are looked through, the newest first.
+    fn list(&self, at: &Place<'_>, _head: &BranchName, _base: &BranchName, page: u32) -> Call {
         let query = vec![
             ("state", "all".to_owned()),
             ("sort", "recentupdate".to_owned()),
-            ("limit", "50".to_owned()),
+            ("limit", PAGE.to_string()),
+            ("page", page.to_string()),
         ];
         at.get(&format!("/repos/{}/pulls", at.repository), query)
     }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{Call, Place, Provider, PullRequest, RequestState};
-use super::{commit, owner_and_name, read_pull, text};
+use super::{PAGE, commit, owner_and_name, read_pull, text};
 use crate::git::source::BranchName;
 
 pub(super) struct GitHub;
@@ -30,13 +30,14 @@ impl Provider for GitHub {
         &[("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")]
     }
 
-    fn list(&self, at: &Place<'_>, head: &BranchName, base: &BranchName) -> Call {
+    fn list(&self, at: &Place<'_>, head: &BranchName, base: &BranchName, page: u32) -> Call {
         let owner = at.repository.split('/').next().unwrap_or_default();
         let query = vec![
             ("state", "all".to_owned()),
             ("head", format!("{owner}:{head}")),
             ("base", base.to_string()),
-            ("per_page", "50".to_owned()),
+            ("per_page", PAGE.to_string()),
+            ("page", page.to_string()),
         ];
         at.get(&format!("/repos/{}/pulls", at.repository), query)
     }

@@ -6,7 +6,7 @@ use super::{with_state, writes};
 use crate::api::Time;
 use crate::api::conditions::RevertEnd;
 use crate::api::status::{GitRevertState, GitRevertStatus};
-use crate::plan::facts::FAILURES_WITHIN;
+use crate::plan::facts::{FAILURES_WITHIN, NOT_ALLOWED};
 use crate::plan::memory::Memory;
 use crate::plan::validate::ValidGit;
 use crate::plan::view::View;
@@ -67,16 +67,21 @@ pub(super) fn is_held_back_by_failures(revert: &GitRevertStatus) -> bool {
     revert.state == GitRevertState::Suspended && revert.reason == RevertEnd::ManyFailures.as_str()
 }
 
-/// Why the commit that declared a revision is not known, if it is not.
-pub(super) fn commit_unknown(view: &View<'_>, revision: &Revision) -> Option<String> {
+/// Why the commit that declared a revision is not known, if it is not: in a word, and in words.
+pub(super) fn commit_unknown(
+    view: &View<'_>,
+    revision: &Revision,
+) -> Option<(&'static str, String)> {
     let record = view.memory.record(revision);
     if record.is_some_and(|record| record.commit.is_some()) {
         return None;
     }
     let why = record.map_or("it was promoted before gitRevert was set", |record| &record.reason);
-    Some(format!(
+    let word = if why.starts_with(NOT_ALLOWED) { "NotAllowed" } else { "CommitUnknown" };
+    let words = format!(
         "no commit is known to declare revision {revision} ({why}); put the branch right by hand"
-    ))
+    );
+    Some((word, words))
 }
 
 pub(super) fn opted_out(view: &View<'_>) -> Option<String> {

@@ -5,7 +5,8 @@ use chrono::TimeDelta;
 use super::Problems;
 use super::types::{NamedSource, ValidGit};
 use crate::api::git_revert::{
-    GitCommitOptions, GitRevert, GitRevertCause, GitRevertMode, GitSource, PullRequestProvider,
+    GitCommitOptions, GitRevert, GitRevertCause, GitRevertMode, GitSource, PullRequestOptions,
+    PullRequestProvider,
 };
 use crate::api::values::IntOrString;
 use crate::git::forge::Forge;
@@ -23,6 +24,9 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
     refuse_unbuilt(git, problems);
     if let Some(commit) = &git.commit {
         check_commit(commit, problems);
+    }
+    if let Some(options) = &git.pull_request {
+        check_labels(options, problems);
     }
     let provider = git.pull_request.as_ref().and_then(|options| options.provider);
     let named =
@@ -53,11 +57,17 @@ pub(super) fn check(git: &GitRevert, problems: &mut Problems) -> Option<ValidGit
         },
         named,
         provider,
+        requests: git.pull_request.clone().unwrap_or_default(),
         secret: git
             .source
             .as_ref()
             .and_then(|source| source.secret_ref.as_ref())
             .map(|secret| secret.name.clone()),
+        credential: git
+            .source
+            .as_ref()
+            .and_then(|source| source.credential_ref.as_ref())
+            .map(|credential| credential.name.clone()),
         verify_timeout,
         settle,
         cooldown,
@@ -73,7 +83,11 @@ fn named(
     problems: &mut Problems,
 ) -> Option<NamedSource> {
     let field = |name: &str| format!("{FIELD}.source.{name}");
-    let GitSource { url, branch, path, file, secret_ref: _ } = source;
+    let GitSource { url, branch, path, file, secret_ref, credential_ref } = source;
+    if secret_ref.is_some() && credential_ref.is_some() {
+        problems
+            .add(field("credentialRef"), "stands in the place of secretRef: set one of the two");
+    }
     let (Some(url), Some(branch), Some(path)) = (url, branch, path) else {
         for (name, is_missing) in
             [("url", url.is_none()), ("branch", branch.is_none()), ("path", path.is_none())]
@@ -117,6 +131,24 @@ fn refuse_unbuilt(git: &GitRevert, problems: &mut Problems) {
                 problems.unbuilt(format!("{FIELD}.causes[{idx}]"), ": only AnalysisFailed is");
             }
         }
+    }
+}
+
+/// Labels that every forge takes.
+fn check_labels(options: &PullRequestOptions, problems: &mut Problems) {
+    let is_label = |label: &String| {
+        !label.trim().is_empty()
+            && label.chars().count() <= 50
+            && !label.chars().any(|c| c.is_control() || c == ',')
+    };
+    for (idx, label) in options.labels.iter().enumerate() {
+        if !is_label(label) {
+            let field = format!("{FIELD}.pullRequest.labels[{idx}]");
+            problems.add(field, "must be 1 to 50 characters, without comma and line break");
+        }
+    }
+    if options.labels.len() > 20 {
+        problems.add(format!("{FIELD}.pullRequest.labels"), "at most 20 are set");
     }
 }
 
