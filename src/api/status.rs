@@ -20,6 +20,7 @@ use super::values::{Time, is_false, is_zero};
 /// The observed state of a Rollout.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the wire form")]
 pub struct RolloutStatus {
     /// Whether the update is aborted, or somebody asked for it.
     #[serde(skip_serializing_if = "is_false")]

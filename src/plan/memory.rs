@@ -154,6 +154,7 @@ pub struct Aborted {
 
 /// What a person asked for by editing status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "several may be asked for at once")]
 pub struct Requests {
     /// Give the update up.
     pub abort: bool,

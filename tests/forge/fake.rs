@@ -97,7 +97,6 @@ impl Fake {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// What people do to a request.
     /// So many requests of others, which are newer than all before.
     pub(crate) fn add_others(&self, count: usize) {
         let other = |idx: usize| Stored {
@@ -113,6 +112,7 @@ impl Fake {
         self.state.lock().unwrap().requests.extend((0..count).map(other));
     }
 
+    /// What people do to a request.
     pub(crate) fn set_state(&self, number: usize, state: &'static str) {
         self.state.lock().unwrap().requests[number - 1].state = state;
     }

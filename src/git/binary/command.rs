@@ -173,7 +173,8 @@ impl GitCommand<'_> {
         self.add_signing_configuration(&mut args);
         args.push(self.name().to_owned());
         match self {
-            Self::Version => {}
+            // The arguments of the last two stand in the configuration.
+            Self::Version | Self::ImportKey | Self::EndKeyAgent => {}
             Self::FetchBranch(branch) => {
                 push_all(&mut args, &FETCH);
                 args.extend(["origin".to_owned(), branch.full_ref()]);
@@ -219,8 +220,6 @@ impl GitCommand<'_> {
                 args.extend(signer.is_some().then(|| "-S".to_owned()));
                 args.extend([tree, "-p".to_owned(), parent]);
             }
-            // Their arguments stand in the configuration.
-            Self::ImportKey | Self::EndKeyAgent => {}
             Self::ChangedPaths { before, after } => {
                 push_all(&mut args, &["-r", "-z", "--no-renames", "--name-only"]);
                 args.extend([before.to_string(), after.to_string()]);
