@@ -56,6 +56,8 @@ async fn controller(cluster: Cluster, stop: CancellationToken) {
         cluster: None,
         argocd_namespace: "argocd".to_owned(),
         limits: RevertLimits::default(),
+        names,
+        own_namespace: "sluice-system".to_owned(),
     };
     let git = GitWorker::new(parts, wishes, stop.clone());
     let hands = Hands {

@@ -107,6 +107,7 @@ pub(crate) fn rollout(scene: &Scene, options: &RolloutOptions) -> String {
         format!(
             "  gitRevert:
     mode: Push
+    settle: 0s
     source: {{url: \"{}\", branch: {}, path: apps/web, secretRef: {{name: git}}}}
 ",
             scene.settings.git.url, scene.namespace
