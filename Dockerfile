@@ -1,4 +1,4 @@
-# The image of the controller: a static binary beside git and an OpenSSH client, on Debian.
+# The image of the controller: a static binary beside git, an OpenSSH client and GnuPG, on Debian.
 #
 #   docker build --target controller -t sluice .             with git: gitRevert works
 #   docker build --target controller-scratch -t sluice .     nothing but the binary: no gitRevert
@@ -30,10 +30,10 @@ EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/sluice"]
 CMD ["controller"]
 
-# With git: the one program that the controller executes. ssh is what git starts for ssh:// addresses.
+# With git: the one program that the controller executes. ssh is what git starts for ssh:// addresses, ssh-keygen and gpg for signatures.
 FROM docker.io/library/debian:${DEBIAN}-slim AS controller
 RUN apt-get update -qq \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends git openssh-client ca-certificates \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends git openssh-client gpg gpg-agent ca-certificates \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt \
     && useradd --uid 65532 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin sluice
 COPY --from=build /out/usr/local/bin/sluice /usr/local/bin/sluice

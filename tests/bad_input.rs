@@ -438,8 +438,20 @@ fn what_a_git_revert_may_do() {
             "source.url: it is not known which forge `git.example.org` is; set \
              spec.gitRevert.pullRequest.provider to GitHub, GitLab or Gitea",
         ),
+        (
+            json!({"source": {"secretRef": {"name": "a"}, "credentialRef": {"name": "b"}}}),
+            "source.credentialRef: stands in the place of secretRef: set one of the two",
+        ),
+        (
+            json!({"pullRequest": {"labels": ["revert", "a,b"]}}),
+            "pullRequest.labels[1]: must be 1 to 50 characters, without comma and line break",
+        ),
         (json!({"scope": "Path"}), "scope: is not supported yet: only Rollout is"),
         (json!({"also": ["apps/config"]}), "also: is not supported yet"),
+        (
+            json!({"settle": "soon"}),
+            "settle: \"soon\" is not a duration: write seconds as a number, or \"30s\", \"5m\", \"1h30m\"",
+        ),
         (
             json!({"cooldown": "a day"}),
             "cooldown: \"a day\" is not a duration: write seconds as a number, or \"30s\", \"5m\", \"1h30m\"",
@@ -450,12 +462,12 @@ fn what_a_git_revert_may_do() {
             "causes[1]: is not supported yet: only AnalysisFailed is",
         ),
         (
-            json!({"commit": {"subjectTemplate": "x"}}),
-            "commit.subjectTemplate: is not supported yet",
+            json!({"commit": {"subjectTemplate": "{version}"}}),
+            "commit.subjectTemplate: `{version}` is not known; {namespace}, {name}, {stable} and {failed} are",
         ),
         (
-            json!({"commit": {"signingSecretRef": {"name": "x"}}}),
-            "commit.signingSecretRef: is not supported yet",
+            json!({"commit": {"signingSecretRef": {"name": ""}}}),
+            "commit.signingSecretRef.name: is required: the Secret that holds the key `signingKey`",
         ),
     ];
     check_below(&reverting(), "spec.gitRevert.", of_git_revert, &cases);

@@ -177,6 +177,36 @@ fn the_tests_that_the_architecture_names_exist() {
     assert!(named >= 10, "only {named} tests are named");
 }
 
+/// Every Rust file below a folder.
+fn sources(folder: &Path, found: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_tests_that_the_table_of_the_git_revert_names_exist() {
+    let text = std::fs::read_to_string(root().join("docs/git-revert-tests.md")).unwrap();
+    let mut code = String::new();
+    for folder in ["src", "tests", "e2e"] {
+        sources(&root().join(folder), &mut code);
+    }
+    let test = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`").unwrap();
+    let mut named = 0;
+    for found in test.captures_iter(&text) {
+        assert!(code.contains(&format!("fn {}(", &found[1])), "there is no test {}", &found[1]);
+        named += 1;
+    }
+    assert!(named >= 70, "only {named} tests are named");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #"));
+    assert_eq!(rows.count(), 54);
+}
+
 #[test]
 fn the_architecture_fits_into_a_sitting() {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();

@@ -194,6 +194,8 @@ words! {
         Ineffective => "Ineffective",
         /// There were too many of late; Git still declares the bad version.
         Suspended => "Suspended",
+        /// Many Rollouts failed at once; a person must say whether Git is changed.
+        ManyFailures => "ManyFailures",
         /// The bad version was declared again after it; it is refused, and not reverted again.
         Quarantined => "Quarantined",
     }

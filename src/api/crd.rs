@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 pub use schema::Unstructural;
 
 use super::analysis::{AnalysisRunSpec, AnalysisRunStatus, AnalysisTemplateSpec};
+use super::git_credential::GitCredentialSpec;
 use super::metrics_source::MetricsSourceSpec;
 use super::names::{ApiNames, Kind, VERSION};
 use super::rollout::RolloutSpec;
@@ -94,6 +95,7 @@ fn object_schema(kind: Kind) -> Result<Value, CrdProblem> {
         }
         Kind::AnalysisRun => (raw::<AnalysisRunSpec>(), Some(raw::<AnalysisRunStatus>())),
         Kind::MetricsSource | Kind::ClusterMetricsSource => (raw::<MetricsSourceSpec>(), None),
+        Kind::ClusterGitCredential => (raw::<GitCredentialSpec>(), None),
     };
     let structural = |field: &str, value: Value| {
         schema::structural(field, value)
@@ -144,6 +146,10 @@ fn description(kind: Kind) -> &'static str {
             "Address and credentials of a metrics server, for analyses everywhere; its Secrets are \
              in the controller's namespace."
         }
+        Kind::ClusterGitCredential => {
+            "The right to revert in Git repositories, lent to the Rollouts of some namespaces; its \
+             Secret is in the controller's namespace."
+        }
     }
 }
 
@@ -154,7 +160,8 @@ fn categories(kind: Kind) -> &'static [&'static str] {
         Kind::AnalysisTemplate
         | Kind::ClusterAnalysisTemplate
         | Kind::MetricsSource
-        | Kind::ClusterMetricsSource => &["sluice"],
+        | Kind::ClusterMetricsSource
+        | Kind::ClusterGitCredential => &["sluice"],
     }
 }
 
@@ -173,7 +180,8 @@ fn subresources(names: ApiNames, kind: Kind) -> Option<Value> {
         | Kind::AnalysisTemplate
         | Kind::ClusterAnalysisTemplate
         | Kind::MetricsSource
-        | Kind::ClusterMetricsSource => None,
+        | Kind::ClusterMetricsSource
+        | Kind::ClusterGitCredential => None,
     }
 }
 
@@ -202,6 +210,15 @@ fn columns(kind: Kind) -> Vec<Value> {
             column("Type", "string", ".spec.type", 0, "What speaks there (default Prometheus)"),
             column("Address", "string", ".spec.address", 0, "Base URL"),
         ],
+        Kind::ClusterGitCredential => {
+            vec![column(
+                "Repositories",
+                "string",
+                ".spec.urlPrefix",
+                0,
+                "What addresses begin with",
+            )]
+        }
     };
     columns.push(age);
     columns

@@ -28,6 +28,10 @@ pub struct GitRevert {
     /// Further paths that may be restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
+    /// How long Git is left alone after a failure, so that a person who is at it already is not
+    /// overtaken. Default 30s; `0s`: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settle: Option<IntOrString>,
     /// How long a template that failed stays refused when it is declared again, by a bot or by a sync:
     /// it is not rolled out until a person says so (`kubectl sluice release-hold`). Default 24h; `0s`:
     /// not at all. A template that is held when the time is over stays held.
@@ -83,6 +87,12 @@ pub struct PullRequestOptions {
     /// Whose API the repository's host speaks. Default: known from the host's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<PullRequestProvider>,
+    /// Opens it as a draft, which somebody has to mark as ready. Default false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub draft: bool,
+    /// Its labels; at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 /// A forge.
@@ -137,6 +147,16 @@ pub struct GitSource {
     /// Secret with the credentials, in the Rollout's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalSecretRef>,
+    /// `ClusterGitCredential` that the platform team lends, in the place of `secretRef`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_ref: Option<ClusterCredentialRef>,
+}
+
+/// A `ClusterGitCredential`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClusterCredentialRef {
+    /// Its name.
+    pub name: String,
 }
 
 /// A Secret in the same namespace.
@@ -156,7 +176,8 @@ pub struct GitCommitOptions {
     /// Author's e-mail address. Default `sluice@noreply.invalid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author_email: Option<String>,
-    /// Template of the subject line.
+    /// The subject line, in which `{namespace}`, `{name}`, `{stable}` and `{failed}` (the two versions)
+    /// are filled in; cut to 72 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject_template: Option<String>,
     /// Adds a `Signed-off-by` trailer.
@@ -165,7 +186,9 @@ pub struct GitCommitOptions {
     /// Adds a line `[skip ci]` to the message. Default false.
     #[serde(rename = "skipCI", default, skip_serializing_if = "is_false")]
     pub skip_ci: bool,
-    /// Secret with the signing key.
+    /// Secret in the Rollout's namespace whose key `signingKey` (or `git.asc`) holds the private key that
+    /// commits are signed with: an OpenSSH key without passphrase, or an armored OpenPGP key, whose
+    /// `passphrase` may stand beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_secret_ref: Option<LocalSecretRef>,
 }

@@ -4,6 +4,7 @@
 pub mod analysis;
 pub mod conditions;
 pub mod crd;
+pub mod git_credential;
 pub mod git_revert;
 pub mod gitops;
 pub mod metrics_source;
@@ -17,8 +18,8 @@ pub mod values;
 
 pub use names::{ApiNames, Kind};
 pub use objects::{
-    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, ClusterMetricsSource, Malformed,
-    MetricsSource, Rollout,
+    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, ClusterGitCredential,
+    ClusterMetricsSource, Malformed, MetricsSource, Rollout,
 };
 pub use values::{
     CountOrPercent, Delay, IntOrString, InvalidValue, LabelSelector, RawObject, Time,

@@ -32,17 +32,20 @@ pub enum Kind {
     MetricsSource,
     /// Address and credentials of a metrics server, for the cluster.
     ClusterMetricsSource,
+    /// The right to push that a platform team lends, for the cluster.
+    ClusterGitCredential,
 }
 
 impl Kind {
     /// Every kind, in the order of the generated files.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Rollout,
         Self::AnalysisTemplate,
         Self::ClusterAnalysisTemplate,
         Self::AnalysisRun,
         Self::MetricsSource,
         Self::ClusterMetricsSource,
+        Self::ClusterGitCredential,
     ];
 
     /// The kind as written in manifests.
@@ -54,6 +57,7 @@ impl Kind {
             Self::AnalysisRun => "AnalysisRun",
             Self::MetricsSource => "MetricsSource",
             Self::ClusterMetricsSource => "ClusterMetricsSource",
+            Self::ClusterGitCredential => "ClusterGitCredential",
         }
     }
 
@@ -66,6 +70,7 @@ impl Kind {
             Self::AnalysisRun => "analysisruns",
             Self::MetricsSource => "metricssources",
             Self::ClusterMetricsSource => "clustermetricssources",
+            Self::ClusterGitCredential => "clustergitcredentials",
         }
     }
 
@@ -78,6 +83,7 @@ impl Kind {
             Self::AnalysisRun => &["ar"],
             Self::MetricsSource => &["ms"],
             Self::ClusterMetricsSource => &["cms"],
+            Self::ClusterGitCredential => &["cgc"],
         }
     }
 
@@ -87,7 +93,9 @@ impl Kind {
             Self::Rollout | Self::AnalysisTemplate | Self::AnalysisRun | Self::MetricsSource => {
                 true
             }
-            Self::ClusterAnalysisTemplate | Self::ClusterMetricsSource => false,
+            Self::ClusterAnalysisTemplate
+            | Self::ClusterMetricsSource
+            | Self::ClusterGitCredential => false,
         }
     }
 }
@@ -159,7 +167,8 @@ impl ApiNames {
             Kind::AnalysisTemplate
             | Kind::ClusterAnalysisTemplate
             | Kind::MetricsSource
-            | Kind::ClusterMetricsSource => false,
+            | Kind::ClusterMetricsSource
+            | Kind::ClusterGitCredential => false,
         }
     }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::{AnalysisRunSpec, AnalysisRunStatus, AnalysisTemplateSpec};
+use super::git_credential::GitCredentialSpec;
 use super::metrics_source::MetricsSourceSpec;
 use super::names::{ApiNames, Kind, VERSION};
 use super::rollout::RolloutSpec;
@@ -119,6 +120,8 @@ objects! {
     MetricsSource { spec: MetricsSourceSpec, status: NoStatus },
     /// Address and credentials of a metrics server, for the cluster.
     ClusterMetricsSource { spec: MetricsSourceSpec, status: NoStatus },
+    /// The right to push that a platform team lends.
+    ClusterGitCredential { spec: GitCredentialSpec, status: NoStatus },
 }
 
 fn from_dynamic<T: DeserializeOwned>(kind: Kind, object: &DynamicObject) -> Result<T, Malformed> {

@@ -58,7 +58,7 @@ pub enum Role {
     GitOps,
     /// Kinds without a namespace: in the cluster.
     ClusterKinds,
-    /// The Lease, and what `ClusterMetricsSource` names: in the controller's own namespace.
+    /// The Lease, and what cluster-wide kinds name: in the controller's own namespace.
     OwnNamespace,
 }
 
@@ -119,6 +119,12 @@ impl Role {
                     "sources of the cluster; read by name",
                     names.group(),
                     &[Kind::ClusterMetricsSource.plural()],
+                    &["get"],
+                ),
+                Grant::new(
+                    "rights to push that are lent to teams; read by name",
+                    names.group(),
+                    &[Kind::ClusterGitCredential.plural()],
                     &["get"],
                 ),
             ],
@@ -225,7 +231,7 @@ fn own_namespace() -> Vec<Grant> {
         Grant::new("the Lease of leader election", group, &["leases"], &["get", "update"])
             .only(LEASE_NAME),
         Grant::new(
-            "credentials and authorities that a ClusterMetricsSource names; never listed",
+            "what a ClusterMetricsSource or a ClusterGitCredential names; never listed",
             "",
             &["secrets", "configmaps"],
             &["get"],

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::revisions::{
-    FailedRevision, GitRevertState, GitRevertStatus, PendingScaleDown, PullRequestState,
+    FailedRevision, GitRevertState, GitRevertStatus, MAX_PATCH, PendingScaleDown, PullRequestState,
     PullRequestStatus, RevisionOutcome, RevisionRecord, RevisionSource,
 };
 use super::analysis::AnalysisPhase;
@@ -20,10 +20,15 @@ use super::values::{Time, is_false, is_zero};
 /// The observed state of a Rollout.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the wire form")]
 pub struct RolloutStatus {
     /// Whether the update is aborted, or somebody asked for it.
     #[serde(skip_serializing_if = "is_false")]
     pub abort: bool,
+    /// Whether a person asks for the Git revert of the version that is, or was, aborted by hand. The
+    /// controller takes it away when it has recorded the wish.
+    #[serde(skip_serializing_if = "is_false")]
+    pub revert_git: bool,
     /// When the abort was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aborted_at: Option<Time>,

@@ -137,7 +137,7 @@ pub enum Command {
     /// Let a paused Rollout go on, or skip its current step
     Promote(PromoteArgs),
     /// Give an update up: all traffic goes back to the stable version
-    Abort(RolloutArgs),
+    Abort(AbortArgs),
     /// Try an aborted update again, from its first step
     Retry(RetryArgs),
     /// Let a version that failed, and was declared again, be released
@@ -155,6 +155,8 @@ pub enum Command {
     Set(Set),
     /// Show or approve the Git revert of a failed update
     Revert(RevertArgs),
+    /// Show what was released, judged, aborted and reverted, with the commits
+    History(RolloutArg),
     /// End something early
     #[command(subcommand)]
     Terminate(Terminate),
@@ -307,6 +309,18 @@ pub struct PromoteArgs {
     pub timeout: Option<String>,
 }
 
+/// `abort`.
+#[derive(Debug, Args)]
+pub struct AbortArgs {
+    /// Which ones.
+    #[command(flatten)]
+    pub rollouts: RolloutArgs,
+    /// Take the version back in Git, too, as if its analysis had failed; also of an update that was
+    /// aborted before
+    #[arg(long)]
+    pub revert_git: bool,
+}
+
 /// `retry`.
 #[derive(Debug, Args)]
 pub struct RetryArgs {
@@ -361,9 +375,15 @@ pub struct RevertArgs {
     /// Which one.
     #[command(flatten)]
     pub rollout: RolloutArg,
-    /// Let the revert that waits for a person be written
+    /// Print only the patch, for `git apply`
     #[arg(long)]
+    pub print_patch: bool,
+    /// Let the revert that waits for a person be written
+    #[arg(long, conflicts_with = "print_patch")]
     pub approve: bool,
+    /// The same, and do not wait for the settle time either; everything else is checked as usual
+    #[arg(long, conflicts_with_all = ["print_patch", "approve"])]
+    pub now: bool,
 }
 
 /// What can be ended.

@@ -9,6 +9,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Console;
 use super::release_hold::is_held;
+use super::revert::waits_for_approval;
 use super::standing::{PauseEnd, Standing, is_settled, pause_end, standing};
 use super::text::{Line, Span, Tone, span_of_time};
 use super::tree::{git_revert, phase_tone_of};
@@ -113,8 +114,9 @@ fn ends_when(rollout: &Rollout, standing: &Standing, now: DateTime<Utc>) -> Vec<
              retry {name}"
         ));
     }
+    let is_held_back = status.git_revert.as_ref().is_some_and(waits_for_approval);
     match status.git_revert.as_ref().map(|revert| revert.state) {
-        Some(GitRevertState::AwaitingApproval) => {
+        Some(GitRevertState::AwaitingApproval | GitRevertState::Suspended) if is_held_back => {
             ends.push(format!("a person runs: kubectl sluice revert {name} --approve"));
         }
         Some(GitRevertState::Suggested) => ends.push(format!(
@@ -129,7 +131,8 @@ fn ends_when(rollout: &Rollout, standing: &Standing, now: DateTime<Utc>) -> Vec<
             ends.push("the GitOps tool applies the revert commit to the cluster".to_owned());
         }
         Some(
-            GitRevertState::Planned
+            GitRevertState::AwaitingApproval
+            | GitRevertState::Planned
             | GitRevertState::Pushing
             | GitRevertState::Reverted
             | GitRevertState::AlreadyReverted

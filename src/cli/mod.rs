@@ -13,6 +13,7 @@ mod exit;
 pub mod explain;
 mod get;
 mod gitops;
+pub mod history;
 pub mod lint;
 pub mod list;
 mod live;
@@ -50,7 +51,7 @@ pub use output::{Console, Terminal};
 pub use pods::PodView;
 pub use verb::VerbReport;
 
-use args::{Cli, Command, PromoteArgs, RetryArgs, Set, Terminate, UndoArgs};
+use args::{Cli, Command, PromoteArgs, RetryArgs, RevertArgs, Set, Terminate, UndoArgs};
 use cluster::Cluster;
 
 /// Runs the plugin with the arguments of a command line, the program's name first.
@@ -129,6 +130,7 @@ async fn dispatch(
         | Command::Restart(_)
         | Command::Set(_)
         | Command::Revert(_)
+        | Command::History(_)
         | Command::Terminate(_) => {}
     }
     let cluster = Cluster::connect(&cli.global.cluster, connector).await?;
@@ -146,9 +148,13 @@ async fn on_cluster(
         Command::Status(args) => status::run(cluster, console, args).await,
         Command::Explain(rollout) => explain::run(cluster, console, &rollout.name()?).await,
         Command::Promote(args) => promote(cluster, console, args).await,
+        Command::Abort(args) if args.revert_git => {
+            let (names, decide) = (args.rollouts.names()?, abort::decide_revert_git);
+            verb::on_each(cluster, console, &names, abort::REVERT_VERB, &decide).await
+        }
         Command::Abort(args) => {
             let decide = |subject: &verb::Subject| Ok(abort::decide(subject));
-            verb::on_each(cluster, console, &args.names()?, abort::VERB, &decide).await
+            verb::on_each(cluster, console, &args.rollouts.names()?, abort::VERB, &decide).await
         }
         Command::Retry(args) => retry(cluster, console, args).await,
         Command::ReleaseHold(args) => {
@@ -175,11 +181,10 @@ async fn on_cluster(
             let decide = move |subject: &verb::Subject| set_image::decide(subject, &wishes);
             verb::carry_out(cluster, console, &name, set_image::VERB, &decide).await
         }
-        Command::Revert(args) if args.approve => {
-            let name = args.rollout.name()?;
-            verb::carry_out(cluster, console, &name, revert::VERB, &revert::decide).await
+        Command::Revert(args) => revert(cluster, console, args).await,
+        Command::History(rollout) => {
+            Box::pin(history::run(cluster, console, &rollout.name()?)).await
         }
-        Command::Revert(args) => revert::show(cluster, console, &args.rollout.name()?).await,
         Command::Terminate(Terminate::Analysisrun(runs)) => {
             terminate::run(cluster, console, &runs.names()?).await
         }
@@ -189,6 +194,23 @@ async fn on_cluster(
         | Command::Simulate(_)
         | Command::Version
         | Command::Completion { .. } => Ok(Exit::Done),
+    }
+}
+
+async fn revert(
+    cluster: &Cluster,
+    console: &mut Console<'_>,
+    args: &RevertArgs,
+) -> Result<Exit, CliError> {
+    let name = args.rollout.name()?;
+    if args.approve {
+        verb::carry_out(cluster, console, &name, revert::VERB, &revert::decide).await
+    } else if args.now {
+        verb::carry_out(cluster, console, &name, revert::NOW_VERB, &revert::decide_now).await
+    } else if args.print_patch {
+        revert::print_patch(cluster, console, &name).await
+    } else {
+        revert::show(cluster, console, &name).await
     }
 }
 

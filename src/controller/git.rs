@@ -2,6 +2,7 @@
 //! own; its result is a fact of the next pass. It writes nothing to the cluster, and no pass ever
 //! waits for it.
 
+mod results;
 mod sources;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,28 +14,27 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::results::{is_asked_again, request_state, result_of, word};
 use self::sources::{Job, Place, Sources, Unsourced};
 use crate::act::git_port::GitPort;
 use crate::act::wire::Wire;
-use crate::api::conditions::RevertEnd;
+use crate::api::ApiNames;
 use crate::api::git_revert::GitRevertMode;
 use crate::api::status::PullRequestState;
 use crate::clock::{Clock, Entropy};
 use crate::git::executor::{
-    Candidates, Confirm, Executor, FoundSource, Requests, RevertMode, RevertOutcome, RevertRequest,
-    Withdrawal,
+    Candidates, Confirm, Executor, FoundSource, Requests, RevertMode, RevertRequest, Withdrawal,
 };
-use crate::git::forge::RequestState;
-use crate::git::message::{Author, MessageFacts, version_words};
-use crate::git::plan::{Blocked, Declaration};
+use crate::git::message::{Author, MessageFacts, SubjectTemplate, version_words};
+use crate::git::plan::Declaration;
 use crate::git::revert_id::RevertId;
-use crate::git::source::{GitUrl, RepoPath};
+use crate::git::source::GitUrl;
 use crate::observe::Snapshot;
 use crate::observe::cache::Key;
 use crate::plan::action::{RevertOrder, SyncOrder, WithdrawOrder};
 use crate::plan::facts::{
-    Declared, GitFact, LedgerAnswer, LedgerMiss, RevertProgress, RevertResult, Sight, SyncLook,
-    WithdrawProgress,
+    Declared, GitFact, LedgerAnswer, LedgerMiss, NOT_ALLOWED, RevertLimits, RevertProgress,
+    RevertResult, Sight, SyncLook, WithdrawProgress,
 };
 use crate::telemetry::chain;
 
@@ -42,6 +42,9 @@ use crate::telemetry::chain;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest wait between two look-ups.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// Reason of a revert for which the credentials are not lent.
+const REASON_NOT_ALLOWED: &str = "NotAllowed";
 
 /// The worker.
 #[derive(Clone)]
@@ -52,6 +55,9 @@ pub struct GitWorker {
     entropy: Arc<dyn Entropy>,
     cluster: Option<String>,
     argocd_namespace: String,
+    limits: RevertLimits,
+    names: ApiNames,
+    own_namespace: String,
     wishes: mpsc::UnboundedSender<Key>,
     state: Arc<Mutex<HashMap<String, State>>>,
     tasks: TaskTracker,
@@ -80,6 +86,12 @@ pub struct GitParts {
     pub cluster: Option<String>,
     /// Argo CD's own namespace.
     pub argocd_namespace: String,
+    /// When people must look before anything is written.
+    pub limits: RevertLimits,
+    /// The API group's names.
+    pub names: ApiNames,
+    /// The controller's own namespace, with the Secrets of ClusterGitCredentials.
+    pub own_namespace: String,
 }
 
 impl std::fmt::Debug for GitWorker {
@@ -95,7 +107,8 @@ impl GitWorker {
         wishes: mpsc::UnboundedSender<Key>,
         stop: CancellationToken,
     ) -> Self {
-        let GitParts { executor, wire, clock, entropy, cluster, argocd_namespace } = parts;
+        let GitParts { executor, wire, clock, entropy, cluster, .. } = parts;
+        let GitParts { argocd_namespace, limits, names, own_namespace, .. } = parts;
         Self {
             executor,
             wire,
@@ -103,6 +116,9 @@ impl GitWorker {
             entropy,
             cluster,
             argocd_namespace,
+            limits,
+            names,
+            own_namespace,
             wishes,
             state: Arc::default(),
             tasks: TaskTracker::new(),
@@ -135,6 +151,9 @@ impl GitWorker {
         let identity = job.identity();
         let sources = match self.sources(executor, job).await {
             Ok(sources) => sources,
+            Err(Unsourced::NotAllowed(why)) => {
+                return LedgerAnswer::NotFound(format!("{NOT_ALLOWED}{why}"));
+            }
             Err(refusal) => return LedgerAnswer::NotFound(refusal.to_string()),
         };
         let mut declared = Vec::new();
@@ -176,7 +195,7 @@ impl GitWorker {
         };
         let url = GitUrl::parse(url).map_err(|error| error.to_string())?;
         let withdrawal = Withdrawal {
-            remote: self.remote(job, &url).await?,
+            remote: self.remote(job, &url).await.map_err(|refusal| refusal.to_string())?.remote,
             provider: job.git.provider,
             number: order.number,
             comment: order.comment.clone(),
@@ -198,11 +217,19 @@ impl GitWorker {
             stable_version,
             failed_version,
             stopped_at: order.stopped_at.clone(),
+            is_by_hand: order.asked_by.is_some(),
             measurements: order.cause.lines().map(str::to_owned).collect(),
             cluster: self.cluster.clone(),
-            analysis_run: Some(format!("{}/{}", job.namespace, order.run)),
+            analysis_run: (!order.run.is_empty())
+                .then(|| format!("{}/{}", job.namespace, order.run)),
             failed_template: order.failed.0.to_string(),
             stable_template: order.stable.0.to_string(),
+            subject: job
+                .git
+                .commit
+                .subject_template
+                .as_deref()
+                .and_then(|subject| SubjectTemplate::parse(subject).ok()),
             sign_off: job.git.commit.sign_off,
             skip_ci: job.git.commit.skip_ci,
         }
@@ -221,6 +248,7 @@ impl GitWorker {
                     return RevertResult::Failed { message, retryable: true };
                 }
                 Err(Unsourced::Refused(message)) => return blocked("NoSource", message),
+                Err(Unsourced::NotAllowed(message)) => return blocked(REASON_NOT_ALLOWED, message),
             };
         let place = places.into_iter().find(|place| match (&order.source, &owner) {
             (Some(recorded), Some(owner)) => place.record(owner) == *recorded,
@@ -251,6 +279,10 @@ impl GitWorker {
             git.commit.author_name.as_deref().unwrap_or_default(),
             git.commit.author_email.as_deref().unwrap_or_default(),
         );
+        let author = match self.signing_key(job).await {
+            Ok(key) => author.signing(key),
+            Err(message) => return RevertResult::Failed { message, retryable: true },
+        };
         let request = RevertRequest {
             id,
             source,
@@ -262,80 +294,24 @@ impl GitWorker {
             }),
             bad: Declaration { commit: bad.clone(), template: order.failed_template.clone() },
             mode: match order.mode {
+                _ if order.is_preview => RevertMode::Suggest,
                 GitRevertMode::Disabled => RevertMode::Off,
                 GitRevertMode::Suggest => RevertMode::Suggest,
                 GitRevertMode::PullRequest => RevertMode::PullRequest,
                 GitRevertMode::Push => RevertMode::Push,
             },
-            requests: Requests { provider: git.provider, known: order.known_request },
+            requests: Requests {
+                provider: git.provider,
+                known: order.known_request,
+                is_draft: git.requests.draft,
+                labels: git.requests.labels.clone(),
+            },
             found,
             message: self.message(job, order),
             author,
             now: self.clock.now(),
         };
         result_of(executor.revert(&request).await)
-    }
-}
-
-/// How a request is after it was withdrawn.
-fn request_state(before: &RequestState) -> PullRequestState {
-    match before {
-        RequestState::Open => PullRequestState::Withdrawn,
-        RequestState::Merged(_) => PullRequestState::Merged,
-        RequestState::Closed => PullRequestState::Closed,
-    }
-}
-
-fn result_of(outcome: RevertOutcome) -> RevertResult {
-    match outcome {
-        RevertOutcome::Pushed { commit } => RevertResult::Pushed(commit),
-        RevertOutcome::Proposed { number, url, reason } => {
-            RevertResult::Proposed { number, url, reason }
-        }
-        RevertOutcome::Vetoed { number, url } => RevertResult::Vetoed { number, url },
-        RevertOutcome::AlreadyReverted { .. } => RevertResult::AlreadyReverted,
-        RevertOutcome::Superseded(_) => RevertResult::Superseded,
-        RevertOutcome::Suggested { patch, reason, .. } => {
-            RevertResult::Suggested { patch, reason: reason.to_string() }
-        }
-        RevertOutcome::Blocked(why) => {
-            let is_opted_out = matches!(&why, Blocked::OptedOut { .. });
-            let reason = if is_opted_out { RevertEnd::OptedOut } else { RevertEnd::Blocked };
-            RevertResult::Blocked { reason: reason.as_str().to_owned(), message: why.to_string() }
-        }
-        RevertOutcome::Conflict(files) => {
-            let files: Vec<&str> = files.iter().map(RepoPath::as_str).collect();
-            RevertResult::Blocked {
-                reason: "Conflict".to_owned(),
-                message: format!("later changes are in the way in {}", files.join(", ")),
-            }
-        }
-        RevertOutcome::Failed { error, is_retryable } => {
-            RevertResult::Failed { message: chain(&error), retryable: is_retryable }
-        }
-    }
-}
-
-/// Whether the next look-up should wait longer: nothing was found, or nothing final.
-fn is_asked_again(answer: &LedgerAnswer) -> bool {
-    match answer {
-        LedgerAnswer::NotFound(_) => true,
-        LedgerAnswer::Declared(found) => !found.is_final,
-        LedgerAnswer::Running { .. } => false,
-    }
-}
-
-/// A result in a word, for logs.
-fn word(result: &RevertResult) -> &'static str {
-    match result {
-        RevertResult::Pushed(_) => "Pushed",
-        RevertResult::Proposed { .. } => "Proposed",
-        RevertResult::Vetoed { .. } => "Vetoed",
-        RevertResult::AlreadyReverted => "AlreadyReverted",
-        RevertResult::Superseded => "Superseded",
-        RevertResult::Suggested { .. } => "Suggested",
-        RevertResult::Blocked { .. } => "Blocked",
-        RevertResult::Failed { .. } => "Failed",
     }
 }
 
@@ -411,9 +387,14 @@ impl GitPort for GitWorker {
 
     fn revert(&self, snapshot: &Snapshot, order: &RevertOrder) {
         let Some((key, uid, job)) = parts(snapshot) else { return };
-        let (id, tries) = (order.id.clone(), order.tries);
-        self.state().entry(uid.clone()).or_default().facts.revert =
-            Some(RevertProgress { id: id.clone(), tries, result: None, ended_at: None });
+        let begun = RevertProgress {
+            id: order.id.clone(),
+            tries: order.tries,
+            is_preview: order.is_preview,
+            result: None,
+            ended_at: None,
+        };
+        self.state().entry(uid.clone()).or_default().facts.revert = Some(begun.clone());
         let this = self.clone();
         let order = order.clone();
         self.spawn(async move {
@@ -424,11 +405,11 @@ impl GitPort for GitWorker {
                     message: "this controller runs without Git".to_owned(),
                 },
             };
-            tracing::info!(rollout = %key, id, result = word(&result), "Git revert");
+            let what = if order.is_preview { "preview of a Git revert" } else { "Git revert" };
+            tracing::info!(rollout = %key, id = begun.id, result = word(&result), "{what}");
             if let Some(state) = this.state().get_mut(&uid) {
-                let ended_at = Some(this.clock.now());
-                let result = Some(result);
-                state.facts.revert = Some(RevertProgress { id, tries, result, ended_at });
+                let (ended_at, result) = (Some(this.clock.now()), Some(result));
+                state.facts.revert = Some(RevertProgress { result, ended_at, ..begun });
             }
             let _ = this.wishes.send(key);
         });
@@ -487,7 +468,9 @@ impl GitPort for GitWorker {
     }
 
     fn facts(&self, uid: &str) -> GitFact {
-        self.state().get(uid).map_or_else(GitFact::default, |state| state.facts.clone())
+        let facts =
+            self.state().get(uid).map_or_else(GitFact::default, |state| state.facts.clone());
+        GitFact { limits: self.limits, ..facts }
     }
 
     fn forget(&self, uid: &str) {

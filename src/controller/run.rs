@@ -38,6 +38,7 @@ use crate::metrics::transport::Transport;
 use crate::mutants::{Mutant, mutant};
 use crate::observe::cache::{Change, Scope};
 use crate::observe::caches::Caches;
+use crate::plan::facts::RevertLimits;
 use crate::telemetry::logs::{LogConfig, LogError, start};
 use crate::telemetry::metrics::{Metrics, SeriesLimits};
 
@@ -414,6 +415,12 @@ async fn lead(
             entropy: process.entropy.clone(),
             cluster: process.settings.cluster_name.clone(),
             argocd_namespace: process.settings.argocd_namespace.clone(),
+            names: process.names,
+            own_namespace: process.settings.lease_namespace.clone(),
+            limits: RevertLimits {
+                failures: process.settings.git_max_failures,
+                per_repository: process.settings.git_max_per_repository,
+            },
         },
         wishes,
         stop.clone(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::plan::facts::RevertLimits;
 use crate::telemetry::logs::LogFormat;
 
 /// Options of `sluice controller`.
@@ -59,6 +60,13 @@ pub struct Settings {
     /// Namespace of Argo CD, where a Rollout's mark names an Application without a namespace.
     #[arg(long, default_value = "argocd", value_name = "NAMESPACE")]
     pub argocd_namespace: String,
+    /// How many Rollouts may have a failed analysis within 10 minutes before Git reverts wait for a
+    /// person; 0: any number.
+    #[arg(long, default_value_t = RevertLimits::default().failures, value_name = "NUMBER")]
+    pub git_max_failures: u32,
+    /// Most commits and pull requests in one repository in 24 hours; 0: any number.
+    #[arg(long, default_value_t = RevertLimits::default().per_repository, value_name = "NUMBER")]
+    pub git_max_per_repository: u32,
     /// Name of the cluster, for commit messages.
     #[arg(long, value_name = "NAME")]
     pub cluster_name: Option<String>,

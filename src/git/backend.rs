@@ -144,6 +144,12 @@ pub enum GitError {
         /// What Git says.
         detail: String,
     },
+    /// The commit could not be signed.
+    #[error("the commit could not be signed with the key of commit.signingSecretRef: {detail}")]
+    Unsigned {
+        /// What git, ssh-keygen or gpg says.
+        detail: String,
+    },
     /// The local copy was not usable and has been dropped.
     #[error("the local copy of the repository was damaged and is fetched again: {detail}")]
     LocalCopy {
@@ -194,6 +200,7 @@ impl GitError {
             | Self::Credentials(_)
             | Self::TooLarge { .. }
             | Self::Program(_)
+            | Self::Unsigned { .. }
             | Self::Unexpected { .. } => false,
         }
     }
@@ -219,6 +226,7 @@ impl GitError {
             Self::Credentials(_) => "Credentials",
             Self::Timeout { .. } => "Timeout",
             Self::Transient { .. } => "Transient",
+            Self::Unsigned { .. } => "Unsigned",
             Self::LocalCopy { .. } => "LocalCopy",
             Self::TooLarge { .. } => "TooLarge",
             Self::Program(_) => "Program",

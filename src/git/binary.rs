@@ -14,6 +14,7 @@ mod local;
 mod parse;
 mod session;
 mod settings;
+mod sign;
 
 use std::{
     collections::BTreeMap,

@@ -9,7 +9,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::source::{GitUrl, Transport};
+use super::grants::is_within;
+use super::source::{GitUrl, RepoPath, Transport};
 
 /// A text that must not be shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Credentials {
     pub(super) ca: Option<Hidden>,
     /// PEM certificate and key for mutual TLS.
     pub(super) client_certificate: Option<(Hidden, Hidden)>,
+    /// The paths that may be changed with them, as patterns; none: every path.
+    paths: Vec<String>,
 }
 
 /// Why a Secret is not used. Names keys, never values.
@@ -107,7 +110,25 @@ impl Credentials {
     /// No credentials. `id` keeps the cached copies of different owners apart.
     pub fn anonymous(id: &str) -> Self {
         let login = Login::Anonymous;
-        Self { id: id.to_owned(), login, api_token: None, ca: None, client_certificate: None }
+        Self {
+            id: id.to_owned(),
+            login,
+            api_token: None,
+            ca: None,
+            client_certificate: None,
+            paths: Vec::new(),
+        }
+    }
+
+    /// The same credentials, with which only these paths may be changed; without a pattern, every path.
+    #[must_use]
+    pub fn limited_to(self, paths: Vec<String>) -> Self {
+        Self { paths, ..self }
+    }
+
+    /// Whether a path may be changed with them.
+    pub fn permits(&self, path: &RepoPath) -> bool {
+        self.paths.is_empty() || is_within(&self.paths, path.as_str())
     }
 
     /// Reads the data of a Secret for `url`. `id` names the owner (such as the Secret's namespace
@@ -138,7 +159,8 @@ impl Credentials {
             let reason = "is not a token";
             return Err(CredentialRefusal::Malformed { key: "apiToken", reason });
         }
-        Ok(Self { id: id.to_owned(), login, api_token, ca, client_certificate })
+        let (id, paths) = (id.to_owned(), Vec::new());
+        Ok(Self { id, login, api_token, ca, client_certificate, paths })
     }
 
     /// The owner's name.
@@ -168,7 +190,7 @@ impl Credentials {
 }
 
 /// The first of `keys` that has a value.
-fn first(data: &Data, keys: &[&'static str]) -> Option<(&'static str, Hidden)> {
+pub(super) fn first(data: &Data, keys: &[&'static str]) -> Option<(&'static str, Hidden)> {
     keys.iter().find_map(|key| {
         let value = data.get(*key).filter(|value| !value.is_empty())?;
         Some((*key, Hidden(value.clone())))

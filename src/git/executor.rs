@@ -7,6 +7,7 @@
 
 mod found;
 mod propose;
+mod repair;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ use serde_json::Value;
 use self::found::unconfirmed;
 pub use self::found::{Confirm, FoundSource, Unconfirmed};
 pub use self::propose::{Requests, Withdrawal};
+use self::repair::Repair;
 use super::{
     backend::{Carrier, GitBackend, GitError, GitSession, NewCommit, Remote},
     message::{Author, CommitFacts, MessageFacts, commit_message},
@@ -252,6 +254,9 @@ impl Executor {
             Verdict::Conflict(files) => return Ok(Try::Done(RevertOutcome::Conflict(files))),
         };
         let paths: Vec<RepoPath> = restoration.changes.keys().cloned().collect();
+        if let Some(path) = paths.iter().find(|path| !request.remote.credentials.permits(path)) {
+            return Ok(Try::Done(RevertOutcome::Blocked(Blocked::NotAllowed(path.clone()))));
+        }
         let history = session.history(&good.commit, &request.bad.commit, &paths).await?;
         match history_veto(&history) {
             Some(Veto::OptedOut(blocked)) => {
@@ -261,19 +266,16 @@ impl Executor {
             None => {}
         }
         let limit = request.found.as_ref().and_then(|found| found.limit.clone());
+        let repair = Repair { request, good, tip: &tip, restoration };
         match request.mode {
             RevertMode::Off | RevertMode::Suggest => {
                 let reason = reason.unwrap_or(SuggestReason::ModeSuggest);
-                Ok(Try::Done(suggested(restoration, reason)))
+                Ok(Try::Done(suggested(repair.restoration, reason)))
             }
-            RevertMode::PullRequest => {
-                self.propose(session, request, good, &tip, restoration, reason).await
-            }
+            RevertMode::PullRequest => self.propose(session, repair, reason).await,
             RevertMode::Push => match reason.or(limit.map(SuggestReason::SourceLimited)) {
-                None => self.push(session, request, good, &tip, restoration).await,
-                Some(reason) => {
-                    self.fall_back(session, request, good, &tip, restoration, reason).await
-                }
+                None => self.push(session, repair).await,
+                Some(reason) => self.fall_back(session, repair, reason).await,
             },
         }
     }
@@ -282,64 +284,42 @@ impl Executor {
     async fn fall_back(
         &self,
         session: &mut dyn GitSession,
-        request: &RevertRequest,
-        good: &Declaration,
-        tip: &Commit,
-        restoration: Restoration,
+        repair: Repair<'_>,
         reason: SuggestReason,
     ) -> Result<Try, GitError> {
-        if self.can_propose(request) {
-            self.propose(session, request, good, tip, restoration, Some(reason)).await
+        if self.can_propose(repair.request) {
+            self.propose(session, repair, Some(reason)).await
         } else {
-            Ok(Try::Done(suggested(restoration, reason)))
+            Ok(Try::Done(suggested(repair.restoration, reason)))
         }
     }
 
     async fn push(
         &self,
         session: &mut dyn GitSession,
-        request: &RevertRequest,
-        good: &Declaration,
-        tip: &Commit,
-        restoration: Restoration,
+        repair: Repair<'_>,
     ) -> Result<Try, GitError> {
-        let facts = CommitFacts {
-            id: &request.id,
-            failed: &request.bad.commit,
-            restored_from: &good.commit,
-            restored: lines(&restoration),
-            not_touched: restoration.not_touched.iter().map(ToString::to_string).collect(),
-        };
-        let message = commit_message(&request.message, &facts, &request.author);
-        let commit = session
-            .commit_paths(NewCommit {
-                parent: tip,
-                changes: &restoration.changes,
-                message: &message,
-                author: &request.author,
-                at: request.now,
-            })
-            .await?;
-        if let Some(found) = &request.found {
+        let commit = repair.commit(session, &repair.message()).await?;
+        if let Some(found) = &repair.request.found {
             match (found.confirm)().await.map_err(unconfirmed) {
                 Ok(None) => {}
                 Ok(Some(limit)) => {
                     let reason = SuggestReason::SourceLimited(limit);
-                    return self.fall_back(session, request, good, tip, restoration, reason).await;
+                    return self.fall_back(session, repair, reason).await;
                 }
                 Err(GitError::SourceDenied { reason }) => {
                     let why = SuggestReason::SourceNotConfirmed(reason);
-                    return Ok(Try::Done(suggested(restoration, why)));
+                    return Ok(Try::Done(suggested(repair.restoration, why)));
                 }
                 Err(error) => return Err(error),
             }
         }
-        match session.push_cas(&request.source.branch, &commit, tip).await {
+        match session.push_cas(&repair.request.source.branch, &commit, repair.tip).await {
             Ok(()) => Ok(Try::Done(RevertOutcome::Pushed { commit })),
-            Err(GitError::Stale { .. }) => Ok(Try::Moved(restoration)),
+            Err(GitError::Stale { .. }) => Ok(Try::Moved(repair.restoration)),
             Err(GitError::Protected { detail, .. }) => {
                 let reason = SuggestReason::BranchProtected(detail);
-                self.fall_back(session, request, good, tip, restoration, reason).await
+                self.fall_back(session, repair, reason).await
             }
             Err(error) => Err(error),
         }

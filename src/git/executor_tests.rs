@@ -73,6 +73,14 @@ impl World {
         Self { git, request }
     }
 
+    /// With credentials that are lent for these paths.
+    fn limited_to(mut self, paths: &[&str]) -> Self {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        let credentials = Credentials::anonymous("t").limited_to(paths);
+        self.request.remote.credentials = Arc::new(credentials);
+        self
+    }
+
     fn executor(&self) -> Executor {
         Executor::new(Arc::new(self.git.clone()), Arc::new(|| 0.5))
     }
@@ -374,6 +382,17 @@ async fn a_limit_that_arose_after_the_first_look_stops_the_push() {
     let RevertOutcome::Suggested { reason, .. } = world.revert().await else { panic!("pushed") };
     assert_eq!(reason, SuggestReason::SourceLimited("a set makes it now".to_owned()));
     assert_eq!(world.git.pushes(), 0);
+}
+
+#[tokio::test]
+async fn scenario_50_a_file_outside_of_what_the_credentials_are_lent_for_is_never_changed() {
+    let world = World::new().limited_to(&["apps/other"]);
+    let outcome = world.revert().await;
+    assert_eq!(outcome, RevertOutcome::Blocked(Blocked::NotAllowed(path(FILE))));
+    assert_eq!(world.git.pushes(), 0);
+    let world = World::new().limited_to(&["apps/other", "apps/web"]);
+    let outcome = world.revert().await;
+    assert!(matches!(outcome, RevertOutcome::Pushed { .. }), "{outcome:?}");
 }
 
 /// How many failed versions the next test takes back: `SLUICE_REVERTS`, else a share that takes seconds.

@@ -19,6 +19,7 @@ use super::{
     message::clean,
     source::{AddressRule, AllowedHosts},
 };
+use crate::telemetry::root_cause;
 
 /// Most bytes of an answer that are read: fifty requests with their texts.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -181,13 +182,4 @@ fn refused_address(error: &reqwest::Error) -> Option<&'static str> {
         cause = error.source();
     }
     None
-}
-
-/// The innermost cause, which names no address.
-fn root_cause(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

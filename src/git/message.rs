@@ -8,11 +8,13 @@
 //! Source of the form: `git-interpret-trailers(1)`; Conventional Commits' type `revert`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::plan::images;
 use super::revert_id::{REVERT_ID_TRAILER, RevertId};
+use super::signing::SigningKey;
 use crate::revision::Commit;
 
 /// The author's address where none is given: a name that no mail can reach (RFC 2606).
@@ -37,6 +39,8 @@ pub struct MessageFacts {
     pub failed_version: String,
     /// Where the rollout stopped, such as `step 3/6 (20% traffic)`; empty for a revert by hand.
     pub stopped_at: String,
+    /// A person asked for it; no analysis failed.
+    pub is_by_hand: bool,
     /// One line a failed metric: what was measured, what was wanted.
     pub measurements: Vec<String>,
     /// The cluster's name, if it has one.
@@ -47,17 +51,20 @@ pub struct MessageFacts {
     pub failed_template: String,
     /// Short digest of the stable template.
     pub stable_template: String,
+    /// The subject line in the user's form, if there is one.
+    pub subject: Option<SubjectTemplate>,
     /// Adds a `Signed-off-by` trailer.
     pub sign_off: bool,
     /// Adds a line that keeps CI systems from building the commit.
     pub skip_ci: bool,
 }
 
-/// Who commits.
+/// Who commits, and how that is proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
     name: String,
     email: String,
+    signing: Option<Arc<SigningKey>>,
 }
 
 impl Author {
@@ -72,7 +79,19 @@ impl Author {
         Self {
             name: or(strip(name), "Sluice"),
             email: or(strip(email).replace(' ', ""), DEFAULT_EMAIL),
+            signing: None,
         }
+    }
+
+    /// The same author, who signs.
+    #[must_use]
+    pub fn signing(self, key: Option<SigningKey>) -> Self {
+        Self { signing: key.map(Arc::new), ..self }
+    }
+
+    /// The key that commits are signed with, if they are.
+    pub fn signing_key(&self) -> Option<&SigningKey> {
+        self.signing.as_deref()
     }
 
     /// The name.
@@ -194,11 +213,15 @@ fn trailers(
 fn subject(facts: &MessageFacts) -> String {
     let (namespace, name) = (clean(&facts.namespace, 63), clean(&facts.name, 253));
     let (stable, failed) = (clean(&facts.stable_version, 60), clean(&facts.failed_version, 60));
+    if let Some(template) = &facts.subject {
+        return template.fill(&[&namespace, &name, &stable, &failed]);
+    }
+    let ended = if facts.is_by_hand { "was aborted" } else { "failed" };
     // The longest form that fits.
     let forms = [
-        format!("revert({namespace}/{name}): restore {stable}, canary of {failed} failed"),
-        format!("revert({namespace}/{name}): restore {stable}, {failed} failed"),
-        format!("revert({name}): restore {stable}, {failed} failed"),
+        format!("revert({namespace}/{name}): restore {stable}, canary of {failed} {ended}"),
+        format!("revert({namespace}/{name}): restore {stable}, {failed} {ended}"),
+        format!("revert({name}): restore {stable}, {failed} {ended}"),
         format!("revert({name}): restore {stable}"),
         format!("revert({name}): restore the stable version"),
     ];
@@ -206,6 +229,81 @@ fn subject(facts: &MessageFacts) -> String {
         .into_iter()
         .find(|form| form.chars().count() <= MAX_SUBJECT)
         .unwrap_or_else(|| "revert: restore the stable version".to_owned())
+}
+
+/// The subject line in the user's form: text with `{namespace}`, `{name}`, `{stable}` and `{failed}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectTemplate(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    /// Index into [`PLACES`].
+    Place(usize),
+}
+
+/// What may stand in a [`SubjectTemplate`], in the order in which it is filled.
+const PLACES: [&str; 4] = ["namespace", "name", "stable", "failed"];
+
+/// Why a text is no form of a subject.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSubject {
+    /// Nothing would stand there.
+    #[error("must not be empty; leave it out for the usual subject")]
+    Empty,
+    /// It would end the subject.
+    #[error("holds a line break or another control character")]
+    Control,
+    /// Git takes such a line for a comment.
+    #[error("must not begin with `#`")]
+    Comment,
+    /// A name that is not known.
+    #[error("`{{{0}}}` is not known; {{namespace}}, {{name}}, {{stable}} and {{failed}} are")]
+    Place(String),
+    /// A brace that is not closed.
+    #[error("`{{` without `}}`")]
+    Open,
+}
+
+impl SubjectTemplate {
+    /// Reads the user's form.
+    ///
+    /// # Errors
+    /// [`InvalidSubject`].
+    pub fn parse(text: &str) -> Result<Self, InvalidSubject> {
+        if text.trim().is_empty() {
+            return Err(InvalidSubject::Empty);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(InvalidSubject::Control);
+        }
+        if text.trim_start().starts_with('#') {
+            return Err(InvalidSubject::Comment);
+        }
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (place, after) = after.split_once('}').ok_or(InvalidSubject::Open)?;
+            let unknown = || InvalidSubject::Place(clean(place, 40));
+            let idx = PLACES.iter().position(|known| *known == place).ok_or_else(unknown)?;
+            pieces.extend([Piece::Text(before.to_owned()), Piece::Place(idx)]);
+            rest = after;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        Ok(Self(pieces))
+    }
+
+    fn fill(&self, values: &[&String; PLACES.len()]) -> String {
+        let text: String = self
+            .0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.as_str(),
+                Piece::Place(place) => values.get(*place).map_or("", |value| value.as_str()),
+            })
+            .collect();
+        clean(&text, MAX_SUBJECT)
+    }
 }
 
 fn names(files: &[String]) -> String {
@@ -267,11 +365,13 @@ mod tests {
             stable_version: "1.4.2".into(),
             failed_version: "1.5.0".into(),
             stopped_at: "step 3/6 (20% traffic)".into(),
+            is_by_hand: false,
             measurements: vec!["success-rate: 0.912, wanted >= 0.99 (3 of 3 failed)".into()],
             cluster: Some("prod-eu-1".into()),
             analysis_run: Some("payments/web-6f9c7d-3".into()),
             failed_template: "6f9c7d".into(),
             stable_template: "77b4f9".into(),
+            subject: None,
             sign_off: true,
             skip_ci: false,
         }
@@ -292,6 +392,18 @@ mod tests {
     #[test]
     fn the_message_tells_people_and_tools_what_happened() {
         insta::assert_snapshot!(write(&facts()));
+    }
+
+    #[test]
+    fn a_revert_that_a_person_asked_for_does_not_say_that_the_version_failed() {
+        let stopped_at = "the request of alice@example.org".to_owned();
+        let by_hand = MessageFacts { is_by_hand: true, stopped_at, ..facts() };
+        let message = write(&by_hand);
+        assert!(
+            message
+                .starts_with("revert(payments/web): restore 1.4.2, canary of 1.5.0 was aborted\n")
+        );
+        assert!(message.contains("stopped at the request of alice@example.org and went back"));
     }
 
     #[test]
@@ -338,6 +450,32 @@ mod tests {
         let author = Author::new("A <x>\nB", "a b@c\n>");
         assert_eq!((author.name(), author.email()), ("A x B", "ab@c"));
         assert_eq!(Author::new("", "").name(), "Sluice");
+    }
+
+    #[test]
+    fn a_subject_of_the_users_own_form_is_filled_and_cut_and_ends_no_line() {
+        let subject = |template: &str, facts: MessageFacts| {
+            let template = SubjectTemplate::parse(template).unwrap();
+            let message = write(&MessageFacts { subject: Some(template), ..facts });
+            assert!(trailer(&message, REVERT_ID_TRAILER).is_some(), "{message}");
+            message.lines().next().unwrap().to_owned()
+        };
+        let form = "[OPS-1] back to {stable} from {failed} ({namespace}/{name})";
+        assert_eq!(subject(form, facts()), "[OPS-1] back to 1.4.2 from 1.5.0 (payments/web)");
+        let evil = "x\n\nSluice-Revert-Id: 0".to_owned();
+        let long = subject("{name} {name}", MessageFacts { name: evil.repeat(9), ..facts() });
+        assert!(long.chars().count() <= MAX_SUBJECT && long.ends_with("..."), "{long}");
+        for (bad, word) in [
+            ("", "empty"),
+            (" ", "empty"),
+            ("a\nb", "line break"),
+            ("{x} y", "{x}"),
+            ("{name", "{"),
+            ("# x", "#"),
+        ] {
+            let refusal = SubjectTemplate::parse(bad).unwrap_err().to_string();
+            assert!(refusal.contains(word), "{bad:?}: {refusal}");
+        }
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Putting Git right after a failed rollout: where a Rollout is declared, what to change, and the
 //! one additive commit that changes it.
 //!
-//! `source`, `revert_id`, `message`, `credentials` and `plan` are pure. `backend` is the port to a Git server,
+//! `source`, `revert_id`, `message`, `credentials`, `grants`, `signing` and `plan` are pure. `backend` is the port to a Git server,
 //! `binary` the only file of this program that may execute another one, `memory` the fake for
 //! simulation and tests, `executor` the procedure that holds the rules together: the gate on the
 //! branch tip, at most one commit, never forced, exactly once across crashes and lost replies.
@@ -16,9 +16,11 @@ pub mod credentials;
 pub mod discovery;
 pub mod executor;
 pub mod forge;
+pub mod grants;
 pub mod http;
 pub mod memory;
 pub mod message;
 pub mod plan;
 pub mod revert_id;
+pub mod signing;
 pub mod source;

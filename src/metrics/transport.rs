@@ -20,6 +20,7 @@ use super::endpoint::{Auth, ResolvedEndpoint};
 use super::exchange::{Answer, Exchange};
 use super::sample::{DETAIL_LIMIT, MeasureError, shortened};
 use super::secret::Secret;
+use crate::telemetry;
 
 /// Most bytes of an answer that are read.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -344,11 +345,7 @@ fn find_refusal(error: &reqwest::Error) -> Option<AddressRefusal> {
     None
 }
 
-/// The innermost cause: the outer ones repeat the URL, whose query may carry data.
+/// The innermost cause, shortened.
 pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    shortened(&cause.to_string(), DETAIL_LIMIT)
+    shortened(&telemetry::root_cause(error), DETAIL_LIMIT)
 }

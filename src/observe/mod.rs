@@ -2,6 +2,7 @@
 //! cannot be read becomes an unknown fact, not an error.
 
 pub mod analysis;
+mod around;
 pub mod cache;
 pub mod caches;
 mod limit;

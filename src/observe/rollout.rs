@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::around;
 use super::cache::{Cache, Key};
 use super::caches::Caches;
 use super::objects;
@@ -110,6 +111,7 @@ pub fn observe(
         Some(at) if at.0 <= now => look.pods_before(&replica_sets, at.0),
         Some(_) | None => Known::Known(vec![]),
     };
+    let around = around::look(caches, &fact, now);
     let observed = Observed {
         now,
         names,
@@ -120,7 +122,7 @@ pub fn observe(
         routes,
         runs,
         templates,
-        git: memo.git.clone(),
+        git: GitFact { around, ..memo.git.clone() },
         pods_to_restart,
         failing: memo.failing.iter().filter(|failing| failing.retry_at > now).cloned().collect(),
         pause_watch: memo.pause_watch,

@@ -155,6 +155,8 @@ pub struct RevertOrder {
     pub id: String,
     /// How many tries failed before this one.
     pub tries: u32,
+    /// Whether it is only to show what would be written.
+    pub is_preview: bool,
     /// How far to go.
     pub mode: GitRevertMode,
     /// The pull request that was opened before.
@@ -173,7 +175,9 @@ pub struct RevertOrder {
     pub cause: String,
     /// Where the update stopped, such as `step 2/5`.
     pub stopped_at: String,
-    /// Name of the AnalysisRun that failed.
+    /// Who asked for it, where no analysis failed.
+    pub asked_by: Option<String>,
+    /// Name of the AnalysisRun that failed; empty where a person asked.
     pub run: String,
     /// Digests of the two templates: stable, failed.
     pub digests: (TemplateDigest, TemplateDigest),

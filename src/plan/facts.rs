@@ -254,6 +254,37 @@ pub struct GitFact {
     pub withdrawal: Option<WithdrawProgress>,
     /// The last look at the GitOps tool that is to apply a revert.
     pub sync: Option<SyncLook>,
+    /// How it stands with the other Rollouts; looked at only while a revert is due. Absent: not known.
+    pub around: Option<Around>,
+    /// When so much is wrong that people must look first.
+    pub limits: RevertLimits,
+}
+
+/// How it stands with all Rollouts of this controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// How many of them had an analysis fail within the last [`FAILURES_WITHIN`].
+    pub failed_lately: u32,
+    /// Commits and pull requests of the last 24 hours in the repository that is concerned.
+    pub written_to_repository: u32,
+}
+
+/// Failures within this time are taken for one incident.
+pub const FAILURES_WITHIN: TimeDelta = TimeDelta::minutes(10);
+
+/// When so much is wrong that people must look before anything is written to Git.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevertLimits {
+    /// Most Rollouts that may fail within [`FAILURES_WITHIN`]; 0: any number.
+    pub failures: u32,
+    /// Most commits and pull requests in one repository in 24 hours; 0: any number.
+    pub per_repository: u32,
+}
+
+impl Default for RevertLimits {
+    fn default() -> Self {
+        Self { failures: 3, per_repository: 10 }
+    }
 }
 
 /// A revision and when it was seen last. When it comes again another commit may declare it: an answer of
@@ -265,6 +296,9 @@ pub struct Sight {
     /// When its template was seen.
     pub at: Time,
 }
+
+/// What the reason of a look-up begins with whose credentials are not lent for it.
+pub const NOT_ALLOWED: &str = "not allowed: ";
 
 /// What a ledger look-up found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -307,6 +341,8 @@ pub struct RevertProgress {
     pub id: String,
     /// Which try: the number of failed ones before it.
     pub tries: u32,
+    /// Whether it is only to show what would be written.
+    pub is_preview: bool,
     /// Its result; absent while it runs.
     pub result: Option<RevertResult>,
     /// When it had its result.

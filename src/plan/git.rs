@@ -5,86 +5,55 @@
 //! verdict is in status and all traffic is confirmed on stable, and at most once (the state is in
 //! status before the work begins, and the work itself looks for the trailer of its id).
 
+mod ledger;
 mod obstacles;
+mod order;
 mod place;
 mod request;
 mod sync;
 
-use chrono::TimeDelta;
-use serde_json::Value;
-
-use self::obstacles::{budget_spent, commit_unknown, opted_out, pushed_of_late};
+use self::obstacles::{
+    BUDGET_SPENT, budget_spent, commit_unknown, held_back, is_held_back_by_failures, opted_out,
+    pushed_of_late,
+};
 use self::place::{place_of, source_moved};
-use super::action::{Action, RevertOrder};
-use super::defaults::as_written;
+use super::action::Action;
 use super::effects::Effects;
-use super::facts::{LedgerAnswer, RevertProgress, RevertResult, RunSlot, Sight};
+use super::facts::{RevertProgress, RevertResult};
 use super::memory::{Memory, Phase};
-use super::validate::{ValidGit, ValidStrategy};
+use super::transition::blame_by_hand;
+use super::validate::ValidStrategy;
 use super::view::View;
-use super::wait::brief;
 use crate::api::Time;
 use crate::api::conditions::RevertEnd;
-use crate::api::git_revert::GitApproval;
+use crate::api::git_revert::{GitApproval, GitRevertMode};
 use crate::api::status::{
-    FailedRevision, GitRevertState, GitRevertStatus, RevisionOutcome, RevisionRecord,
+    FailedRevision, GitRevertState, GitRevertStatus, MAX_PATCH, RevisionOutcome, RevisionRecord,
 };
 use crate::git::revert_id::RevertId;
 use crate::mutants::{Mutant, mutant};
-use crate::revision::{Commit, Revision, TemplateDigest};
+use crate::revision::{Commit, TemplateDigest};
 
-/// Longest patch that is kept in status, in characters.
-const MAX_PATCH: usize = 8 * 1024;
-/// How long the tip of the branch may still be the commit that declared a template.
-const LOOK_FOR_COMMIT: TimeDelta = TimeDelta::minutes(10);
 /// Most tries of one revert.
 const MAX_TRIES: u32 = 20;
+/// Reason of a revert that was given up because a person tries the version again.
+const RETRIED: &str = "Retried";
+/// Why a version that was stable before is not taken back.
+const BACK: &str = "the failed version had been stable before, so that a person must decide which of \
+                    the two is to run";
 
 /// The next memory, if Git's side of it changes.
 pub(super) fn next(view: &View<'_>) -> Option<Memory> {
-    ledger_answer(view)
+    ledger::answered(view)
         .or_else(|| template_came_back(view))
+        .or_else(|| asked_for(view))
+        .or_else(|| tried_again(view))
         .or_else(|| revert_due(view))
+        .or_else(|| held_back(view))
         .or_else(|| revert_result(view))
         .or_else(|| request::withdrawn(view))
         .or_else(|| sync::looked(view))
         .or_else(|| sync_overdue(view))
-}
-
-fn ledger_answer(view: &View<'_>) -> Option<Memory> {
-    let mut memory = view.memory.clone();
-    let mut changed = false;
-    for (sight, answer) in &view.observed.git.ledger {
-        let Some(record) = memory.record_mut(&sight.revision) else { continue };
-        if record.observed_at != sight.at {
-            continue;
-        }
-        match answer {
-            LedgerAnswer::Running { .. } => {}
-            LedgerAnswer::Declared(found) => {
-                if record.commit.is_none() || record.provisional {
-                    let before = record.clone();
-                    record.commit = Some(found.commit.to_string());
-                    record.source.clone_from(&found.source);
-                    record.provisional = !found.is_final;
-                    record.reason.clear();
-                    changed |= *record != before;
-                }
-            }
-            LedgerAnswer::NotFound(reason) => {
-                // The first reason stays: later ones differ in details that nobody waits for. What a
-                // tool says comes a while after the Rollout itself.
-                let is_news = record.reason.is_empty()
-                    || (view.spec.git.as_ref().is_some_and(|git| git.named.is_none())
-                        && record.reason != *reason);
-                if record.commit.is_none() && is_news {
-                    record.reason.clone_from(reason);
-                    changed = true;
-                }
-            }
-        }
-    }
-    changed.then_some(memory)
 }
 
 /// The truth of a revert is the template in the cluster, whoever put it there.
@@ -117,6 +86,43 @@ fn template_came_back(view: &View<'_>) -> Option<Memory> {
     Some(with_state(view, state, "", message))
 }
 
+/// A person wants the version taken back in Git that was aborted by hand.
+fn asked_for(view: &View<'_>) -> Option<Memory> {
+    let is_aborted = matches!(view.memory.phase, Phase::Aborted(_));
+    let record = view.memory.record(&view.revision)?;
+    let is_by_hand = record.outcome == RevisionOutcome::Aborted;
+    (view.requests.revert_git && is_aborted && is_by_hand).then(|| {
+        let mut memory = view.memory.clone();
+        blame_by_hand(&mut memory, Time(view.now()));
+        memory
+    })
+}
+
+/// A person tries the failed version again: nothing is written to Git meanwhile. An open request stays
+/// until the version is promoted.
+fn tried_again(view: &View<'_>) -> Option<Memory> {
+    let revert = view.memory.git_revert.as_ref()?;
+    let is_overtaken = match revert.state {
+        GitRevertState::Planned
+        | GitRevertState::AwaitingApproval
+        | GitRevertState::Suggested
+        | GitRevertState::Blocked
+        | GitRevertState::Suspended => !matches!(view.memory.phase, Phase::Aborted(_)),
+        GitRevertState::PullRequestOpen => view.memory.phase == Phase::Settled,
+        GitRevertState::Pushing
+        | GitRevertState::Vetoed
+        | GitRevertState::AwaitingSync
+        | GitRevertState::Reverted
+        | GitRevertState::AlreadyReverted
+        | GitRevertState::Superseded
+        | GitRevertState::Ineffective => false,
+    };
+    let is_same = revert.failed_revision == view.revision.as_str();
+    (is_overtaken && is_same).then(|| {
+        with_state(view, GitRevertState::Superseded, RETRIED, "a person tries the version again")
+    })
+}
+
 fn with_state(view: &View<'_>, state: GitRevertState, reason: &str, message: &str) -> Memory {
     let mut memory = view.memory.clone();
     if let Some(revert) = &mut memory.git_revert {
@@ -143,14 +149,16 @@ fn unhandled<'a>(view: &View<'a>) -> Option<(&'a FailedRevision, &'a RevisionRec
     (record.outcome == RevisionOutcome::Failed && !is_handled).then_some((failed, record))
 }
 
-fn commit_of(record: &RevisionRecord) -> Option<Commit> {
-    record.commit.as_deref().and_then(|commit| Commit::parse(commit).ok())
+/// Whether a mode writes to Git.
+fn writes(mode: GitRevertMode) -> bool {
+    match mode {
+        GitRevertMode::Disabled | GitRevertMode::Suggest => false,
+        GitRevertMode::PullRequest | GitRevertMode::Push => true,
+    }
 }
 
-/// The record of a failed revision whose commit is still looked for.
-fn commit_to_await<'a>(view: &View<'a>) -> Option<&'a RevisionRecord> {
-    let (_, record) = unhandled(view)?;
-    (commit_of(record).is_none() && is_worth_looking(view, record.observed_at)).then_some(record)
+fn commit_of(record: &RevisionRecord) -> Option<Commit> {
+    record.commit.as_deref().and_then(|commit| Commit::parse(commit).ok())
 }
 
 /// A revert becomes due: recorded as planned, in a write of its own.
@@ -158,7 +166,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
     let git = view.spec.git.as_ref()?;
     let stable = view.memory.stable.as_ref()?;
     let (failed, record) = unhandled(view)?;
-    if commit_to_await(view).is_some() {
+    if ledger::commit_to_await(view).is_some() {
         return None;
     }
     let commit = commit_of(record);
@@ -167,8 +175,10 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         || format!("no-commit-{}", digest.as_str().chars().take(16).collect::<String>()),
         |commit| RevertId::new(&view.observed.rollout.uid, &digest, commit).as_str().to_owned(),
     );
-    // The same template declared by the same commit was dealt with before: once is enough.
-    if view.memory.git_revert.as_ref().is_some_and(|revert| revert.id == id) {
+    // The same template declared by the same commit was dealt with before: once is enough, unless a
+    // person tried it again before anything was written.
+    let is_done = |revert: &GitRevertStatus| revert.id == id && revert.reason != RETRIED;
+    if view.memory.git_revert.as_ref().is_some_and(is_done) {
         return None;
     }
     let mut memory = view.memory.clone();
@@ -196,7 +206,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         .or_else(|| {
             let unknown =
                 commit_unknown(view, &view.revision).or_else(|| commit_unknown(view, stable));
-            unknown.map(|message| (GitRevertState::Blocked, "CommitUnknown", message))
+            unknown.map(|(reason, message)| (GitRevertState::Blocked, reason, message))
         })
         .or_else(|| {
             source_moved(view, git, stable, record)
@@ -204,7 +214,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         })
         .or_else(|| {
             budget_spent(view, git)
-                .map(|message| (GitRevertState::Suspended, "BudgetSpent", message))
+                .map(|message| (GitRevertState::Suspended, BUDGET_SPENT, message))
         });
     if let Some((state, reason, message)) = obstacle
         && let Some(revert) = &mut memory.git_revert
@@ -236,12 +246,20 @@ fn is_all_stable(view: &View<'_>) -> bool {
 
 fn revert_result(view: &View<'_>) -> Option<Memory> {
     let revert = view.memory.git_revert.as_ref()?;
-    if revert.state == GitRevertState::AwaitingApproval && revert.approved {
+    let waits_for_approval =
+        revert.state == GitRevertState::AwaitingApproval || is_held_back_by_failures(revert);
+    if waits_for_approval && revert.approved {
         return Some(with_state(view, GitRevertState::Planned, "", "approved"));
     }
     let progress = current_try(view, revert)?;
-    if revert.state == GitRevertState::PullRequestOpen {
-        return request::looked_at(view, revert, progress.result.as_ref()?);
+    match revert.state {
+        GitRevertState::PullRequestOpen => {
+            return request::looked_at(view, revert, progress.result.as_ref()?);
+        }
+        GitRevertState::AwaitingApproval => {
+            return previewed(view, revert, progress.result.as_ref()?);
+        }
+        _ => {}
     }
     if !matches!(revert.state, GitRevertState::Planned | GitRevertState::Pushing) {
         return None;
@@ -260,21 +278,13 @@ fn revert_result(view: &View<'_>) -> Option<Memory> {
             }
             memory
         }
-        RevertResult::AlreadyReverted => with_state(
-            view,
-            GitRevertState::AlreadyReverted,
-            "",
-            "the branch declares the stable template already",
-        ),
-        RevertResult::Superseded => {
-            with_state(view, GitRevertState::Superseded, "", "the branch declares something newer")
-        }
+        RevertResult::AlreadyReverted => already_reverted(view),
+        RevertResult::Superseded => superseded(view),
         RevertResult::Suggested { patch, reason } => {
-            let mut memory = with_state(view, GitRevertState::Suggested, "", reason);
-            if let Some(revert) = &mut memory.git_revert {
-                revert.patch = patch.chars().take(MAX_PATCH).collect();
-            }
-            memory
+            let record = view.memory.record(&view.revision);
+            let reason = if record.is_some_and(|record| record.was_stable) { BACK } else { reason };
+            let memory = with_state(view, GitRevertState::Suggested, "", reason);
+            with_patch(memory, patch)
         }
         RevertResult::Blocked { reason, message } => {
             with_state(view, GitRevertState::Blocked, reason, message)
@@ -295,6 +305,41 @@ fn revert_result(view: &View<'_>) -> Option<Memory> {
     Some(memory)
 }
 
+fn already_reverted(view: &View<'_>) -> Memory {
+    let message = "the branch declares the stable template already";
+    with_state(view, GitRevertState::AlreadyReverted, "", message)
+}
+
+fn superseded(view: &View<'_>) -> Memory {
+    with_state(view, GitRevertState::Superseded, "", "the branch declares something newer")
+}
+
+fn with_patch(mut memory: Memory, patch: &str) -> Memory {
+    if let Some(revert) = &mut memory.git_revert {
+        revert.patch = patch.chars().take(MAX_PATCH).collect();
+    }
+    memory
+}
+
+/// What a look at the branch says to those who are to approve. Trouble says nothing: the next look may.
+fn previewed(view: &View<'_>, revert: &GitRevertStatus, result: &RevertResult) -> Option<Memory> {
+    match result {
+        RevertResult::Suggested { patch, .. } => {
+            let memory = with_patch(view.memory.clone(), patch);
+            (memory.git_revert.as_ref() != Some(revert)).then_some(memory)
+        }
+        RevertResult::AlreadyReverted => Some(already_reverted(view)),
+        RevertResult::Superseded => Some(superseded(view)),
+        RevertResult::Pushed(commit) => Some(on_the_branch(view, commit)),
+        RevertResult::Blocked { reason, message } => {
+            Some(with_state(view, GitRevertState::Blocked, reason, message))
+        }
+        RevertResult::Proposed { .. }
+        | RevertResult::Vetoed { .. }
+        | RevertResult::Failed { .. } => None,
+    }
+}
+
 /// The commit is on the branch, by us or by people.
 fn on_the_branch(view: &View<'_>, commit: &Commit) -> Memory {
     let message = sync::on_the_branch(commit);
@@ -302,19 +347,18 @@ fn on_the_branch(view: &View<'_>, commit: &Commit) -> Memory {
     if let Some(revert) = &mut memory.git_revert {
         revert.commit = Some(commit.to_string());
     }
+    if let Some(record) = memory.record_mut(&view.revision) {
+        record.reverted_by = Some(commit.to_string());
+    }
     memory
 }
 
 /// The work on the try that status is at; a result of an earlier try counts once only.
 fn current_try<'a>(view: &View<'a>, revert: &GitRevertStatus) -> Option<&'a RevertProgress> {
     let work = view.observed.git.revert.as_ref()?;
-    (work.id == revert.id && work.tries == revert.tries).then_some(work)
-}
-
-/// How long to wait before the next try: 5 s, doubled by each failure, at most 5 minutes.
-fn backoff(tries: u32) -> TimeDelta {
-    let doubled = 5i64.saturating_mul(1i64 << tries.saturating_sub(1).min(10));
-    TimeDelta::seconds(if tries == 0 { 0 } else { doubled.min(300) })
+    let is_preview = revert.state == GitRevertState::AwaitingApproval;
+    let is_this = work.tries == revert.tries && work.is_preview == is_preview;
+    (work.id == revert.id && is_this).then_some(work)
 }
 
 fn sync_overdue(view: &View<'_>) -> Option<Memory> {
@@ -337,9 +381,9 @@ fn sync_overdue(view: &View<'_>) -> Option<Memory> {
 /// Work in Git that is to be started.
 pub(super) fn actions(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     let Some(git) = &view.spec.git else { return vec![] };
-    wait_for_commit(view, effects);
+    ledger::wait_for_commit(view, effects);
     wait_for_release(view, effects);
-    if let Some(order) = revert_order(view, git, effects) {
+    if let Some(order) = order::revert_order(view, git, effects) {
         return vec![Action::RevertInGit(Box::new(order))];
     }
     if let Some(order) = request::withdrawal(view) {
@@ -348,7 +392,7 @@ pub(super) fn actions(view: &View<'_>, effects: &mut Effects) -> Vec<Action> {
     if let Some(order) = sync::order(view, git, effects) {
         return vec![Action::WatchSync(order)];
     }
-    look_ups(view)
+    ledger::look_ups(view)
 }
 
 /// A version that is refused waits for a person, or for another version.
@@ -356,133 +400,4 @@ fn wait_for_release(view: &View<'_>, effects: &mut Effects) {
     if view.memory.is_quarantined(&view.revision) {
         effects.wait("a person to release the quarantined version, or another version");
     }
-}
-
-/// A revert that is held up by a commit that nobody has found yet says so, with what Git answered
-/// and when it is asked again.
-fn wait_for_commit(view: &View<'_>, effects: &mut Effects) {
-    let Some(record) = commit_to_await(view) else { return };
-    let revision = &view.revision;
-    let what = |reason: &str| {
-        let because =
-            if reason.is_empty() { String::new() } else { format!(" ({})", brief(reason)) };
-        format!("the commit that declares revision {revision}, to revert it in Git{because}")
-    };
-    let given_up_at = record.observed_at.0 + LOOK_FOR_COMMIT;
-    match view.observed.git.ledger.get(&sight(view, record)) {
-        Some(LedgerAnswer::Running { last: Some(miss) }) => {
-            // The next try is made until it has an answer, and that is news.
-            let is_ahead = miss.next_try > view.now();
-            let until = Some(miss.next_try).filter(|_| is_ahead).unwrap_or(given_up_at);
-            effects.wait_until(what(&miss.reason), until.min(given_up_at));
-        }
-        Some(
-            LedgerAnswer::Running { last: None }
-            | LedgerAnswer::Declared(_)
-            | LedgerAnswer::NotFound(_),
-        )
-        | None => effects.wait_until(what(&record.reason), given_up_at),
-    }
-}
-
-/// Revisions whose commit is not known yet: the current one, and the stable one it may go back to.
-fn look_ups(view: &View<'_>) -> Vec<Action> {
-    let Some(record) = view.memory.record(&view.revision) else { return vec![] };
-    let is_open = record.commit.is_none() || record.provisional;
-    let is_wanted = is_open && record.outcome != RevisionOutcome::Quarantined;
-    if !is_wanted || !is_worth_looking(view, record.observed_at) {
-        return vec![];
-    }
-    let sight = sight(view, record);
-    match view.observed.git.ledger.get(&sight) {
-        Some(LedgerAnswer::Running { .. }) => vec![],
-        Some(LedgerAnswer::Declared(found)) if found.is_final => vec![],
-        // The worker leaves more and more time between its tries.
-        Some(LedgerAnswer::Declared(_) | LedgerAnswer::NotFound(_)) | None => {
-            vec![Action::LookUpCommit(sight)]
-        }
-    }
-}
-
-fn sight(view: &View<'_>, record: &RevisionRecord) -> Sight {
-    Sight { revision: view.revision.clone(), at: record.observed_at }
-}
-
-/// The branch's tip is the declaring commit soon after a template was first seen, and for as long as
-/// the template is the stable one: a tip that still declares it can be gone back to.
-fn is_worth_looking(view: &View<'_>, seen_at: Time) -> bool {
-    view.memory.phase == Phase::Settled || view.now() < seen_at.0 + LOOK_FOR_COMMIT
-}
-
-fn stopped_at(view: &View<'_>, slot: Option<RunSlot>) -> String {
-    let steps = view.canary().map_or(0, |canary| canary.steps.len());
-    match slot {
-        Some(RunSlot::Step(index)) => format!("step {}/{steps}", index.saturating_add(1)),
-        Some(RunSlot::Background) => "its background analysis".to_owned(),
-        Some(RunSlot::PrePromotion) => "its pre-promotion analysis".to_owned(),
-        Some(RunSlot::PostPromotion) => "its post-promotion analysis".to_owned(),
-        None => "its analysis".to_owned(),
-    }
-}
-
-fn revert_order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> Option<RevertOrder> {
-    let revert = view.memory.git_revert.as_ref()?;
-    let is_open = revert.state == GitRevertState::PullRequestOpen;
-    let is_due =
-        is_open || matches!(revert.state, GitRevertState::Planned | GitRevertState::Pushing);
-    if !is_due || revert.failed_revision != view.revision.as_str() {
-        if revert.state == GitRevertState::AwaitingApproval {
-            effects.wait("a person to approve the Git revert");
-        }
-        return None;
-    }
-    if is_open && !request::is_to_be_looked_at(view, revert, effects) {
-        return None;
-    }
-    let what = match revert.tries {
-        _ if is_open => request::AWAITED.to_owned(),
-        0 => "the Git revert".to_owned(),
-        tries => format!("the Git revert (try {tries} did not work: {})", brief(&revert.message)),
-    };
-    let not_before = revert.at.0 + backoff(revert.tries);
-    if view.now() < not_before {
-        effects.wait_until(what, not_before);
-        return None;
-    }
-    effects.wait(what);
-    if (!is_open && current_try(view, revert).is_some()) || !is_all_stable(view) {
-        return None;
-    }
-    let stable = view.memory.stable.clone()?;
-    let stable_set = view.stable()?;
-    let declaring = |revision: &Revision| view.memory.record(revision).and_then(commit_of);
-    let cause =
-        view.memory.failed.first().map_or_else(String::new, |failed| failed.message.clone());
-    let run = view
-        .runs()
-        .iter()
-        .filter(|run| run.attempt == Some(view.memory.attempt))
-        .find(|run| matches!(run.verdict, crate::analysis::Verdict::Failed { .. }));
-    let stopped_at = stopped_at(view, run.and_then(|run| run.slot));
-    let run = run.map_or_else(String::new, |run| run.name.clone());
-    let stable_digest =
-        stable_set.digest.clone().unwrap_or_else(|| TemplateDigest::of(&stable_set.template));
-    // The API server adds defaults to what it stores; Git holds what the author wrote.
-    let stable_template = as_written(&stable_set.template, &view.spec.template, &stable_digest)
-        .unwrap_or_else(|| Value::clone(&stable_set.template));
-    Some(RevertOrder {
-        id: revert.id.clone(),
-        tries: revert.tries,
-        mode: git.mode,
-        known_request: revert.pull_request.as_ref().map(|request| request.number),
-        source: view.memory.record(&view.revision).and_then(|record| record.source.clone()),
-        stable: (stable.clone(), declaring(&stable)),
-        failed: (view.revision.clone(), declaring(&view.revision)),
-        stable_template,
-        failed_template: view.spec.template.clone(),
-        cause,
-        stopped_at,
-        run,
-        digests: (stable_digest, view.digest.clone()),
-    })
 }

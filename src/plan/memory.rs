@@ -154,6 +154,7 @@ pub struct Aborted {
 
 /// What a person asked for by editing status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "several may be asked for at once")]
 pub struct Requests {
     /// Give the update up.
     pub abort: bool,
@@ -161,6 +162,8 @@ pub struct Requests {
     pub retry: bool,
     /// Skip the remaining steps and analyses.
     pub promote_full: bool,
+    /// Take the version that is, or was, aborted back in Git.
+    pub revert_git: bool,
 }
 
 /// Text of an abort, up to the cause: the form that Argo Rollouts' users know.
@@ -282,10 +285,14 @@ fn parse_phase(status: &RolloutStatus) -> (Phase, Requests) {
     match (status.abort, status.aborted_at) {
         (true, Some(_)) if mutant(Mutant::AbortIsForgotten) => {}
         (true, Some(at)) => {
+            requests.revert_git = status.revert_git;
             return (Phase::Aborted(Aborted { at, cause: abort_cause(status) }), requests);
         }
         (true, None) if mutant(Mutant::PromoteBeatsAbort) && status.promote_full => {}
-        (true, None) => requests.abort = true,
+        (true, None) => {
+            requests.abort = true;
+            requests.revert_git = status.revert_git;
+        }
         (false, Some(_)) => requests.retry = true,
         (false, None) => {}
     }

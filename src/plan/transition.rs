@@ -89,8 +89,35 @@ fn is_same_attempt(view: &View<'_>) -> bool {
 }
 
 fn abort_requested(view: &View<'_>) -> Option<(Memory, Change)> {
-    (view.requests.abort && is_same_attempt(view))
-        .then(|| abort(view, AbortCause::User, String::new(), false))
+    (view.requests.abort && is_same_attempt(view)).then(|| {
+        let (mut memory, change) = abort(view, AbortCause::User, String::new(), false);
+        if view.requests.revert_git {
+            blame_by_hand(&mut memory, Time(view.now()));
+        }
+        (memory, change)
+    })
+}
+
+/// Who sent the last request wants the current revision taken back in Git.
+pub(super) fn blame_by_hand(memory: &mut Memory, at: Time) {
+    let by = memory.last_request.as_ref().map_or("", |request| request.by.as_str());
+    let by = if by.is_empty() { "a person" } else { by }.to_owned();
+    blame(memory, at, format!("{by} aborted it, and asked for its Git revert"), by);
+}
+
+/// The current revision is bad, and may be taken back in Git: bad values were measured, or a person
+/// says so.
+fn blame(memory: &mut Memory, at: Time, message: String, by: String) {
+    let Some(current) = memory.current.clone() else { return };
+    let mut digest = String::new();
+    if let Some(record) = memory.record_mut(&current) {
+        record.outcome = RevisionOutcome::Failed;
+        digest.clone_from(&record.digest);
+    }
+    memory.failed.retain(|failed| failed.revision != current.as_str());
+    let failed = FailedRevision { revision: current.to_string(), digest, at, message, by };
+    memory.failed.insert(0, failed);
+    memory.failed.truncate(MAX_RECORDS);
 }
 
 fn verdict_failed(view: &View<'_>) -> Option<(Memory, Change)> {
@@ -131,25 +158,12 @@ fn abort(view: &View<'_>, by: AbortCause, cause: String, has_failed: bool) -> (M
     memory.unmeasured_since = None;
     memory.timing.finished_at = Some(now);
     memory.timing.completion = Some(CompletionStatus::Aborted);
-    if let Some(current) = memory.current.clone() {
-        let outcome = if has_failed { RevisionOutcome::Failed } else { RevisionOutcome::Aborted };
-        let digest = memory.record(&current).map(|record| record.digest.clone());
-        if let Some(record) = memory.record_mut(&current) {
-            record.outcome = outcome;
-        }
-        if has_failed {
-            memory.failed.retain(|failed| failed.revision != current.as_str());
-            memory.failed.insert(
-                0,
-                FailedRevision {
-                    revision: current.to_string(),
-                    digest: digest.unwrap_or_default(),
-                    at: now,
-                    message: cause,
-                },
-            );
-            memory.failed.truncate(MAX_RECORDS);
-        }
+    if has_failed {
+        blame(&mut memory, now, cause, String::new());
+    } else if let Some(current) = memory.current.clone()
+        && let Some(record) = memory.record_mut(&current)
+    {
+        record.outcome = RevisionOutcome::Aborted;
     }
     (memory, Change::Aborted(by))
 }

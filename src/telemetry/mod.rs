@@ -40,6 +40,15 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     tidy(&text)
 }
 
+/// The innermost cause of an error: those around it repeat the address, whose query may carry data.
+pub fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +68,6 @@ mod tests {
     fn a_chain_names_every_source_once() {
         let error = Outer("`web`", "x".parse::<u32>().unwrap_err());
         assert_eq!(chain(&error), "failed to read `web`: invalid digit found in string");
+        assert_eq!(root_cause(&error), "invalid digit found in string");
     }
 }

@@ -30,6 +30,7 @@ async fn yaml_holds_the_same_data_as_json() {
         "explain shop",
         "version",
         "revert shop",
+        "history shop",
     ] {
         let fake = cluster();
         let json: Value =
@@ -331,4 +332,50 @@ async fn colours_come_only_where_they_are_wanted_and_change_no_word() {
     let bare: Vec<String> =
         texts[0].lines().map(|line| escape.replace_all(line, "").trim_end().to_owned()).collect();
     assert_eq!(bare, texts[1].lines().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn history_tells_what_was_released_judged_and_reverted_by_commit() {
+    let fake = cluster();
+    change(&fake, |rollout| {
+        let status = rollout["status"].as_object_mut().unwrap();
+        let record = |revision: &str, at: &str, outcome: &str| json!({"revision": revision, "digest": "", "observedAt": at, "outcome": outcome});
+        let mut failed = record("bbb", "2026-08-17T11:57:00Z", "Failed");
+        failed["commit"] = json!("b".repeat(40));
+        let mut earlier = record("000", "2026-08-16T11:57:00Z", "Failed");
+        earlier["commit"] = json!("d".repeat(40));
+        earlier["revertedBy"] = json!("e".repeat(40));
+        let mut stable = record("aaa", "2026-08-15T11:57:00Z", "Stable");
+        stable["reason"] = json!("the branch could not be read");
+        status.insert("revisions".to_owned(), json!([failed, earlier, stable]));
+        status.insert(
+            "failedRevisions".to_owned(),
+            json!([{"revision": "bbb", "digest": "",
+            "at": "2026-08-17T11:58:00Z", "message": "Metric \"errors\" assessed Failed"}]),
+        );
+        status.insert(
+            "gitRevert".to_owned(),
+            json!({"state": "AwaitingSync", "id": "1",
+            "failedRevision": "bbb", "at": "2026-08-17T11:59:00Z", "commit": "c".repeat(40),
+            "message": "commit cccccccccccc is on the branch"}),
+        );
+    });
+    let outcome = fake.run("history shop").await;
+    assert_eq!((outcome.code, outcome.err.as_str()), (0, ""));
+    insta::assert_snapshot!(outcome.out);
+    let data: Value = serde_json::from_str(&fake.run("history shop -o json").await.out).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&data).unwrap());
+}
+
+#[tokio::test]
+async fn history_of_a_rollout_that_nobody_has_seen_yet_says_so() {
+    let fake = Fake::default();
+    fake.with(|state| {
+        let mut rollout = crate::fixtures::rollout();
+        rollout.as_object_mut().unwrap().remove("status");
+        state.put(ROLLOUTS, rollout);
+    });
+    let outcome = fake.run("history shop").await;
+    assert_eq!((outcome.code, outcome.out.as_str()), (0, ""));
+    assert!(outcome.err.contains("has seen no version of rollout \"shop\" yet"), "{}", outcome.err);
 }

@@ -374,6 +374,144 @@ async fn a_git_revert_is_approved_only_while_it_waits() {
     assert_eq!(fake.run("revert shop --approve").await.code, 1);
 }
 
+/// A Rollout whose revert is in this state, with further fields.
+fn reverting(state: &str, more: &Value) -> crate::fake::Fake {
+    let fake = cluster();
+    change(&fake, |rollout| {
+        rollout["spec"]["gitRevert"] = json!({"mode": "Push", "source": {"branch": "main",
+            "url": "https://git.example/env.git", "path": "apps/shop"}});
+        let mut revert = json!({"state": state, "id": "1", "failedRevision": "bbb",
+            "url": "https://git.example/env.git", "at": "2026-08-17T11:58:00Z"});
+        revert.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rollout["status"]["gitRevert"] = revert;
+        rollout["status"]["revisions"] = json!([
+            {"revision": "bbb", "digest": "", "observedAt": "2026-08-17T11:57:00Z",
+             "outcome": "Failed", "commit": "b".repeat(40)},
+            {"revision": "aaa", "digest": "", "observedAt": "2026-08-16T11:57:00Z",
+             "outcome": "Stable", "commit": "a".repeat(40)}]);
+    });
+    fake
+}
+
+#[tokio::test]
+async fn a_git_revert_that_waits_for_a_time_begins_now_and_one_that_is_refused_does_not() {
+    let many = json!({"reason": "ManyFailures"});
+    for (state, more) in
+        [("Planned", json!({})), ("AwaitingApproval", json!({})), ("Suspended", many)]
+    {
+        let fake = reverting(state, &more);
+        let outcome = fake.run("revert shop --now").await;
+        assert_eq!(outcome.code, 0, "{state}: {}", outcome.err);
+        let status = &now_is(&fake)["status"];
+        assert_eq!(status["gitRevert"]["approved"], json!(true));
+        assert_eq!(status["lastRequest"]["verb"], json!("revert-now"));
+    }
+    for (state, more) in [
+        ("Planned", json!({"tries": 2})),
+        ("Suspended", json!({"reason": "BudgetSpent"})),
+        ("Blocked", json!({})),
+        ("Vetoed", json!({})),
+        ("AwaitingSync", json!({})),
+    ] {
+        let fake = reverting(state, &more);
+        let outcome = fake.run("revert shop --now").await;
+        assert_eq!(outcome.code, 1, "{state}");
+        let told = format!("waits for nothing that could be left out: it is {state}");
+        assert!(outcome.err.contains(&told), "{}", outcome.err);
+        assert_eq!(fake.writes(), Vec::<String>::new(), "{state}");
+    }
+    // A settle time is nobody's approval.
+    let planned = reverting("Planned", &json!({})).run("revert shop --approve").await;
+    assert!(planned.err.contains("waits for nobody's approval"), "{}", planned.err);
+    for line in ["revert shop --now --approve", "revert shop --now --print-patch"] {
+        assert_eq!(cluster().run(line).await.code, 2, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_patch_is_printed_byte_for_byte_or_it_is_said_where_the_change_is() {
+    let patch = "--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n \n-image: shop:v2 \n+image: shop:v1\n";
+    let fake = reverting("Suggested", &json!({"patch": patch}));
+    let outcome = fake.run("revert shop --print-patch").await;
+    assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (0, patch, ""));
+    let data: Value =
+        serde_json::from_str(&fake.run("revert shop --print-patch -o json").await.out).unwrap();
+    assert_eq!(data, json!({"patch": patch}));
+    let commit = "c".repeat(40);
+    for (fake, told) in [
+        (cluster(), "has no Git revert, and so no patch".to_owned()),
+        (reverting("Planned", &json!({})), "hint: it is made in a moment".to_owned()),
+        (reverting("AwaitingSync", &json!({"commit": commit})), format!("git show {commit}")),
+        (
+            reverting(
+                "PullRequestOpen",
+                &json!({"pullRequest":
+                {"number": 7, "url": "https://git.example/7", "state": "Open"}}),
+            ),
+            "hint: see the pull request: https://git.example/7".to_owned(),
+        ),
+        (
+            reverting("Blocked", &json!({"message": "no commit is known"})),
+            "it is Blocked\nhint: no commit is known".to_owned(),
+        ),
+        (
+            reverting("Suggested", &json!({"patch": "x".repeat(8192)})),
+            format!(
+                "hint: this prints all of it: sluice git restore --repo https://git.example/env.git \
+                 --branch main --path apps/shop --rollout shop/shop --good {} --bad {}",
+                "a".repeat(40),
+                "b".repeat(40)
+            ),
+        ),
+    ] {
+        let outcome = fake.run("revert shop --print-patch").await;
+        assert_eq!((outcome.code, outcome.out.as_str()), (1, ""));
+        assert!(outcome.err.contains(&told), "{} has no {told}", outcome.err);
+    }
+}
+
+#[tokio::test]
+async fn abort_asks_for_the_git_revert_where_there_can_be_one() {
+    let with_git = |mode: &str| {
+        let fake = cluster();
+        change(&fake, |rollout| rollout["spec"]["gitRevert"] = json!({"mode": mode}));
+        fake
+    };
+    let fake = with_git("Push");
+    let outcome = fake.run("abort shop --revert-git").await;
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    let status = now_is(&fake)["status"].clone();
+    assert_eq!((&status["abort"], &status["revertGit"]), (&json!(true), &json!(true)));
+    assert_eq!(status["lastRequest"]["verb"], json!("abort-revert-git"));
+    for fake in [cluster(), with_git("Disabled")] {
+        let outcome = fake.run("abort shop --revert-git").await;
+        assert_eq!(outcome.code, 1);
+        assert!(outcome.err.contains("spec.gitRevert.mode is Disabled"), "{}", outcome.err);
+        assert!(outcome.err.contains("or abort without --revert-git"), "{}", outcome.err);
+        assert_eq!(fake.writes(), Vec::<String>::new());
+    }
+    // Of an update that was aborted before.
+    for (outcome_of_it, code, told) in [
+        ("Aborted", 0, "now revision bbb is taken back in Git, too"),
+        ("Failed", 0, "is dealt with in Git already"),
+        ("Quarantined", 1, "was declared again, and is refused"),
+    ] {
+        let fake = with_git("PullRequest");
+        change(&fake, |rollout| {
+            aborted(rollout);
+            rollout["status"]["revisions"] = json!([{"revision": "bbb", "digest": "",
+                "observedAt": "2026-08-17T11:57:00Z", "outcome": outcome_of_it}]);
+        });
+        let outcome = fake.run("abort shop --revert-git").await;
+        assert_eq!(outcome.code, code, "{}", outcome.err);
+        assert!(format!("{}{}", outcome.out, outcome.err).contains(told), "{outcome:?}");
+        let is_asked = now_is(&fake)["status"]["revertGit"] == json!(true);
+        assert_eq!(is_asked, outcome_of_it == "Aborted");
+    }
+    let outcome = healthy().run("abort shop --revert-git").await;
+    assert_eq!(outcome.code, 1, "without spec.gitRevert it is refused before anything else");
+}
+
 #[tokio::test]
 async fn a_running_analysis_is_ended_once() {
     let fake = cluster();

@@ -6,8 +6,8 @@ use sluice::analysis::ResolvedRun;
 use sluice::analysis::resolve::template_problems;
 use sluice::api::metrics_source::MetricsSourceSpec;
 use sluice::api::{
-    AnalysisRun, AnalysisTemplate, ApiNames, ClusterAnalysisTemplate, ClusterMetricsSource, Kind,
-    MetricsSource, Rollout, crd,
+    AnalysisRun, AnalysisTemplate, ApiNames, ClusterAnalysisTemplate, ClusterGitCredential,
+    ClusterMetricsSource, Kind, MetricsSource, Rollout, crd,
 };
 use sluice::plan::validate::validate;
 
@@ -79,6 +79,11 @@ pub(crate) fn problems(document: &Value) -> Vec<String> {
         Kind::ClusterMetricsSource => {
             let source = ClusterMetricsSource::from_dynamic(&object).unwrap();
             source_problems(&source.spec, true)
+        }
+        Kind::ClusterGitCredential => {
+            let credential = ClusterGitCredential::from_dynamic(&object).unwrap();
+            let found = sluice::git::grants::problems(&credential.spec);
+            found.into_iter().map(|(field, problem)| format!("{field} {problem}")).collect()
         }
     }
 }

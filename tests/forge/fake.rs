@@ -36,6 +36,8 @@ pub(crate) struct Stored {
     pub(crate) base: String,
     pub(crate) title: String,
     pub(crate) body: String,
+    pub(crate) is_draft: bool,
+    pub(crate) labels: Vec<String>,
     /// `open`, `closed` or `merged`.
     pub(crate) state: &'static str,
     pub(crate) comments: Vec<String>,
@@ -93,6 +95,21 @@ impl Fake {
 
     pub(crate) fn requests(&self) -> Vec<Stored> {
         self.state.lock().unwrap().requests.clone()
+    }
+
+    /// So many requests of others, which are newer than all before.
+    pub(crate) fn add_others(&self, count: usize) {
+        let other = |idx: usize| Stored {
+            head: format!("feature/{idx}"),
+            base: "main".to_owned(),
+            title: "Other work".to_owned(),
+            body: String::new(),
+            is_draft: false,
+            labels: vec![],
+            state: "open",
+            comments: vec![],
+        };
+        self.state.lock().unwrap().requests.extend((0..count).map(other));
     }
 
     /// What people do to a request.
@@ -158,16 +175,31 @@ impl Fake {
                     state.requests.iter().cloned().enumerate().collect();
                 let list: Vec<Value> = all
                     .iter()
+                    .rev()
                     .filter(wanted)
                     .map(|(idx, stored)| self.render(idx + 1, stored))
                     .collect();
-                (200, Value::Array(list))
+                let number = |key: &str| {
+                    let pairs = url::form_urlencoded::parse(query.as_bytes());
+                    let found = pairs.into_iter().find(|(name, _)| name == key);
+                    found.and_then(|(_, value)| value.parse::<usize>().ok())
+                };
+                let size = number("limit").or(number("per_page")).unwrap_or(30);
+                let first = (number("page").unwrap_or(1) - 1) * size;
+                (200, Value::Array(list.into_iter().skip(first).take(size).collect()))
             }
             ("GET", ["pulls" | "merge_requests", number]) => match stored(&mut state, number) {
                 Some((number, stored)) => (200, self.render(number, stored)),
                 None => not_found,
             },
             ("POST", ["pulls" | "merge_requests"]) => self.create(&mut state, body),
+            ("POST", ["issues", number, "labels"]) => match stored(&mut state, number) {
+                Some((_, stored)) => {
+                    stored.labels = strings(&body["labels"]);
+                    (200, json!([]))
+                }
+                None => not_found,
+            },
             ("POST", ["issues" | "merge_requests", number, last]) if *last == notes => {
                 let text = body["body"].as_str().unwrap().to_owned();
                 match stored(&mut state, number) {
@@ -200,6 +232,8 @@ impl Fake {
                 base: text("target_branch"),
                 title: text("title"),
                 body: text("description"),
+                is_draft: text("title").starts_with("Draft: "),
+                labels: text("labels").split(',').map(str::to_owned).collect(),
                 state: "open",
                 comments: vec![],
             },
@@ -208,6 +242,8 @@ impl Fake {
                 base: text("base"),
                 title: text("title"),
                 body: text("body"),
+                is_draft: body["draft"] == true || text("title").starts_with("WIP: "),
+                labels: vec![],
                 state: "open",
                 comments: vec![],
             },
@@ -281,6 +317,11 @@ impl Fake {
             }),
         }
     }
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    let items = value.as_array().into_iter().flatten();
+    items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 fn stored<'s>(state: &'s mut State, number: &str) -> Option<(usize, &'s mut Stored)> {

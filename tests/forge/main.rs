@@ -83,7 +83,7 @@ mod tests {
                 bad: Declaration { commit: bad, template: template("app:2") },
                 mode,
                 found: None,
-                requests: Requests { provider: Some(provider), known: None },
+                requests: Requests { provider: Some(provider), ..Requests::default() },
                 message: MessageFacts {
                     namespace: "shop".into(),
                     name: "web".into(),
@@ -161,6 +161,37 @@ mod tests {
             let file = world.git.file(&world.request.source.url, &branch, &path);
             assert_eq!(file, Some(manifest("app:1")));
         }
+    }
+
+    #[tokio::test]
+    async fn a_veto_counts_however_many_requests_are_newer() {
+        for provider in ALL {
+            let world = World::new(provider, RevertMode::PullRequest).await;
+            assert_eq!(world.proposed().await, 1);
+            world.fake.set_state(1, "closed");
+            world.fake.add_others(130);
+            let outcome = world.revert().await;
+            assert!(matches!(outcome, RevertOutcome::Vetoed { number: 1, .. }), "{outcome:?}");
+            assert_eq!(world.fake.requests().len(), 131, "{provider:?}: no second one");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_can_be_a_draft_with_labels_and_lacks_them_rather_than_not_being_there() {
+        for provider in ALL {
+            let mut world = World::new(provider, RevertMode::PullRequest).await;
+            world.request.requests.is_draft = true;
+            world.request.requests.labels = vec!["revert".to_owned(), "sluice bot".to_owned()];
+            world.proposed().await;
+            let requests = world.fake.requests();
+            assert!(requests[0].is_draft, "{provider:?}");
+            assert_eq!(requests[0].labels, ["revert", "sluice bot"], "{provider:?}");
+        }
+        let mut world = World::new(PullRequestProvider::GitHub, RevertMode::PullRequest).await;
+        world.request.requests.labels = vec!["revert".to_owned()];
+        world.fake.fault("/labels", Fault::Answer(403, "{}"));
+        assert_eq!(world.proposed().await, 1);
+        assert!(world.fake.requests()[0].labels.is_empty());
     }
 
     #[tokio::test]

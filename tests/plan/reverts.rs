@@ -2,10 +2,11 @@
 
 use chrono::TimeDelta;
 use sluice::analysis::Verdict;
+use sluice::api::git_revert::GitRevertMode;
 use sluice::api::status::{
     GitRevertState, PullRequestState, RevisionOutcome, RevisionSource, RolloutPhase,
 };
-use sluice::plan::facts::{Declared, LedgerAnswer, RevertResult};
+use sluice::plan::facts::{Around, Declared, LedgerAnswer, RevertResult};
 
 use crate::rollouts::{GIT, WITH_ANALYSIS, commit, failed, routed};
 use crate::world::World;
@@ -182,7 +183,7 @@ fn without_git_or_with_a_cooldown_of_zero_nothing_is_refused() {
     }
 }
 
-const FOUND: &str = "gitRevert: {mode: Push}\n";
+const FOUND: &str = "gitRevert: {mode: Push, settle: 0s}\n";
 
 fn found_at(path: &str) -> RevisionSource {
     RevisionSource {
@@ -275,7 +276,11 @@ fn what_holds_up_the_gitops_tool_is_said_until_it_has_applied_the_revert() {
     world.run(600);
     let revert = world.status().git_revert.clone().unwrap();
     assert_eq!(revert.state, GitRevertState::Ineffective);
-    assert!(revert.message.ends_with("900 s: Application argocd/web is asleep"), "{}", revert.message);
+    assert!(
+        revert.message.ends_with("900 s: Application argocd/web is asleep"),
+        "{}",
+        revert.message
+    );
     let after = looks(&world);
     world.run(300);
     assert_eq!(looks(&world), after, "nobody looks any more");
@@ -288,7 +293,7 @@ fn nobody_asks_who_applies_a_place_that_the_user_names() {
     assert!(!world.timeline.contains("watch the sync"), "{}", world.timeline);
 }
 
-const PROPOSED: &str = "gitRevert: {mode: PullRequest, source: {url: 'https://github.com/shop/env', branch: main, path: apps/web}}\n";
+const PROPOSED: &str = "gitRevert: {mode: PullRequest, settle: 0s, source: {url: 'https://github.com/shop/env', branch: main, path: apps/web}}\n";
 const PAGE: &str = "https://github.com/shop/env/pull/7";
 
 fn open_request() -> RevertResult {
@@ -384,4 +389,234 @@ fn trouble_with_the_forge_leaves_an_open_request_open_and_a_withdrawal_is_tried_
     world.withdraw_answer = Some(PullRequestState::Withdrawn);
     world.run(400);
     assert_eq!(request_of(&mut world), (GitRevertState::Superseded, PullRequestState::Withdrawn));
+}
+
+/// A revert that waits for 30 seconds, as usual.
+fn settling(more: &str) -> World {
+    let git = format!("{}{more}", GIT.replace("settle: 0s", "maxPerDay: 9"));
+    let mut world = routed(5, WITH_ANALYSIS, &git);
+    world.ledger_answer = Some(commit('a'));
+    world.run_until(RolloutPhase::Healthy, 30);
+    world.ledger_answer = Some(commit('b'));
+    world.git_answer = Some(RevertResult::Pushed(commit('c')));
+    world.push("web:2");
+    world.run(10);
+    world
+}
+
+fn fail(world: &mut World) {
+    world.verdicts.insert("Step", failed());
+    world.run_until(RolloutPhase::Degraded, 60);
+    world.run(3);
+}
+
+fn state(world: &mut World) -> (GitRevertState, String) {
+    let revert = world.status().git_revert.clone().expect("a revert");
+    (revert.state, revert.reason)
+}
+
+#[test]
+fn a_person_has_the_settle_time_to_be_faster_than_the_revert() {
+    let mut world = settling("");
+    fail(&mut world);
+    assert_eq!(state(&mut world), (GitRevertState::Planned, String::new()));
+    let waits = &world.status().waiting_on;
+    let wait = waits.iter().find(|wait| wait.what.contains("leaves people time"));
+    assert!(wait.is_some_and(|wait| wait.until.is_some()), "{waits:?}");
+    world.run(20);
+    assert!(!world.timeline.contains("actions=[revert"), "{}", world.timeline);
+    world.run(15);
+    assert_eq!(state(&mut world).0, GitRevertState::AwaitingSync, "{}", world.timeline);
+    // Somebody who fixes it meanwhile is left alone.
+    let mut world = settling("");
+    fail(&mut world);
+    world.verdicts.clear();
+    world.push("web:3");
+    world.run(120);
+    assert_eq!(state(&mut world).0, GitRevertState::Superseded);
+    assert!(!world.timeline.contains("actions=[revert"));
+    world.assert_safe();
+}
+
+#[test]
+fn a_person_who_says_now_waits_for_no_settle_time() {
+    let mut world = settling("");
+    fail(&mut world);
+    world.status().git_revert.as_mut().unwrap().approved = true;
+    world.run(3);
+    assert_eq!(state(&mut world).0, GitRevertState::AwaitingSync, "{}", world.timeline);
+}
+
+#[test]
+fn who_tries_the_failed_version_again_stops_the_revert_until_it_fails_again() {
+    let mut world = settling("");
+    fail(&mut world);
+    world.retry();
+    world.run(4);
+    assert_eq!(state(&mut world), (GitRevertState::Superseded, "Retried".to_owned()));
+    world.run_until(RolloutPhase::Degraded, 60);
+    assert!(!world.timeline.contains("actions=[revert"), "{}", world.timeline);
+    // The same commit declares it, and nothing was written yet.
+    world.run(40);
+    assert_eq!(state(&mut world).0, GitRevertState::AwaitingSync, "{}", world.timeline);
+    assert_eq!(world.timeline.matches("actions=[revert").count(), 1);
+    world.assert_safe();
+}
+
+#[test]
+fn a_request_for_a_version_that_was_promoted_after_all_is_withdrawn() {
+    let mut world = proposed();
+    world.verdicts.clear();
+    world.withdraw_answer = Some(PullRequestState::Withdrawn);
+    world.retry();
+    world.run(4);
+    assert_eq!(request_of(&mut world).1, PullRequestState::Open, "it may fail again");
+    world.run_until(RolloutPhase::Healthy, 300);
+    world.run(10);
+    let expected = (GitRevertState::Superseded, PullRequestState::Withdrawn);
+    assert_eq!(request_of(&mut world), expected, "{}", world.timeline);
+    assert_eq!(world.stable_image(), "web:2");
+}
+
+#[test]
+fn scenario_47_many_failures_at_once_change_no_git_until_a_person_says_so() {
+    let mut world = settling("");
+    world.git.around = Some(Around { failed_lately: 4, written_to_repository: 0 });
+    fail(&mut world);
+    assert_eq!(state(&mut world), (GitRevertState::Suspended, "ManyFailures".to_owned()));
+    let message = world.status().git_revert.clone().unwrap().message;
+    assert!(message.starts_with("4 Rollouts failed within 10 minutes"), "{message}");
+    // The time being over lets no mass of reverts loose.
+    world.git.around = Some(Around::default());
+    world.run(1800);
+    assert_eq!(state(&mut world).0, GitRevertState::Suspended);
+    assert!(!world.timeline.contains("actions=[revert"), "{}", world.timeline);
+    world.git.around = Some(Around { failed_lately: 9, written_to_repository: 0 });
+    world.status().git_revert.as_mut().unwrap().approved = true;
+    world.run(5);
+    assert_eq!(state(&mut world).0, GitRevertState::AwaitingSync, "{}", world.timeline);
+}
+
+#[test]
+fn three_failures_are_no_incident_and_the_limit_can_be_switched_off() {
+    for (failed_lately, failures) in [(3, 3), (50, 0)] {
+        let mut world = settling("");
+        world.git.around = Some(Around { failed_lately, written_to_repository: 0 });
+        world.git.limits.failures = failures;
+        fail(&mut world);
+        world.run(40);
+        assert_eq!(state(&mut world).0, GitRevertState::AwaitingSync, "{}", world.timeline);
+    }
+}
+
+#[test]
+fn a_repository_has_a_budget_of_its_own_that_no_approval_lifts() {
+    let mut world = settling("");
+    world.git.around = Some(Around { failed_lately: 1, written_to_repository: 10 });
+    fail(&mut world);
+    assert_eq!(state(&mut world), (GitRevertState::Suspended, "BudgetSpent".to_owned()));
+    world.status().git_revert.as_mut().unwrap().approved = true;
+    world.run(60);
+    assert_eq!(state(&mut world).0, GitRevertState::Suspended);
+    assert!(!world.timeline.contains("actions=[revert"));
+}
+
+#[test]
+fn how_the_others_are_not_being_known_holds_the_revert_and_nothing_else() {
+    let mut world = settling("");
+    world.git.around = None;
+    fail(&mut world);
+    world.run(120);
+    assert_eq!((state(&mut world).0, world.actual()), (GitRevertState::Planned, 0));
+    let waits = &world.status().waiting_on;
+    assert!(waits.iter().any(|wait| wait.what.contains("how many other Rollouts")), "{waits:?}");
+    world.git.around = Some(Around::default());
+    world.run(10);
+    assert_eq!(state(&mut world).0, GitRevertState::AwaitingSync);
+}
+
+#[test]
+fn scenario_48_an_abort_by_hand_leaves_git_alone_unless_it_is_asked_for() {
+    for is_late in [false, true] {
+        let mut world = settling("");
+        if is_late {
+            world.abort();
+            world.run(120);
+            assert!(world.status().git_revert.is_none(), "{}", world.timeline);
+            assert_eq!(world.status().revisions[0].outcome, RevisionOutcome::Aborted);
+        }
+        world.abort_and_revert();
+        world.run(5);
+        assert_eq!(state(&mut world).0, GitRevertState::Planned, "{}", world.timeline);
+        assert!(!world.status().revert_git, "the wish is recorded");
+        let failed = world.status().failed_revisions[0].clone();
+        assert_eq!(failed.by, "alice@example.org");
+        world.run(40);
+        let order = &world.orders[0];
+        let told = (order.stopped_at.as_str(), order.cause.as_str(), order.run.as_str());
+        assert_eq!(told, ("the request of alice@example.org", "", ""));
+        assert_eq!(state(&mut world).0, GitRevertState::AwaitingSync, "{}", world.timeline);
+        world.push("web:1");
+        world.run_until(RolloutPhase::Healthy, 60);
+        assert_eq!(state(&mut world).0, GitRevertState::Reverted);
+        assert_eq!(world.status().revisions[1].reverted_by, Some(commit('c').to_string()));
+        // As after a failed analysis it is not let in again.
+        world.push("web:2");
+        world.run(60);
+        assert!(is_quarantined(&mut world), "{}", world.timeline);
+        world.assert_safe();
+    }
+}
+
+#[test]
+fn scenario_49_who_is_to_approve_sees_the_patch_and_a_branch_that_is_right_needs_nobody() {
+    let suggested = RevertResult::Suggested { patch: "-2\n+1\n".into(), reason: "mode".into() };
+    let mut world = settling("  approval: Manual\n");
+    world.git_answer = Some(suggested.clone());
+    fail(&mut world);
+    world.run(60);
+    let revert = world.status().git_revert.clone().unwrap();
+    assert_eq!(
+        (revert.state, revert.patch.as_str()),
+        (GitRevertState::AwaitingApproval, "-2\n+1\n")
+    );
+    let wait = &world.status().waiting_on[0].what;
+    assert!(wait.contains("a person to approve"), "{wait}");
+    assert!(world.orders.iter().all(|order| order.is_preview), "nothing is written yet");
+    world.git_answer = Some(RevertResult::Pushed(commit('c')));
+    world.status().git_revert.as_mut().unwrap().approved = true;
+    world.run(5);
+    assert_eq!(state(&mut world).0, GitRevertState::AwaitingSync, "{}", world.timeline);
+    assert!(world.orders.last().is_some_and(|order| !order.is_preview));
+    // HEAD is put right meanwhile.
+    for (answer, expected) in [
+        (RevertResult::AlreadyReverted, GitRevertState::AlreadyReverted),
+        (RevertResult::Superseded, GitRevertState::Superseded),
+    ] {
+        let mut world = settling("  approval: Manual\n");
+        world.git_answer = Some(suggested.clone());
+        fail(&mut world);
+        world.git_answer = Some(answer);
+        world.run(300);
+        assert_eq!(state(&mut world).0, expected, "{}", world.timeline);
+    }
+}
+
+#[test]
+fn a_rollback_to_an_earlier_stable_version_that_fails_too_is_only_suggested() {
+    let mut world = settling("  cooldown: 0s\n");
+    world.run_until(RolloutPhase::Healthy, 300);
+    assert_eq!(world.stable_image(), "web:2");
+    world.ledger_answer = Some(commit('d'));
+    let suggested = RevertResult::Suggested { patch: "-2\n+1\n".into(), reason: "mode".into() };
+    world.git_answer = Some(suggested);
+    world.push("web:1");
+    world.run(5);
+    fail(&mut world);
+    world.run(60);
+    let revert = world.status().git_revert.clone().unwrap();
+    assert_eq!(revert.state, GitRevertState::Suggested, "{}", world.timeline);
+    assert!(revert.message.contains("had been stable before"), "{}", revert.message);
+    let modes: Vec<GitRevertMode> = world.orders.iter().map(|order| order.mode).collect();
+    assert_eq!(modes, [GitRevertMode::Suggest]);
 }

@@ -64,6 +64,7 @@ pub(crate) const WITH_ANALYSIS: &str =
 
 pub(crate) const GIT: &str = "gitRevert:
   mode: Push
+  settle: 0s
   source: {url: 'https://git.example.com/team/config.git', branch: main, path: apps/web}
 ";
 

@@ -18,10 +18,12 @@ use sluice::analysis::templates::{TemplateKey, TemplateLibrary};
 use sluice::api::ApiNames;
 use sluice::api::analysis::ComparisonStatus;
 use sluice::api::rollout::RolloutSpec;
-use sluice::api::status::{PullRequestState, RevisionSource, RolloutPhase, RolloutStatus};
-use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome};
+use sluice::api::status::{
+    LastRequest, PullRequestState, RevisionSource, RolloutPhase, RolloutStatus,
+};
+use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome, RevertOrder};
 use sluice::plan::facts::{
-    Declared, FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact,
+    Around, Declared, FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact,
     ReplicaSetFact, RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact,
     RunSlot, ServiceFact, ServiceState, SyncLook, WithdrawProgress,
 };
@@ -89,6 +91,8 @@ pub(crate) struct World {
     pub made_runs: Vec<Value>,
     pub templates: TemplateLibrary,
     pub git: GitFact,
+    /// What was ordered in Git.
+    pub orders: Vec<RevertOrder>,
     /// What the Git worker answers.
     pub git_answer: Option<RevertResult>,
     pub ledger_answer: Option<Commit>,
@@ -170,7 +174,8 @@ impl World {
             comparison: None,
             made_runs: vec![],
             templates: BTreeMap::from([(key, template)]),
-            git: GitFact::default(),
+            git: GitFact { around: Some(Around::default()), ..GitFact::default() },
+            orders: vec![],
             git_answer: None,
             ledger_answer: None,
             ledger_source: None,
@@ -274,7 +279,7 @@ impl World {
     pub(crate) fn fail_over(&mut self) {
         self.watch = None;
         self.failing.clear();
-        self.git = GitFact::default();
+        self.git = GitFact { around: self.git.around, ..GitFact::default() };
     }
 
     pub(crate) fn edit(&mut self, pointer: &str, value: Value) {
@@ -306,6 +311,19 @@ impl World {
     pub(crate) fn abort(&mut self) {
         self.note("abort");
         self.status().abort = true;
+    }
+
+    /// What `abort --revert-git` of the plugin writes.
+    pub(crate) fn abort_and_revert(&mut self) {
+        self.note("abort --revert-git");
+        let at = sluice::api::Time(self.now);
+        let status = self.status();
+        (status.abort, status.revert_git) = (true, true);
+        status.last_request = Some(LastRequest {
+            verb: "abort-revert-git".to_owned(),
+            at: Some(at),
+            by: "alice@example.org".to_owned(),
+        });
     }
 
     pub(crate) fn retry(&mut self) {

@@ -18,6 +18,7 @@ use sluice::controller::lease::LeaseTimings;
 use sluice::controller::rollouts::Rollouts;
 use sluice::observe::cache::Scope;
 use sluice::observe::caches::Caches;
+use sluice::plan::facts::RevertLimits;
 use sluice::sim::api::{Cluster, Identity, KindName};
 use sluice::telemetry::metrics::{Metrics, SeriesLimits};
 use tokio::sync::mpsc;
@@ -54,6 +55,9 @@ async fn controller(cluster: Cluster, stop: CancellationToken) {
         entropy: entropy.clone(),
         cluster: None,
         argocd_namespace: "argocd".to_owned(),
+        limits: RevertLimits::default(),
+        names,
+        own_namespace: "sluice-system".to_owned(),
     };
     let git = GitWorker::new(parts, wishes, stop.clone());
     let hands = Hands {

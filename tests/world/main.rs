@@ -8,6 +8,8 @@ mod discovery;
 #[cfg(test)]
 mod gitops;
 #[cfg(test)]
+mod lent;
+#[cfg(test)]
 mod releases;
 #[cfg(test)]
 mod rights;

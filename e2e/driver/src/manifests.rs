@@ -126,6 +126,7 @@ pub(crate) fn rollout(scene: &Scene, options: &RolloutOptions) -> String {
         format!(
             "  gitRevert:
     mode: Push
+    settle: 0s
     source: {{{place}secretRef: {{name: git}}}}
 "
         )

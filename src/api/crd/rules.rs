@@ -99,6 +99,12 @@ fn table(kind: Kind) -> Table {
         }
         Kind::MetricsSource => metrics_source(false),
         Kind::ClusterMetricsSource => metrics_source(true),
+        Kind::ClusterGitCredential => vec![
+            ("spec.urlPrefix", Keyword("maxLength", json!(1024))),
+            ("spec.allow", Keyword("maxItems", json!(256))),
+            ("spec.allow[].namespaces", Keyword("minItems", json!(1))),
+            ("spec.allow[].namespaces", Keyword("maxItems", json!(256))),
+        ],
     }
 }
 

@@ -31,6 +31,12 @@ pub struct RevisionRecord {
     /// Why the commit is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// The commit that took it back in Git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverted_by: Option<String>,
+    /// Whether it had been promoted before it was seen again: it is gone back to by people.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub was_stable: bool,
 }
 
 /// A place in Git that a GitOps tool applies.
@@ -58,7 +64,7 @@ pub enum RevisionOutcome {
     Pending,
     /// It was promoted.
     Stable,
-    /// It was aborted because its analysis failed.
+    /// It was aborted because its analysis failed, or a person wants it taken back in Git.
     Failed,
     /// It was aborted for another reason.
     Aborted,
@@ -81,6 +87,9 @@ pub struct FailedRevision {
     /// Why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// Who asked for its Git revert, where no analysis failed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
 }
 
 /// A revision that nobody needs any more but whose pods still run.
@@ -91,6 +100,9 @@ pub struct PendingScaleDown {
     /// From when its pods may be removed.
     pub at: Time,
 }
+
+/// Longest patch that is kept, in characters.
+pub const MAX_PATCH: usize = 8 * 1024;
 
 /// State of a Git revert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -128,7 +140,8 @@ pub struct GitRevertStatus {
     /// When commits were pushed in the last 24 hours, this one included, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pushed_at: Vec<Time>,
-    /// Whether a person approved it.
+    /// Whether a person approved it: it waits no more for people, for the settle time, or because many
+    /// Rollouts failed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub approved: bool,
 }

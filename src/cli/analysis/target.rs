@@ -68,7 +68,11 @@ impl Target {
                     let key = TemplateKey { is_cluster_scope: *is_cluster_scope, name };
                     Some((key, spec.as_ref().clone()))
                 }
-                Parsed::None | Parsed::Rollout(_) | Parsed::Source | Parsed::Run => None,
+                Parsed::None
+                | Parsed::Rollout(_)
+                | Parsed::Source
+                | Parsed::Credential
+                | Parsed::Run => None,
             })
             .collect();
         let key = chosen(&library, args.template.as_deref(), purpose)?;

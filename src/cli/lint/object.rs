@@ -10,10 +10,12 @@ use super::yaml::{Content, Node};
 use crate::analysis::resolve::{doubts, review};
 use crate::analysis::{Problem, ResolvedRun};
 use crate::api::analysis::{AnalysisRunSpec, AnalysisTemplateSpec};
+use crate::api::git_credential::GitCredentialSpec;
 use crate::api::metrics_source::MetricsSourceSpec;
 use crate::api::names::{ARGO_GROUP, SLUICE_GROUP, VERSION};
 use crate::api::rollout::RolloutSpec;
 use crate::api::{ApiNames, Kind};
+use crate::git::grants;
 use crate::plan::validate::validate;
 
 /// A manifest and where it stands.
@@ -48,6 +50,8 @@ pub(in crate::cli) enum Parsed {
     Template(Box<AnalysisTemplateSpec>, bool),
     /// A metrics source.
     Source,
+    /// A Git credential.
+    Credential,
     /// An AnalysisRun.
     Run,
 }
@@ -137,6 +141,7 @@ pub(super) fn check(manifest: &mut Manifest, names: ApiNames, findings: &mut Vec
         Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate => template(manifest, kind, &spec),
         Kind::AnalysisRun => run(manifest, &spec),
         Kind::MetricsSource | Kind::ClusterMetricsSource => source(manifest, kind, &spec),
+        Kind::ClusterGitCredential => credential(manifest, &spec),
     };
     findings.append(&mut found);
     manifest.parsed = parsed;
@@ -344,6 +349,15 @@ fn run(manifest: &Manifest, node: &Node) -> (Parsed, Vec<Finding>) {
         }
     }
     (Parsed::Run, form.findings)
+}
+
+fn credential(manifest: &Manifest, node: &Node) -> (Parsed, Vec<Finding>) {
+    let mut form = form::<GitCredentialSpec>(manifest, node);
+    let Some(spec) = form.spec.take() else { return (Parsed::None, form.findings) };
+    for (field, problem) in grants::problems(&spec) {
+        form.add(manifest, &field, &problem);
+    }
+    (Parsed::Credential, form.findings)
 }
 
 fn source(manifest: &Manifest, kind: Kind, node: &Node) -> (Parsed, Vec<Finding>) {

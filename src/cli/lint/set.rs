@@ -56,7 +56,11 @@ impl<'a> Set<'a> {
             .iter()
             .filter_map(|manifest| match &manifest.parsed {
                 Parsed::Rollout(spec) => Some(RolloutOf { manifest, spec }),
-                Parsed::None | Parsed::Template(..) | Parsed::Source | Parsed::Run => None,
+                Parsed::None
+                | Parsed::Template(..)
+                | Parsed::Source
+                | Parsed::Credential
+                | Parsed::Run => None,
             })
             .collect();
         for rollout in &rollouts {
@@ -252,7 +256,11 @@ impl<'a> Set<'a> {
             .iter()
             .filter_map(|manifest| match &manifest.parsed {
                 Parsed::Template(spec, _) => Some(spec),
-                Parsed::None | Parsed::Rollout(_) | Parsed::Source | Parsed::Run => None,
+                Parsed::None
+                | Parsed::Rollout(_)
+                | Parsed::Source
+                | Parsed::Credential
+                | Parsed::Run => None,
             })
             .flat_map(|spec| crate::analysis::resolve::template_problems(spec))
             .map(|problem| problem.message)
@@ -344,6 +352,7 @@ pub(in crate::cli) fn library(manifests: &[Manifest], namespace: &str) -> Templa
             | Parsed::Rollout(_)
             | Parsed::Template(..)
             | Parsed::Source
+            | Parsed::Credential
             | Parsed::Run => None,
         })
         .collect()

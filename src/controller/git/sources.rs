@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use super::GitWorker;
 use crate::act::wire::{Read, Target};
+use crate::api::Kind;
+use crate::api::git_credential::GitCredentialSpec;
 use crate::api::status::RevisionSource;
 use crate::git::backend::Remote;
 use crate::git::credentials::{Credentials, Data};
@@ -17,7 +19,9 @@ use crate::git::discovery::{
     Answer, Found, ObjectRef, Objects, OwnerKind, Refusal, Seen, Subject, Wanted, discover, held_up,
 };
 use crate::git::executor::{Executor, Unconfirmed};
+use crate::git::grants::{NotGranted, Use, may_read, may_revert, problems};
 use crate::git::plan::Identity;
+use crate::git::signing::SigningKey;
 use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
 use crate::observe::caches::builtin;
 use crate::observe::objects::secret_bytes;
@@ -87,14 +91,40 @@ pub(super) enum Unsourced {
     Unknown(String),
     /// Somebody has to change something first.
     Refused(String),
+    /// The credentials are not lent for this.
+    NotAllowed(String),
 }
 
 impl fmt::Display for Unsourced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(reason) | Self::Refused(reason) => f.write_str(reason),
+            Self::Unknown(reason) | Self::Refused(reason) | Self::NotAllowed(reason) => {
+                f.write_str(reason)
+            }
         }
     }
+}
+
+/// A repository, and the right to it.
+pub(super) struct Access {
+    pub(super) remote: Remote,
+    /// The credential that is lent, by its name; none where the team has one of its own.
+    grant: Option<(String, GitCredentialSpec)>,
+}
+
+impl Access {
+    /// The right to one place in the repository.
+    fn for_place(self, job: &Job, source: &Source) -> Result<Remote, Unsourced> {
+        let Some((name, spec)) = self.grant else { return Ok(self.remote) };
+        let asked = Use { namespace: &job.namespace, mode: job.git.mode };
+        let paths = may_revert(&spec, source, asked).map_err(|why| not_granted(&name, &why))?;
+        let credentials = Credentials::clone(&self.remote.credentials).limited_to(paths);
+        Ok(Remote { credentials: Arc::new(credentials), ..self.remote })
+    }
+}
+
+fn not_granted(name: &str, why: &NotGranted) -> Unsourced {
+    Unsourced::NotAllowed(format!("{} `{name}` {why}", Kind::ClusterGitCredential.as_str()))
 }
 
 impl GitWorker {
@@ -106,7 +136,7 @@ impl GitWorker {
     ) -> Result<Sources, Unsourced> {
         match &job.git.named {
             Some(named) => {
-                let place = self.named(job, named).await.map_err(Unsourced::Unknown)?;
+                let place = self.named(job, named).await?;
                 Ok(Sources { places: vec![place], owner: None, is_settled: true, limit: None })
             }
             None => self.found(executor, job).await,
@@ -123,7 +153,9 @@ impl GitWorker {
     ) -> Result<Option<String>, Unconfirmed> {
         let sources = self.found(executor, job).await.map_err(|unsourced| match unsourced {
             Unsourced::Unknown(reason) => Unconfirmed::Unknown(reason),
-            Unsourced::Refused(reason) => Unconfirmed::Denied(reason),
+            Unsourced::Refused(reason) | Unsourced::NotAllowed(reason) => {
+                Unconfirmed::Denied(reason)
+            }
         })?;
         let owner = sources.owner.unwrap_or_default();
         let is_same = sources.places.iter().any(|place| place.record(&owner) == *recorded);
@@ -134,17 +166,19 @@ impl GitWorker {
         }
     }
 
-    async fn named(&self, job: &Job, named: &NamedSource) -> Result<Place, String> {
+    async fn named(&self, job: &Job, named: &NamedSource) -> Result<Place, Unsourced> {
         let parse = |field: &str, error: &dyn fmt::Display| {
-            format!("spec.gitRevert.source.{field}: {error}")
+            Unsourced::Unknown(format!("spec.gitRevert.source.{field}: {error}"))
         };
         let url = GitUrl::parse(&named.url).map_err(|error| parse("url", &error))?;
         let branch = BranchName::parse(&named.branch).map_err(|error| parse("branch", &error))?;
         let path = RepoPath::parse(&named.path).map_err(|error| parse("path", &error))?;
         let file = named.file.as_deref().map(RepoPath::parse).transpose();
         let file = file.map_err(|error| parse("file", &error))?;
-        let remote = self.remote(job, &url).await?;
-        Ok(Place { source: Source { url, branch, path, file }, remote, commits: None })
+        let access = self.remote(job, &url).await?;
+        let source = Source { url, branch, path, file };
+        let remote = access.for_place(job, &source)?;
+        Ok(Place { source, remote, commits: None })
     }
 
     async fn found(&self, executor: &Executor, job: &Job) -> Result<Sources, Unsourced> {
@@ -157,15 +191,16 @@ impl GitWorker {
         };
         let mut usable = Vec::new();
         for place in places {
-            let remote = self.remote(job, &place.url).await.map_err(Unsourced::Unknown)?;
+            let access = self.remote(job, &place.url).await?;
             let branch = match place.branch {
                 Some(branch) => branch,
                 None => executor
-                    .default_branch(&remote)
+                    .default_branch(&access.remote)
                     .await
                     .map_err(|error| Unsourced::Unknown(chain(&error)))?,
             };
             let source = Source { url: place.url, branch, path: place.path, file: place.file };
+            let remote = access.for_place(job, &source)?;
             usable.push(Place { source, remote, commits: Some(place.commits) });
         }
         let limit = limits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -226,19 +261,65 @@ impl GitWorker {
         }
     }
 
-    /// The repository with its credentials: one read of one Secret of the Rollout's namespace.
-    pub(super) async fn remote(&self, job: &Job, url: &GitUrl) -> Result<Remote, String> {
-        let namespace = &job.namespace;
-        let credentials = match &job.git.secret {
-            None => Credentials::anonymous("anonymous"),
-            Some(secret) => {
-                let data = self.secret(namespace, secret).await?;
-                let id = format!("{namespace}/{secret}");
-                Credentials::from_secret(&id, url, &data)
-                    .map_err(|error| format!("Secret `{secret}`: {error}"))?
+    /// The repository with its credentials: a Secret of the Rollout's namespace, or one that is lent.
+    pub(super) async fn remote(&self, job: &Job, url: &GitUrl) -> Result<Access, Unsourced> {
+        let (namespace, secret, grant) = match (&job.git.secret, &job.git.credential) {
+            (Some(secret), _) => (job.namespace.as_str(), secret.clone(), None),
+            (None, Some(name)) => {
+                let spec = self.credential(name).await?;
+                may_read(&spec, url, &job.namespace).map_err(|why| not_granted(name, &why))?;
+                let secret = spec.secret_ref.name.clone();
+                (self.own_namespace.as_str(), secret, Some((name.clone(), spec)))
+            }
+            (None, None) => {
+                let credentials = Arc::new(Credentials::anonymous("anonymous"));
+                let remote = Remote { url: url.clone(), credentials };
+                return Ok(Access { remote, grant: None });
             }
         };
-        Ok(Remote { url: url.clone(), credentials: Arc::new(credentials) })
+        let data = self.secret(namespace, &secret).await.map_err(Unsourced::Unknown)?;
+        // Copies of repositories are never shared between the teams that a credential is lent to.
+        let id = match &grant {
+            None => format!("{namespace}/{secret}"),
+            Some((name, _)) => format!("{}:{name}/{namespace}/{secret}", job.namespace),
+        };
+        let credentials = Credentials::from_secret(&id, url, &data)
+            .map_err(|error| Unsourced::Unknown(format!("Secret `{secret}`: {error}")))?;
+        Ok(Access {
+            remote: Remote { url: url.clone(), credentials: Arc::new(credentials) },
+            grant,
+        })
+    }
+
+    async fn credential(&self, name: &str) -> Result<GitCredentialSpec, Unsourced> {
+        let kind = Kind::ClusterGitCredential;
+        let title = format!("{} `{name}`", kind.as_str());
+        let target = Target::of_cluster(&self.names.resource(kind), name);
+        let object = match self.wire.get(&target).await {
+            Read::Found(object) => object,
+            Read::Absent => return Err(Unsourced::NotAllowed(format!("{title} does not exist"))),
+            Read::Failed(error) => {
+                return Err(Unsourced::Unknown(format!("{title} cannot be read: {error}")));
+            }
+        };
+        let spec = object.get("spec").cloned().unwrap_or_default();
+        let spec: GitCredentialSpec = serde_json::from_value(spec)
+            .map_err(|error| Unsourced::NotAllowed(format!("{title} is malformed: {error}")))?;
+        match problems(&spec).first() {
+            None => Ok(spec),
+            Some((field, problem)) => {
+                Err(Unsourced::NotAllowed(format!("{title}: {field}: {problem}")))
+            }
+        }
+    }
+
+    /// The key that commits are signed with, if they are.
+    pub(super) async fn signing_key(&self, job: &Job) -> Result<Option<SigningKey>, String> {
+        let Some(secret) = &job.git.commit.signing_secret_ref else { return Ok(None) };
+        let name = &secret.name;
+        let data = self.secret(&job.namespace, name).await?;
+        let key = SigningKey::from_secret(&data);
+        key.map(Some).map_err(|error| format!("signing Secret `{name}`: {error}"))
     }
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Data, String> {

@@ -4,7 +4,7 @@
 //! made. The push refspec is built in one function, from a full object id and a branch name: it can
 //! be neither empty (which deletes a branch) nor forced.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 use super::super::{
     plan::BlobId,
@@ -20,6 +20,37 @@ pub(super) enum Reach {
     Network,
     /// Knows no server: what is missing is missing, and is never fetched in passing.
     Local,
+}
+
+/// How a commit is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signer<'a> {
+    /// With the SSH key in this file of the private directory.
+    Ssh { key: &'a Path },
+    /// With this key of the job's own key ring.
+    OpenPgp { fingerprint: &'a Fingerprint },
+}
+
+/// The fingerprint of an OpenPGP key: 40 or 64 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The one key that was imported, by GnuPG's status lines (its doc/DETAILS: `IMPORT_OK`).
+    pub(super) fn imported(status: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(status);
+        let lines = text.lines().filter_map(|line| line.strip_prefix("[GNUPG:] IMPORT_OK "));
+        let mut found: Vec<&str> = lines.filter_map(|rest| rest.split(' ').nth(1)).collect();
+        found.sort_unstable();
+        found.dedup();
+        let [only] = found.as_slice() else { return None };
+        let is_hex = matches!(only.len(), 40 | 64) && only.bytes().all(|b| b.is_ascii_hexdigit());
+        is_hex.then(|| Self((*only).to_owned()))
+    }
+
+    fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// One invocation of Git.
@@ -56,7 +87,11 @@ pub(super) enum GitCommand<'a> {
     /// Stores the directory on stdin.
     StoreTree,
     /// Makes a commit; its message is on stdin.
-    StoreCommit { tree: &'a BlobId, parent: &'a Commit },
+    StoreCommit { tree: &'a BlobId, parent: &'a Commit, signer: Option<Signer<'a>> },
+    /// Puts the OpenPGP key on stdin into the job's own key ring.
+    ImportKey,
+    /// Ends what GnuPG has started for the job.
+    EndKeyAgent,
     /// The paths that differ.
     ChangedPaths { before: &'a Commit, after: &'a Commit },
     /// The parents of a commit.
@@ -87,6 +122,7 @@ impl GitCommand<'_> {
             Self::StoreBlob => "hash-object",
             Self::StoreTree => "mktree",
             Self::StoreCommit { .. } => "commit-tree",
+            Self::ImportKey | Self::EndKeyAgent => "gpg",
             Self::ChangedPaths { .. } => "diff-tree",
             Self::Parents(_) => "rev-list",
             Self::Push { .. } => "push",
@@ -116,6 +152,8 @@ impl GitCommand<'_> {
             | Self::StoreBlob
             | Self::StoreTree
             | Self::StoreCommit { .. }
+            | Self::ImportKey
+            | Self::EndKeyAgent
             | Self::ChangedPaths { .. }
             | Self::Parents(_)
             | Self::ImportCommit
@@ -132,9 +170,11 @@ impl GitCommand<'_> {
             // Contents are asked for by id: no negotiation about history.
             push_all(&mut args, &["-c", "fetch.negotiationAlgorithm=noop"]);
         }
+        self.add_signing_configuration(&mut args);
         args.push(self.name().to_owned());
         match self {
-            Self::Version => {}
+            // The arguments of the last two stand in the configuration.
+            Self::Version | Self::ImportKey | Self::EndKeyAgent => {}
             Self::FetchBranch(branch) => {
                 push_all(&mut args, &FETCH);
                 args.extend(["origin".to_owned(), branch.full_ref()]);
@@ -175,8 +215,9 @@ impl GitCommand<'_> {
             }
             Self::StoreBlob => push_all(&mut args, &["-w", "--stdin"]),
             Self::StoreTree => push_all(&mut args, &["-z", "--missing"]),
-            Self::StoreCommit { tree, parent } => {
+            Self::StoreCommit { tree, parent, signer } => {
                 let (tree, parent) = (tree.as_str().to_owned(), parent.to_string());
+                args.extend(signer.is_some().then(|| "-S".to_owned()));
                 args.extend([tree, "-p".to_owned(), parent]);
             }
             Self::ChangedPaths { before, after } => {
@@ -196,6 +237,25 @@ impl GitCommand<'_> {
             }
         }
         args.into_iter().map(OsString::from).collect()
+    }
+
+    /// How commits are signed. The key itself is in a file; GnuPG is started by git, like ssh.
+    fn add_signing_configuration(&self, args: &mut Vec<String>) {
+        match self {
+            Self::StoreCommit { signer: Some(Signer::Ssh { key }), .. } => {
+                push_all(args, &["-c", "gpg.format=ssh", "-c"]);
+                args.push(format!("user.signingKey={}", key.display()));
+            }
+            Self::StoreCommit { signer: Some(Signer::OpenPgp { fingerprint }), .. } => {
+                push_all(args, &["-c", "gpg.format=openpgp", "-c"]);
+                args.push(format!("user.signingKey={}", fingerprint.as_str()));
+            }
+            Self::ImportKey => {
+                push_all(args, &["-c", "alias.gpg=!gpg --batch --quiet --status-fd=1 --import"]);
+            }
+            Self::EndKeyAgent => push_all(args, &["-c", "alias.gpg=!gpgconf --kill all"]),
+            _ => {}
+        }
     }
 
     /// The arguments of what is asked of a repository on this machine.
@@ -263,6 +323,19 @@ mod tests {
         // Empty, short and non-hex ids cannot be expressed at all.
         for bad in ["", "a", "+aaaa", &"g".repeat(40)] {
             assert!(Commit::parse(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_of_the_one_imported_key_is_read_and_of_several_none_is() {
+        let line =
+            |flag: &str, digit: &str| format!("[GNUPG:] IMPORT_OK {flag} {}\n", digit.repeat(40));
+        let both = format!("x\n{}{}", line("1", "A"), line("17", "A"));
+        let found = Fingerprint::imported(both.as_bytes()).unwrap();
+        assert_eq!(found.as_str(), "A".repeat(40));
+        let two = format!("{}{}", line("17", "A"), line("17", "B"));
+        for bad in [two.as_str(), "", "[GNUPG:] IMPORT_OK 17 --force\n", "[GNUPG:] IMPORT_OK\n"] {
+            assert_eq!(Fingerprint::imported(bad.as_bytes()), None, "{bad}");
         }
     }
 

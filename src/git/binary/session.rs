@@ -27,6 +27,7 @@ use super::{
     command::{GitCommand, Reach},
     parse::{self, TreeLine, tree_lines},
     settings::Settings,
+    sign::Signature,
 };
 use crate::revision::{Commit, hex};
 
@@ -73,7 +74,7 @@ impl BinarySession {
         self.run_with(command, input, Vec::new()).await
     }
 
-    async fn run_with(
+    pub(super) async fn run_with(
         &self,
         command: GitCommand<'_>,
         input: Vec<u8>,
@@ -231,10 +232,24 @@ impl BinarySession {
             ("GIT_AUTHOR_DATE", date.clone()),
             ("GIT_COMMITTER_DATE", date),
         ];
-        let command = GitCommand::StoreCommit { tree: &root, parent: new.parent };
-        let output = self.run_with(command, new.message.as_bytes().to_vec(), who).await?;
-        let operation = "commit-tree";
+        let signature = match new.author.signing_key() {
+            Some(key) => Some(self.prepare(key).await?),
+            None => None,
+        };
+        let signer = signature.as_ref().map(Signature::signer);
+        let environment = signature.iter().flat_map(|it| it.environment.clone()).chain(who);
+        let command = GitCommand::StoreCommit { tree: &root, parent: new.parent, signer };
+        let message = new.message.as_bytes().to_vec();
+        let output = self.run_with(command, message, environment.collect()).await;
+        let is_signed = signature.is_some();
+        if let Some(signature) = signature {
+            self.put_away(signature).await;
+        }
+        let (output, operation) = (output?, "commit-tree");
         if !output.status.success() {
+            if is_signed {
+                return Err(self.unsigned(&output.stderr));
+            }
             let detail = redact(&output.stderr, &self.remote.credentials.secrets());
             return Err(GitError::Unexpected { operation, detail });
         }

@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::super::{
     backend::{GitError, Remote},
-    credentials::Login,
+    credentials::{Hidden, Login},
     source::{GitUrl, Transport},
 };
 
@@ -114,6 +114,31 @@ fn private_directory(scratch: Option<&Path>) -> Result<tempfile::TempDir, GitErr
     let directory = made.map_err(|error| local("make a private directory", &error))?;
     check_plain(directory.path())?;
     Ok(directory)
+}
+
+/// The file of an SSH key; it goes with the value.
+pub(super) fn private_key(place: &Path, key: &Hidden) -> Result<tempfile::TempPath, GitError> {
+    let path = place.join("signing-key");
+    private_file(&path, &with_line_end(key.bytes()))
+        .and_then(|()| tempfile::TempPath::try_from_path(path))
+        .map_err(|error| local("write the signing key", &error))
+}
+
+/// A key ring of the job's own, which asks nobody for a passphrase.
+pub(super) fn key_ring(place: &Path, passphrase: Option<&Hidden>) -> Result<PathBuf, GitError> {
+    let ring = place.join("gnupg");
+    let write = || -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(&ring)?;
+        let mut config = "batch\nno-tty\npinentry-mode loopback\n".to_owned();
+        if let Some(passphrase) = passphrase {
+            let path = ring.join("passphrase");
+            private_file(&path, passphrase.bytes())?;
+            let _ = writeln!(config, "passphrase-file {}", path.display());
+        }
+        private_file(&ring.join("gpg.conf"), config.as_bytes())
+    };
+    write().map_err(|error| local("make a key ring", &error))?;
+    Ok(ring)
 }
 
 fn write_job(place: &Path, config: &str) -> io::Result<()> {

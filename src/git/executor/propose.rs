@@ -4,16 +4,16 @@
 //! Sources: the API documentation that `git::forge` names.
 
 use super::{
-    CommitFacts, Declaration, Executor, GitError, GitSession, Identity, NewCommit, Remote,
-    Restoration, RevertOutcome, RevertRequest, SuggestReason, Try, commit_message, lines,
-    suggested,
+    Executor, GitError, GitSession, Identity, Remote, Repair, RevertOutcome, RevertRequest,
+    SuggestReason, Try, suggested,
 };
 use crate::api::git_revert::PullRequestProvider;
-use crate::git::forge::{Forge, ForgeError, Proposal, PullRequest, RequestState};
+use crate::git::forge::{Forge, ForgeError, Page, Proposal, PullRequest, RequestState};
 use crate::git::revert_id::RevertId;
 use crate::git::source::BranchName;
-use crate::revision::Commit;
 
+/// Most pages of requests that are looked through.
+const MAX_PAGES: u32 = 40;
 /// Characters of the revert's identity in the branch's name.
 const SHORT_ID: usize = 8;
 
@@ -24,6 +24,10 @@ pub struct Requests {
     pub provider: Option<PullRequestProvider>,
     /// The number of the request that was opened before.
     pub known: Option<u64>,
+    /// Whether new ones are drafts.
+    pub is_draft: bool,
+    /// Labels of new ones.
+    pub labels: Vec<String>,
 }
 
 /// A request that is not needed any more.
@@ -58,20 +62,17 @@ impl Executor {
     pub(super) async fn propose(
         &self,
         session: &mut dyn GitSession,
-        request: &RevertRequest,
-        good: &Declaration,
-        tip: &Commit,
-        restoration: Restoration,
+        repair: Repair<'_>,
         reason: Option<SuggestReason>,
     ) -> Result<Try, GitError> {
-        let branch = branch_of(&request.identity, &request.id)?;
-        let opened = self.open(session, request, good, tip, &restoration, &branch, reason.as_ref());
+        let branch = branch_of(&repair.request.identity, &repair.request.id)?;
+        let opened = self.open(session, &repair, &branch, reason.as_ref());
         let pull = match opened.await {
             Ok(pull) => pull,
-            Err(GitError::Stale { .. }) => return Ok(Try::Moved(restoration)),
+            Err(GitError::Stale { .. }) => return Ok(Try::Moved(repair.restoration)),
             Err(GitError::SourceDenied { reason }) => {
                 let why = SuggestReason::SourceNotConfirmed(reason);
-                return Ok(Try::Done(suggested(restoration, why)));
+                return Ok(Try::Done(suggested(repair.restoration, why)));
             }
             Err(GitError::Forge(error)) if !error.is_retryable() => {
                 let why = reason.map_or_else(
@@ -79,7 +80,7 @@ impl Executor {
                     |reason| reason.to_string(),
                 );
                 let reason = SuggestReason::NotProposed { why, error: error.to_string() };
-                return Ok(Try::Done(suggested(restoration, reason)));
+                return Ok(Try::Done(suggested(repair.restoration, reason)));
             }
             Err(error) => return Err(error),
         };
@@ -91,39 +92,41 @@ impl Executor {
                 reason: reason.map(|reason| reason.to_string()).unwrap_or_default(),
             },
             RequestState::Merged(commit) => {
-                RevertOutcome::Pushed { commit: commit.unwrap_or_else(|| tip.clone()) }
+                RevertOutcome::Pushed { commit: commit.unwrap_or_else(|| repair.tip.clone()) }
             }
             RequestState::Closed => RevertOutcome::Vetoed { number, url },
         }))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, parts of one decision")]
     async fn open(
         &self,
         session: &mut dyn GitSession,
-        request: &RevertRequest,
-        good: &Declaration,
-        tip: &Commit,
-        restoration: &Restoration,
+        repair: &Repair<'_>,
         branch: &BranchName,
         reason: Option<&SuggestReason>,
     ) -> Result<PullRequest, GitError> {
+        let request = repair.request;
         let forge = Forge::of(&request.remote.url, request.requests.provider)?;
         let base = &request.source.branch;
         if let Some(pull) = self.find(request, &forge, branch).await? {
             return Ok(pull);
         }
-        let message = self.fill_branch(session, request, good, tip, restoration, branch).await?;
+        let message = fill_branch(session, repair, branch).await?;
         let proposal = Proposal {
             title: message.lines().next().unwrap_or_default().to_owned(),
             body: body(&message, reason),
             head: branch.clone(),
             base: base.clone(),
+            is_draft: request.requests.is_draft,
+            labels: request.requests.labels.clone(),
         };
         let what = "open a pull request";
         let answer = self.carry(&request.remote, &forge.create(&proposal)).await?;
         match forge.read_one(&answer, what) {
-            Ok(pull) => Ok(pull),
+            Ok(pull) => {
+                self.label(request, &forge, &pull).await;
+                Ok(pull)
+            }
             // Somebody was faster: an open request from this branch is ours.
             Err(error @ ForgeError::Refused { .. }) => {
                 let found = self.find(request, &forge, branch).await?;
@@ -144,52 +147,25 @@ impl Executor {
             return Ok(Some(forge.read_one(&answer, "read the pull request")?));
         }
         let base = &request.source.branch;
-        let answer = self.carry(&request.remote, &forge.list(branch, base)).await?;
-        Ok(forge.read_list(&answer, branch, base)?)
+        for page in 1..=MAX_PAGES {
+            let answer = self.carry(&request.remote, &forge.list(branch, base, page)).await?;
+            let Page { found, is_full } = forge.read_list(&answer, branch, base)?;
+            if found.is_some() || !is_full {
+                return Ok(found);
+            }
+        }
+        // An older one that is open makes the creation of a second one fail.
+        Ok(None)
     }
 
-    /// Makes sure that the branch holds this revert; the message of its commit.
-    async fn fill_branch(
-        &self,
-        session: &mut dyn GitSession,
-        request: &RevertRequest,
-        good: &Declaration,
-        tip: &Commit,
-        restoration: &Restoration,
-        branch: &BranchName,
-    ) -> Result<String, GitError> {
-        let facts = CommitFacts {
-            id: &request.id,
-            failed: &request.bad.commit,
-            restored_from: &good.commit,
-            restored: lines(restoration),
-            not_touched: restoration.not_touched.iter().map(ToString::to_string).collect(),
-        };
-        let message = commit_message(&request.message, &facts, &request.author);
-        match session.fetch_tip(branch).await {
-            Ok(there) => {
-                let ours = session.find_revert(&good.commit, &there, &request.id).await?;
-                let taken = || ForgeError::BranchTaken { branch: branch.to_string() };
-                ours.ok_or_else(taken)?;
-                return Ok(message);
-            }
-            Err(GitError::BranchGone { .. }) => {}
-            Err(error) => return Err(error),
+    /// A request without its labels is still the request: what goes wrong here is not told.
+    async fn label(&self, request: &RevertRequest, forge: &Forge, pull: &PullRequest) {
+        let labels = &request.requests.labels;
+        if !labels.is_empty()
+            && let Some(call) = forge.label(pull.number, labels)
+        {
+            let _unlabelled = self.carry(&request.remote, &call).await;
         }
-        if let Some(found) = &request.found {
-            (found.confirm)().await.map_err(super::unconfirmed)?;
-        }
-        let commit = session
-            .commit_paths(NewCommit {
-                parent: tip,
-                changes: &restoration.changes,
-                message: &message,
-                author: &request.author,
-                at: request.now,
-            })
-            .await?;
-        session.create_branch(branch, &commit).await?;
-        Ok(message)
     }
 
     async fn carry(
@@ -220,6 +196,32 @@ impl Executor {
         forge.check(&answer, "close the pull request")?;
         Ok(RequestState::Open)
     }
+}
+
+/// Makes sure that the branch holds this revert; the message of its commit.
+async fn fill_branch(
+    session: &mut dyn GitSession,
+    repair: &Repair<'_>,
+    branch: &BranchName,
+) -> Result<String, GitError> {
+    let message = repair.message();
+    match session.fetch_tip(branch).await {
+        Ok(there) => {
+            let (good, id) = (&repair.good.commit, &repair.request.id);
+            let ours = session.find_revert(good, &there, id).await?;
+            let taken = || ForgeError::BranchTaken { branch: branch.to_string() };
+            ours.ok_or_else(taken)?;
+            return Ok(message);
+        }
+        Err(GitError::BranchGone { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    if let Some(found) = &repair.request.found {
+        (found.confirm)().await.map_err(super::unconfirmed)?;
+    }
+    let commit = repair.commit(session, &message).await?;
+    session.create_branch(branch, &commit).await?;
+    Ok(message)
 }
 
 /// The text of a request: the commit's message, where nothing in it means anything to a forge.

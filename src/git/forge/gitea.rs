@@ -1,9 +1,9 @@
 //! Gitea and Forgejo. Source: their API documentation (`/api/swagger`), "repository", version 1.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Call, Method, Place, Proposal, Provider, PullRequest, RequestState};
-use super::{commit, owner_and_name, page, text};
+use super::{Call, Place, Provider, PullRequest, RequestState};
+use super::{PAGE, commit, owner_and_name, read_pull, text};
 use crate::git::source::BranchName;
 
 pub(super) struct Gitea;
@@ -25,37 +25,19 @@ impl Provider for Gitea {
         "token"
     }
 
-    /// Branches cannot be asked for, so the newest are looked through. An older request that is open
-    /// makes the creation of a second one fail.
-    fn list(&self, at: &Place<'_>, _head: &BranchName, _base: &BranchName) -> Call {
+    fn draft_prefix(&self) -> Option<&'static str> {
+        Some("WIP: ")
+    }
+
+    /// Branches cannot be asked for, so that all requests are looked through, the newest first.
+    fn list(&self, at: &Place<'_>, _head: &BranchName, _base: &BranchName, page: u32) -> Call {
         let query = vec![
             ("state", "all".to_owned()),
             ("sort", "recentupdate".to_owned()),
-            ("limit", "50".to_owned()),
+            ("limit", PAGE.to_string()),
+            ("page", page.to_string()),
         ];
         at.get(&format!("/repos/{}/pulls", at.repository), query)
-    }
-
-    fn get(&self, at: &Place<'_>, number: u64) -> Call {
-        at.get(&format!("/repos/{}/pulls/{number}", at.repository), Vec::new())
-    }
-
-    fn create(&self, at: &Place<'_>, proposal: &Proposal) -> Call {
-        let Proposal { title, body, head, base } = proposal;
-        let body = json!({
-            "title": title, "body": body, "head": head.as_str(), "base": base.as_str(),
-        });
-        at.call(Method::Post, &format!("/repos/{}/pulls", at.repository), Some(body))
-    }
-
-    fn comment(&self, at: &Place<'_>, number: u64, text: &str) -> Call {
-        let path = format!("/repos/{}/issues/{number}/comments", at.repository);
-        at.call(Method::Post, &path, Some(json!({"body": text})))
-    }
-
-    fn close(&self, at: &Place<'_>, number: u64) -> Call {
-        let path = format!("/repos/{}/pulls/{number}", at.repository);
-        at.call(Method::Patch, &path, Some(json!({"state": "closed"})))
     }
 
     fn read(&self, value: &Value) -> Option<(PullRequest, String, String)> {
@@ -66,8 +48,6 @@ impl Provider for Gitea {
             "closed" => RequestState::Closed,
             _ => return None,
         };
-        let number = value.get("number")?.as_u64()?;
-        let request = PullRequest { number, url: page(value, "/html_url")?, state };
-        Some((request, text(value, "/head/ref")?, text(value, "/base/ref")?))
+        read_pull(value, state)
     }
 }

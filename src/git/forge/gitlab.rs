@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{Call, Method, Place, Proposal, Provider, PullRequest, RequestState};
-use super::{commit, encoded, page, text};
+use super::{PAGE, commit, encoded, page, text};
 use crate::git::source::BranchName;
 
 pub(super) struct GitLab;
@@ -27,12 +27,22 @@ impl Provider for GitLab {
         }
     }
 
-    fn list(&self, at: &Place<'_>, head: &BranchName, base: &BranchName) -> Call {
+    fn draft_prefix(&self) -> Option<&'static str> {
+        Some("Draft: ")
+    }
+
+    /// They are part of what makes a request.
+    fn label(&self, _at: &Place<'_>, _number: u64, _labels: &[String]) -> Option<Call> {
+        None
+    }
+
+    fn list(&self, at: &Place<'_>, head: &BranchName, base: &BranchName, page: u32) -> Call {
         let query = vec![
             ("state", "all".to_owned()),
             ("source_branch", head.to_string()),
             ("target_branch", base.to_string()),
-            ("per_page", "50".to_owned()),
+            ("per_page", PAGE.to_string()),
+            ("page", page.to_string()),
         ];
         at.get(&format!("/projects/{}/merge_requests", at.repository), query)
     }
@@ -42,9 +52,10 @@ impl Provider for GitLab {
     }
 
     fn create(&self, at: &Place<'_>, proposal: &Proposal) -> Call {
-        let Proposal { title, body, head, base } = proposal;
+        let Proposal { title: _, body, head, base, is_draft: _, labels } = proposal;
         let body = json!({
-            "title": title, "description": body,
+            "title": proposal.title_at(self.draft_prefix()), "description": body,
+            "labels": labels.join(","),
             "source_branch": head.as_str(), "target_branch": base.as_str(),
             "remove_source_branch": true,
         });

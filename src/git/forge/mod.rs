@@ -14,7 +14,8 @@ mod tests;
 
 use std::fmt;
 
-use serde_json::Value;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 
 pub use error::ForgeError;
 
@@ -22,6 +23,8 @@ use super::source::{BranchName, GitUrl, Transport};
 use crate::api::git_revert::PullRequestProvider;
 use crate::revision::Commit;
 
+/// Requests on a page of a list.
+const PAGE: usize = 50;
 /// Longest text of a server's answer that is told.
 const MAX_DETAIL: usize = 200;
 
@@ -77,6 +80,27 @@ pub struct Proposal {
     pub head: BranchName,
     /// The branch that it is for.
     pub base: BranchName,
+    /// Whether it is not to be merged before somebody says that it is ready.
+    pub is_draft: bool,
+    /// Its labels.
+    pub labels: Vec<String>,
+}
+
+impl Proposal {
+    /// The title where `prefix` makes a draft.
+    fn title_at(&self, prefix: Option<&str>) -> String {
+        let prefix = prefix.filter(|_| self.is_draft).unwrap_or_default();
+        format!("{prefix}{}", self.title)
+    }
+}
+
+/// What a page of a list holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The request that was looked for: an open one first, else the newest.
+    pub found: Option<PullRequest>,
+    /// Whether there may be a further page.
+    pub is_full: bool,
 }
 
 /// A pull request as the forge has it.
@@ -101,7 +125,7 @@ pub enum RequestState {
     Closed,
 }
 
-/// The wire format of one forge.
+/// The wire format of one forge. What most of them took over from GitHub is said once, here.
 trait Provider: Sync {
     /// The name in texts.
     fn name(&self) -> &'static str;
@@ -117,16 +141,44 @@ trait Provider: Sync {
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
         &[]
     }
-    /// The newest requests, whatever their state, from `head` into `base` as far as can be asked for.
-    fn list(&self, at: &Place<'_>, head: &BranchName, base: &BranchName) -> Call;
+    /// A page of the newest requests, whatever their state, from `head` into `base` as far as can be
+    /// asked for; the first page is 1.
+    fn list(&self, at: &Place<'_>, head: &BranchName, base: &BranchName, page: u32) -> Call;
+    /// What stands before the title of a draft, where that is what makes it one.
+    fn draft_prefix(&self) -> Option<&'static str> {
+        None
+    }
+    /// Labels a request, where that is a call of its own.
+    fn label(&self, at: &Place<'_>, number: u64, labels: &[String]) -> Option<Call> {
+        let path = format!("/repos/{}/issues/{number}/labels", at.repository);
+        Some(at.call(Method::Post, &path, Some(json!({"labels": labels}))))
+    }
     /// One request.
-    fn get(&self, at: &Place<'_>, number: u64) -> Call;
+    fn get(&self, at: &Place<'_>, number: u64) -> Call {
+        at.get(&format!("/repos/{}/pulls/{number}", at.repository), Vec::new())
+    }
     /// Makes a request.
-    fn create(&self, at: &Place<'_>, proposal: &Proposal) -> Call;
+    fn create(&self, at: &Place<'_>, proposal: &Proposal) -> Call {
+        let Proposal { title: _, body, head, base, is_draft, labels: _ } = proposal;
+        let mut body = json!({
+            "title": proposal.title_at(self.draft_prefix()), "body": body, "head": head.as_str(),
+            "base": base.as_str(),
+        });
+        if let (true, None, Some(fields)) = (*is_draft, self.draft_prefix(), body.as_object_mut()) {
+            fields.insert("draft".to_owned(), Value::Bool(true));
+        }
+        at.call(Method::Post, &format!("/repos/{}/pulls", at.repository), Some(body))
+    }
     /// Adds a comment.
-    fn comment(&self, at: &Place<'_>, number: u64, text: &str) -> Call;
+    fn comment(&self, at: &Place<'_>, number: u64, text: &str) -> Call {
+        let path = format!("/repos/{}/issues/{number}/comments", at.repository);
+        at.call(Method::Post, &path, Some(json!({"body": text})))
+    }
     /// Closes a request.
-    fn close(&self, at: &Place<'_>, number: u64) -> Call;
+    fn close(&self, at: &Place<'_>, number: u64) -> Call {
+        let path = format!("/repos/{}/pulls/{number}", at.repository);
+        at.call(Method::Patch, &path, Some(json!({"state": "closed"})))
+    }
     /// A request in an answer, with its two branches.
     fn read(&self, value: &Value) -> Option<(PullRequest, String, String)>;
 }
@@ -216,9 +268,14 @@ impl Forge {
         Place { base: &self.base, repository: &self.repository, provider: self.provider }
     }
 
-    /// Asks for the requests from `head` into `base`.
-    pub fn list(&self, head: &BranchName, base: &BranchName) -> Call {
-        self.provider.list(&self.place(), head, base)
+    /// Asks for a page of the requests from `head` into `base`; the first is 1.
+    pub fn list(&self, head: &BranchName, base: &BranchName, page: u32) -> Call {
+        self.provider.list(&self.place(), head, base, page)
+    }
+
+    /// Labels a request, where that is a call of its own.
+    pub fn label(&self, number: u64, labels: &[String]) -> Option<Call> {
+        self.provider.label(&self.place(), number, labels)
     }
 
     /// Asks for one request.
@@ -241,7 +298,7 @@ impl Forge {
         self.provider.close(&self.place(), number)
     }
 
-    /// The request from `head` into `base` in a list: an open one first, else the newest.
+    /// The request from `head` into `base` in a page of a list.
     ///
     /// # Errors
     /// [`ForgeError`].
@@ -250,7 +307,7 @@ impl Forge {
         answer: &Answer,
         head: &BranchName,
         base: &BranchName,
-    ) -> Result<Option<PullRequest>, ForgeError> {
+    ) -> Result<Page, ForgeError> {
         let value = self.json(answer, "list pull requests")?;
         let items = value.as_array().ok_or_else(|| self.malformed("it is not a list"))?;
         let mut found: Vec<PullRequest> = Vec::new();
@@ -264,7 +321,9 @@ impl Forge {
         }
         let open = found.iter().position(|request| request.state == RequestState::Open);
         let newest = found.iter().enumerate().max_by_key(|(_, request)| request.number);
-        Ok(open.or(newest.map(|(idx, _)| idx)).map(|idx| found.swap_remove(idx)))
+        let chosen = open.or(newest.map(|(idx, _)| idx));
+        let found = chosen.map(|idx| found.swap_remove(idx));
+        Ok(Page { found, is_full: items.len() >= PAGE })
     }
 
     /// One request in an answer.
@@ -348,19 +407,12 @@ fn collect(value: &Value, words: &mut Vec<String>) {
     }
 }
 
+/// What stands in a part of a path as it is (RFC 3986, unreserved).
+const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A part of a path, with everything but plain characters encoded.
 fn encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().fold(String::new(), |mut out, b| {
-        if plain(b) {
-            out.push(char::from(b));
-        } else {
-            use fmt::Write as _;
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{b:02X}");
-        }
-        out
-    })
+    utf8_percent_encode(text, &PLAIN).to_string()
 }
 
 /// `owner/name`, each encoded.
@@ -371,6 +423,13 @@ fn owner_and_name(path: &str) -> Result<String, &'static str> {
         }
         _ => Err("`owner/name`"),
     }
+}
+
+/// A request in GitHub's form, in a state that is known already, with its two branches.
+fn read_pull(value: &Value, state: RequestState) -> Option<(PullRequest, String, String)> {
+    let number = value.get("number")?.as_u64()?;
+    let request = PullRequest { number, url: page(value, "/html_url")?, state };
+    Some((request, text(value, "/head/ref")?, text(value, "/base/ref")?))
 }
 
 /// The text at a pointer.

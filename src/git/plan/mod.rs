@@ -233,6 +233,9 @@ pub enum Blocked {
         "Git did not change between the stable and the failed template; the cause is outside of Git"
     )]
     NoGitChange,
+    /// The credentials are not for this file.
+    #[error("the credentials may not be used to change `{0}`")]
+    NotAllowed(RepoPath),
     /// The branch does not exist.
     #[error("branch `{0}` does not exist")]
     BranchGone(String),

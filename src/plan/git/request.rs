@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::obstacles::pushed_of_late;
-use super::{current_try, on_the_branch, with_state};
+use super::{already_reverted, current_try, on_the_branch, superseded, with_state};
 use crate::api::Time;
 use crate::api::status::{GitRevertState, GitRevertStatus, PullRequestState, PullRequestStatus};
 use crate::plan::action::WithdrawOrder;
@@ -13,7 +13,7 @@ use crate::plan::memory::Memory;
 use crate::plan::view::View;
 
 /// What an open request waits for.
-pub(super) const AWAITED: &str = "a person to merge or close the pull request";
+const AWAITED: &str = "a person to merge or close the pull request";
 /// How long nobody looks at an open request after a look.
 const BETWEEN_LOOKS: TimeDelta = TimeDelta::minutes(2);
 /// How long a withdrawal that failed is not tried again.
@@ -70,14 +70,8 @@ pub(super) fn looked_at(
             Some(with_request_state(on_the_branch(view, commit), PullRequestState::Merged))
         }
         RevertResult::Vetoed { .. } => Some(vetoed(view, known.number, &known.url)),
-        RevertResult::AlreadyReverted => {
-            let message = "the branch declares the stable template";
-            Some(with_state(view, GitRevertState::AlreadyReverted, "", message))
-        }
-        RevertResult::Superseded => {
-            let message = "the branch declares something newer";
-            Some(with_state(view, GitRevertState::Superseded, "", message))
-        }
+        RevertResult::AlreadyReverted => Some(already_reverted(view)),
+        RevertResult::Superseded => Some(superseded(view)),
         RevertResult::Proposed { .. }
         | RevertResult::Suggested { .. }
         | RevertResult::Blocked { .. }
@@ -93,6 +87,11 @@ pub(super) fn is_to_be_looked_at(
 ) -> bool {
     let url = revert.pull_request.as_ref().map_or("", |request| request.url.as_str());
     effects.wait(format!("{AWAITED} {url}"));
+    is_time_to_look(view, revert)
+}
+
+/// Whether nobody has looked for a while.
+pub(super) fn is_time_to_look(view: &View<'_>, revert: &GitRevertStatus) -> bool {
     match current_try(view, revert) {
         None => true,
         Some(look) => look.ended_at.is_some_and(|at| view.now() >= at + BETWEEN_LOOKS),

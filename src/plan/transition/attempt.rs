@@ -115,6 +115,10 @@ fn hold(view: &View<'_>, step_hash: String, failed: &FailedRevision) -> (Memory,
 fn record_sight(memory: &mut Memory, view: &View<'_>, goes_back: bool) {
     let known = memory.record(&view.revision).cloned();
     memory.revisions.retain(|record| record.revision != view.revision.as_str());
+    let was_stable = known
+        .as_ref()
+        .is_some_and(|record| record.was_stable || record.outcome == RevisionOutcome::Stable);
+    let reverted_by = known.as_ref().and_then(|record| record.reverted_by.clone());
     let kept = known.filter(|_| goes_back);
     let (commit, source, provisional) = kept
         .map_or((None, None, false), |record| (record.commit, record.source, record.provisional));
@@ -129,6 +133,8 @@ fn record_sight(memory: &mut Memory, view: &View<'_>, goes_back: bool) {
             observed_at: Time(view.now()),
             outcome: if goes_back { RevisionOutcome::Stable } else { RevisionOutcome::Pending },
             reason: String::new(),
+            reverted_by,
+            was_stable,
         },
     );
     // The stable revision's record must survive any number of failures: reverts go back to it.

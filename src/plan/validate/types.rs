@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::api::analysis::{InlineAnalysis, RolloutAnalysis};
 use crate::api::git_revert::{
-    GitApproval, GitCommitOptions, GitRevertCause, GitRevertMode, PullRequestProvider,
+    GitApproval, GitCommitOptions, GitRevertCause, GitRevertMode, PullRequestOptions,
+    PullRequestProvider,
 };
 use crate::api::{CountOrPercent, LabelSelector, Time};
 use crate::revision::TemplateDigest;
@@ -231,10 +232,16 @@ pub struct ValidGit {
     pub named: Option<NamedSource>,
     /// Secret with the credentials.
     pub secret: Option<String>,
+    /// `ClusterGitCredential` in its place.
+    pub credential: Option<String>,
     /// Which forge the repository is at, when the user says it.
     pub provider: Option<PullRequestProvider>,
+    /// Whether requests are drafts, and their labels.
+    pub requests: PullRequestOptions,
     /// How long to wait for the cluster to show the reverted template.
     pub verify_timeout: TimeDelta,
+    /// How long Git is left alone after a failure.
+    pub settle: TimeDelta,
     /// How long a template that failed is refused when it is declared again; zero: not at all.
     pub cooldown: TimeDelta,
     /// Most commits in 24 hours.

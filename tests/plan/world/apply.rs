@@ -123,9 +123,11 @@ impl World {
                 self.git.ledger.insert(sight.clone(), answer);
             }
             Action::RevertInGit(order) => {
+                self.orders.push(RevertOrder::clone(order));
                 self.git.revert = Some(RevertProgress {
                     id: order.id.clone(),
                     tries: order.tries,
+                    is_preview: order.is_preview,
                     result: self.git_answer.clone(),
                     ended_at: Some(self.now),
                 });

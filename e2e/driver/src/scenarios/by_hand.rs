@@ -9,7 +9,8 @@ use crate::scene::Scene;
 pub(crate) async fn run(scene: &Scene) -> Result<()> {
     let steps =
         "      - setWeight: 50\n      - pause: {}\n      - setWeight: 75\n      - pause: {}\n";
-    let options = RolloutOptions { spec: "  replicas: 4\n", strategy: canary(steps), revert: Revert::Named };
+    let options =
+        RolloutOptions { spec: "  replicas: 4\n", strategy: canary(steps), revert: Revert::Named };
     let release = deploy_canary(scene, &options).await?;
     let (bad, pushed) = release.push(scene, "v1", "v2").await?;
     let half = scene.wait_route_weight(50, pushed, 90).await?;
