@@ -3,7 +3,7 @@
 //! ([`Credentials::permits`](super::credentials::Credentials::permits)), since a folder may use files of
 //! others.
 
-use super::source::{GitUrl, RepoPath, Source};
+use super::source::{GitUrl, InvalidSource, RepoPath, Source};
 use crate::api::git_credential::{GitCredentialSpec, GitGrant};
 use crate::api::git_revert::GitRevertMode;
 use crate::api::metrics_source::glob_matches;
@@ -70,7 +70,7 @@ pub fn problems(spec: &GitCredentialSpec) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     let mut say =
         |field: String, problem: String| problems.push((format!("spec.{field}"), problem));
-    if let Err(error) = GitUrl::parse(&spec.url_prefix) {
+    if let Err(error) = parse_prefix(&spec.url_prefix) {
         say("urlPrefix".to_owned(), error.to_string());
     }
     if spec.secret_ref.name.is_empty() {
@@ -171,11 +171,26 @@ fn any_matches(patterns: &[String], text: &str) -> bool {
     patterns.iter().any(|pattern| glob_matches(pattern, text))
 }
 
+/// A server with the path below which its repositories are; an address without one is that of a whole
+/// server.
+fn parse_prefix(prefix: &str) -> Result<(GitUrl, String), InvalidSource> {
+    match GitUrl::parse(prefix) {
+        Ok(url) => {
+            let path = url.path().to_owned();
+            Ok((url, path))
+        }
+        Err(error) => {
+            let server = GitUrl::parse(&format!("{}/x", prefix.trim_end_matches('/')));
+            server.map(|url| (url, String::new())).map_err(|_| error)
+        }
+    }
+}
+
 /// The path of an address is compared part by part; `.git` at its end says nothing.
 fn is_below(url: &GitUrl, prefix: &str) -> bool {
-    let Ok(prefix) = GitUrl::parse(prefix) else { return false };
+    let Ok((prefix, path)) = parse_prefix(prefix) else { return false };
     let strip = |path: &str| path.trim_matches('/').trim_end_matches(".git").to_owned();
-    let (ours, wanted) = (strip(url.path()), strip(prefix.path()));
+    let (ours, wanted) = (strip(url.path()), strip(&path));
     let is_same_server = url.transport() == prefix.transport()
         && url.host() == prefix.host()
         && url.port() == prefix.port();
