@@ -8,13 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 
-use super::promql::{Labels, NAME, Query, QueryError, STALE, Store, wire};
+use super::promql::{Labels, NAME, Queries, QueryError, STALE, Store, wire};
 use crate::metrics::exchange::{Answer, Asked, Exchange, Question};
 use crate::metrics::sample::MeasureError;
 use crate::metrics::spec::prometheus::ResolvedRange;
-
-/// Parsed queries that are kept.
-const MOST_QUERIES: usize = 256;
 
 /// One series.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,7 +31,7 @@ pub struct Recorded {
 
 struct State {
     store: Store,
-    queries: BTreeMap<String, Query>,
+    queries: Queries,
     /// The present, in milliseconds.
     now: i64,
 }
@@ -57,7 +54,7 @@ impl Recorded {
                 store.append(id, *at, value.unwrap_or(STALE));
             }
         }
-        Self { state: Mutex::new(State { store, queries: BTreeMap::new(), now: 0 }) }
+        Self { state: Mutex::new(State { store, queries: Queries::default(), now: 0 }) }
     }
 
     /// Moves the present; queries without a time of their own are about it.
@@ -72,20 +69,7 @@ impl Recorded {
 
 impl State {
     fn answer(&mut self, text: &str, range: Option<ResolvedRange>) -> Result<Answer, QueryError> {
-        if self.queries.len() >= MOST_QUERIES {
-            self.queries.clear();
-        }
-        let query = if let Some(query) = self.queries.get(text) {
-            query.clone()
-        } else {
-            let query = Query::parse(text)?;
-            self.queries.insert(text.to_owned(), query.clone());
-            query
-        };
-        let outcome = match range {
-            None => query.at(&self.store, self.now)?,
-            Some(range) => wire::over(&query, &self.store, range)?,
-        };
+        let outcome = self.queries.value(&self.store, text, range, self.now)?;
         Ok(wire::answer(200, &wire::success(&outcome, self.now)))
     }
 }
