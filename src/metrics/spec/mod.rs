@@ -160,6 +160,18 @@ providers! {
     }
 }
 
+impl<'a> Provider<'a> {
+    /// The source that holds address and credentials; none for a Job, or where an address is given.
+    pub fn source(self) -> Option<&'a SourceRef> {
+        match self {
+            Self::Prometheus(spec) => spec.source.as_ref(),
+            Self::Web(spec) => spec.source.as_ref(),
+            Self::Job(_) => None,
+            Self::Asked(asked) => asked.spec().source(),
+        }
+    }
+}
+
 /// How far back a provider asks (`interval`, default 5 minutes); none where it is no usable time.
 pub fn span(interval: Option<&IntOrString>) -> Option<TimeDelta> {
     let given = interval.map_or(Ok(TimeDelta::minutes(5)), IntOrString::as_duration);
