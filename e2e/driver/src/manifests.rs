@@ -6,6 +6,8 @@ use serde_json::json;
 
 use crate::scene::Scene;
 
+pub(crate) mod judged;
+
 const CREATE_ONLY: &str = "annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}";
 
 /// A Service that selects `app: web` plus `selector` (`, key: value`).
@@ -103,6 +105,11 @@ pub(crate) struct RolloutOptions {
 
 /// The Rollout `web` of version v1.
 pub(crate) fn rollout(scene: &Scene, options: &RolloutOptions) -> String {
+    rollout_of(scene, options, "v1")
+}
+
+/// The Rollout `web` of a version.
+pub(crate) fn rollout_of(scene: &Scene, options: &RolloutOptions, version: &str) -> String {
     let revert = if options.revert {
         format!(
             "  gitRevert:
@@ -124,7 +131,7 @@ spec:
 {}{revert}{}",
         options.spec,
         options.strategy,
-        template(scene, "v1", "")
+        template(scene, version, "")
     )
 }
 

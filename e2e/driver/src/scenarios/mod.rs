@@ -6,6 +6,7 @@ mod by_hand;
 mod controller_killed;
 mod good_canary;
 mod hostile;
+mod judged;
 mod outages;
 mod selftest;
 
@@ -25,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) about: &'static str,
     /// Whether the controller must be installed.
     pub(crate) needs_controller: bool,
+    /// Whether copies of it, and others, may run beside it: it stops nothing that they need and sends few requests.
+    pub(crate) may_have_company: bool,
     /// Does it.
     pub(crate) run: for<'a> fn(&'a Scene) -> Outcome<'a>,
 }
@@ -34,7 +37,15 @@ const fn scenario(
     about: &'static str,
     run: for<'a> fn(&'a Scene) -> Outcome<'a>,
 ) -> Scenario {
-    Scenario { name, about, needs_controller: true, run }
+    Scenario { name, about, needs_controller: true, may_have_company: false, run }
+}
+
+const fn judged(
+    name: &'static str,
+    about: &'static str,
+    run: for<'a> fn(&'a Scene) -> Outcome<'a>,
+) -> Scenario {
+    Scenario { may_have_company: true, ..scenario(name, about, run) }
 }
 
 /// Every scenario.
@@ -55,4 +66,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("crash-loop", "a crash-looping canary is aborted at its deadline", |s| Box::pin(hostile::crash_loop(s))),
     scenario("autoscaled", "a HorizontalPodAutoscaler scales in mid-canary", |s| Box::pin(hostile::autoscaled(s))),
     scenario("route-deleted", "the route is deleted in mid-canary: says what is missing, abort still works", |s| Box::pin(hostile::route_deleted(s))),
+    judged("judged-errors", "3 % more errors at 5 % of 100 requests/s: rolled back by the comparison with stable", |s| Box::pin(judged::errors(s))),
+    judged("judged-errors-by-limits", "the same release, watched by limits that never act: what they would have said, and when", |s| Box::pin(judged::errors_by_limits(s))),
+    judged("judged-outage", "a store that both versions need is away for 20 s: a healthy release is not rolled back", |s| Box::pin(judged::outage(s))),
+    judged("judged-slow-tail", "3 % of the requests slower by 1 s: rolled back by the comparison of latencies", |s| Box::pin(judged::slow_tail(s))),
+    judged("judged-slow-tail-by-limits", "the same release, watched by limits that never act", |s| Box::pin(judged::slow_tail_by_limits(s))),
+    judged("judged-quiet", "12 requests a minute: neither rolled back nor promoted without a person", |s| Box::pin(judged::quiet(s))),
 ];
