@@ -363,7 +363,7 @@ async fn planned_for(steps: &str, more: &str) -> Outcome {
 
 #[tokio::test]
 async fn a_plan_takes_the_steps_of_the_rollout_beside_the_template() {
-    let steps = "[{pause: {}}, {setWeight: 10}, {pause: {duration: 5m}}, {setCanaryScale: {replicas: 1}}, \
+    let steps = "[{pause: {}}, {setWeight: 10}, {pause: {duration: 5m}}, \
                  {pause: {duration: 60}}, {setWeight: 40}, {pause: {}}, {setWeight: 100}, {pause: {}}]";
     let outcome = planned_for(steps, "--pause 20m").await;
     assert_eq!(outcome.code, 0, "{}", outcome.err);

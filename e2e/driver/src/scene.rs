@@ -136,16 +136,22 @@ impl Scene {
         Ok(self.recorder.wait(&what, deadline, key, passes).await?.0)
     }
 
-    /// Fails when any request got no answer of the application.
-    pub(crate) fn assert_no_failed_requests(&self, traffic: &Traffic) -> Result<()> {
-        let failures = traffic.failures();
-        let failed: u64 = failures.values().sum();
+    /// Reports how many requests there were, and how many of them got no answer of the application; gives the latter.
+    pub(crate) fn say_requests(&self, traffic: &Traffic) -> u64 {
+        let failed: u64 = traffic.failures().values().sum();
         self.figure("requests", traffic.sent().to_string());
         self.figure("failed requests", failed.to_string());
         self.figure(
             "p50 / p99 ms",
             format!("{:.1} / {:.1}", traffic.latency_ms(0.5), traffic.latency_ms(0.99)),
         );
+        failed
+    }
+
+    /// Fails when any request got no answer of the application.
+    pub(crate) fn assert_no_failed_requests(&self, traffic: &Traffic) -> Result<()> {
+        let failures = traffic.failures();
+        let failed = self.say_requests(traffic);
         if failed > 0 {
             bail!("{failed} of {} requests failed: {failures:?}", traffic.sent());
         }

@@ -73,11 +73,10 @@ fn limit(limit: &Limit, namespace: &str) -> String {
     )
 }
 
-/// The template `judged`: limits that never decide, and before them the comparison unless it is left out.
-pub(crate) fn template(scene: &Scene, compares: bool) -> String {
+/// The template `judged`: the comparison, and limits that never decide.
+pub(crate) fn template(scene: &Scene) -> String {
     let limits: Vec<String> = LIMITS.iter().map(|it| limit(it, &scene.namespace)).collect();
-    let comparison =
-        if compares { comparison(&scene.namespace) } else { "  metrics:\n".to_owned() };
+    let comparison = comparison(&scene.namespace);
     format!(
         "apiVersion: sluice.dev/v1alpha1
 kind: AnalysisTemplate

@@ -67,9 +67,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("autoscaled", "a HorizontalPodAutoscaler scales in mid-canary", |s| Box::pin(hostile::autoscaled(s))),
     scenario("route-deleted", "the route is deleted in mid-canary: says what is missing, abort still works", |s| Box::pin(hostile::route_deleted(s))),
     judged("judged-errors", "3 % more errors at 5 % of 100 requests/s: rolled back by the comparison with stable", |s| Box::pin(judged::errors(s))),
-    judged("judged-errors-by-limits", "the same release, watched by limits that never act: what they would have said, and when", |s| Box::pin(judged::errors_by_limits(s))),
     judged("judged-outage", "a store that both versions need is away for 20 s: a healthy release is not rolled back", |s| Box::pin(judged::outage(s))),
     judged("judged-slow-tail", "3 % of the requests slower by 1 s: rolled back by the comparison of latencies", |s| Box::pin(judged::slow_tail(s))),
-    judged("judged-slow-tail-by-limits", "the same release, watched by limits that never act", |s| Box::pin(judged::slow_tail_by_limits(s))),
     judged("judged-quiet", "12 requests a minute: neither rolled back nor promoted without a person", |s| Box::pin(judged::quiet(s))),
 ];
