@@ -196,9 +196,9 @@ fn the_tests_that_the_table_of_the_git_revert_names_exist() {
     for folder in ["src", "tests", "e2e"] {
         sources(&root().join(folder), &mut code);
     }
-    let test = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`").unwrap();
+    let name = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`").unwrap();
     let mut named = 0;
-    for found in test.captures_iter(&text) {
+    for found in name.captures_iter(&text) {
         assert!(code.contains(&format!("fn {}(", &found[1])), "there is no test {}", &found[1]);
         named += 1;
     }

@@ -4,6 +4,9 @@
 //! A process is this program again, in the test `a_process_that_counts`.
 
 #[cfg(test)]
+#[path = "common/exposition.rs"]
+mod exposition;
+#[cfg(test)]
 #[path = "common/prometheus.rs"]
 mod server;
 
@@ -25,11 +28,13 @@ mod tests {
         Transport, look, prometheus,
     };
 
+    use crate::exposition;
     use crate::server::{self, Running, free_port};
 
     const PORT: &str = "SLUICE_TEST_PORT";
 
-    /// Serves its counters, and counts: `GET /hit?ALL/BAD/SLOW`.
+    /// Serves its counters, and counts: `GET /hit?ALL/BAD/SLOW`. Its histogram is classic in text, and native in Protocol Buffers, for
+    /// which only a Prometheus asks that takes native ones.
     #[test]
     #[ignore = "it is started by the other test"]
     fn a_process_that_counts() {
@@ -38,16 +43,34 @@ mod tests {
         let (mut all, mut bad, mut slow) = (0_u64, 0_u64, 0_u64);
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let mut line = String::new();
-            if BufReader::new(&stream).read_line(&mut line).is_err() {
-                continue;
-            }
+            let head: Vec<String> = BufReader::new(&stream)
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            let Some(line) = head.first() else { continue };
             if let Some((_, numbers)) = line.split_once("/hit?") {
                 let numbers = numbers.split(' ').next().unwrap();
                 let numbers: Vec<u64> = numbers.split('/').map(|it| it.parse().unwrap()).collect();
                 (all, bad, slow) = (all + numbers[0], bad + numbers[1], slow + numbers[2]);
             }
             let fast = all - slow;
+            if head.iter().any(|line| line.contains("MetricFamily")) {
+                let body = [
+                    exposition::counter("all_total", all),
+                    exposition::counter("bad_total", bad),
+                    exposition::native_histogram("latency_seconds", fast, slow),
+                ]
+                .concat();
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    exposition::CONTENT_TYPE,
+                    body.len()
+                );
+                let _ = stream.write_all(&body);
+                continue;
+            }
             let text = format!(
                 "# TYPE all_total counter\nall_total {all}\n# TYPE bad_total counter\nbad_total {bad}\n\
                  # TYPE latency_seconds histogram\nlatency_seconds_bucket{{le=\"0.5\"}} {fast}\n\
@@ -180,6 +203,15 @@ mod tests {
 
     #[tokio::test]
     async fn judged_counts_are_what_processes_served() {
+        judged_counts_are_right(&[]).await;
+    }
+
+    #[tokio::test]
+    async fn counts_of_native_histograms_are_what_processes_served() {
+        judged_counts_are_right(&["--enable-feature=native-histograms".to_owned()]).await;
+    }
+
+    async fn judged_counts_are_right(flags: &[String]) {
         let directory = tempfile::tempdir().unwrap();
         let pods = ["web-new-aaaaa", "web-old-bbbbb", "web-old-ccccc"];
         let ports: BTreeMap<&str, u16> = pods.iter().map(|pod| (*pod, free_port())).collect();
@@ -192,7 +224,7 @@ mod tests {
         );
         std::fs::write(directory.path().join("prometheus.yml"), config).unwrap();
         let port = free_port();
-        let prometheus = server::start(directory.path(), port, &[]);
+        let prometheus = server::start(directory.path(), port, flags);
         let canary = process(ports["web-new-aaaaa"]);
         let stable = process(ports["web-old-bbbbb"]);
         // Old counts, which are not of this run.
@@ -230,7 +262,7 @@ mod tests {
         hit(ports["web-new-aaaaa"], [13, 2, 1]);
         hit(ports["web-old-ccccc"], [17, 0, 1]);
         reader.go_on(7).await;
-        let _prometheus = server::start(directory.path(), port, &[]);
+        let _prometheus = server::start(directory.path(), port, flags);
         reader.until_scraped("web-new-aaaaa", 20).await;
         reader.until_scraped("web-old-ccccc", 47).await;
         // A pod goes, after its last scrape.

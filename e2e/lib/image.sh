@@ -57,6 +57,13 @@ APP_RELEASES=(
 	"errors ERROR_RATE=0.05"
 	"slow LATENCY_MS=1000"
 	"crash CRASH_AFTER_MS=1000"
+	# For judging by counts: latencies and errors as a service usually has them, the same as another version, with 3 % more
+	# errors, and with 3 % of the requests slower by a second.
+	"usual ERROR_RATE=0.005 LATENCY_MS=80 LATENCY_SIGMA=0.8"
+	"usual-again ERROR_RATE=0.005 LATENCY_MS=80 LATENCY_SIGMA=0.8"
+	"regressed ERROR_RATE=0.035 LATENCY_MS=80 LATENCY_SIGMA=0.8"
+	"flaky ERROR_RATE=0.05"
+	"slow-tail ERROR_RATE=0.005 LATENCY_MS=80 LATENCY_SIGMA=0.8 SLOW_RATE=0.03 SLOW_MS=1000"
 )
 
 # write_app_images BINARY DIRECTORY: the releases of the test application and, from the same static binary, the pause

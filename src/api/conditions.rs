@@ -150,6 +150,9 @@ words! {
         AnalysisFailed => "AnalysisFailed",
         /// An analysis could not measure, beyond a limit that its author wrote.
         AnalysisError => "AnalysisError",
+        /// Nothing was proved by the end of the steps, and its author asked for `onInconclusive: rollback`. Never a reason
+        /// to touch Git.
+        AnalysisInconclusive => "AnalysisInconclusive",
         /// No progress within the deadline.
         Deadline => "Deadline",
         /// A person asked for it.

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use crate::observe::Interest;
-use crate::observe::cache::{Cache, Change, Key, controller_of, service_of};
+use crate::observe::cache::{Cache, Change, Key, controller_of};
+use crate::traffic::endpoints::service_of;
 
 /// Who is interested in what.
 #[derive(Debug, Default)]

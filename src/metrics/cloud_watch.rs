@@ -7,13 +7,14 @@ use serde_json::{Map, Value, json};
 use super::asked::{Refusal, Request, malformed};
 use super::sample::{MeasureError, SampleValue};
 use super::spec::cloud_watch::{DataQuery, Spec, seconds};
+use super::spec::span;
 
 /// Name of the operation in the JSON protocol.
 const TARGET: &str = "GraniteServiceVersion20100801.GetMetricData";
 
 /// `POST /`, signed by the transport.
 pub(super) fn request(spec: &Spec, now: DateTime<Utc>) -> Result<Request, MeasureError> {
-    let span = spec.span().ok_or_else(|| {
+    let span = span(spec.interval.as_ref()).ok_or_else(|| {
         MeasureError::Unusable("the interval must be a time from 1s to 720h".to_owned())
     })?;
     let queries: Vec<Value> = spec.metric_data_queries.iter().map(wire).collect();

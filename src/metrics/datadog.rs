@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::asked::{Refusal, Request, malformed};
 use super::sample::{MeasureError, SampleValue};
 use super::spec::datadog::{Aggregator, ApiVersion, Spec};
+use super::spec::span;
 
 /// The request; times of v1 are in seconds, of v2 in milliseconds.
 pub(super) fn request(spec: &Spec, now: DateTime<Utc>) -> Result<Request, MeasureError> {
-    let span = spec.span().ok_or_else(|| {
+    let span = span(spec.interval.as_ref()).ok_or_else(|| {
         MeasureError::Unusable("the interval must be a time from 1s to 720h".to_owned())
     })?;
     let from = now - span;

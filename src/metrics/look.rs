@@ -146,8 +146,9 @@ fn text_number(value: &Value) -> Option<f64> {
     }
 }
 
-/// `[TIME, {count, sum, buckets: [[RULE, LOWER, UPPER, COUNT], ...]}]`.
-fn histogram(point: &Value) -> Option<(i64, NativeBuckets)> {
+/// `[TIME, {count, sum, buckets: [[RULE, LOWER, UPPER, COUNT], ...]}]`, as the query API writes a sample of a native histogram;
+/// none where it is of another form.
+pub fn histogram(point: &Value) -> Option<(i64, NativeBuckets)> {
     let value = point.get(1)?;
     let buckets = value.get("buckets").and_then(Value::as_array).into_iter().flatten();
     let buckets: Option<Vec<NativeBucket>> = buckets

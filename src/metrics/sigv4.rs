@@ -12,6 +12,7 @@ use url::Url;
 
 use super::sample::MeasureError;
 use super::secret::Secret;
+use crate::revision::hex;
 
 /// Who signs, and for whom.
 #[derive(Clone)]
@@ -119,14 +120,6 @@ fn keyed(key: &[u8], text: &[u8]) -> Vec<u8> {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
     mac.update(text);
     mac.finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::relist::{self, Listing, Pace};
 use super::watched::Watched;
 use crate::telemetry::chain;
-use crate::traffic::endpoints::SERVICE_LABEL;
+use crate::traffic::endpoints::service_of;
 
 /// Namespace and name; the namespace is empty for kinds of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -396,11 +396,6 @@ pub fn controller_uid(object: &Value) -> Option<&str> {
 pub fn controller_of(object: &Value) -> Option<&Value> {
     let owners = object.get("metadata")?.get("ownerReferences")?.as_array()?;
     owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
-}
-
-/// The Service that an EndpointSlice belongs to.
-pub fn service_of(object: &Value) -> Option<&str> {
-    object.get("metadata")?.get("labels")?.get(SERVICE_LABEL)?.as_str()
 }
 
 /// Whether `a` is an older version of the same object than `b`. Versions of one object are ordered

@@ -38,9 +38,8 @@ impl Effects {
         if self.class.is_some() {
             return;
         }
-        let (ready, held): (Vec<_>, Vec<_>) = actions
-            .into_iter()
-            .partition(|action| !view.observed.failing.iter().any(|f| f.key == action.key()));
+        let (ready, held): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|action| !view.observed.is_failing(&action.key()));
         for action in held {
             let key = action.key();
             for failing in view.observed.failing.iter().filter(|failing| failing.key == key) {

@@ -77,6 +77,13 @@ pub struct Observed {
     pub pause_watch: Option<PauseWatch>,
 }
 
+impl Observed {
+    /// Whether this action failed lately and must wait.
+    pub fn is_failing(&self, key: &ActionKey) -> bool {
+        self.failing.iter().any(|one| one.key == *key)
+    }
+}
+
 /// The Rollout.
 #[derive(Clone, Debug)]
 pub struct RolloutFact {

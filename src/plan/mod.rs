@@ -260,7 +260,7 @@ fn decide_deletion(
     }
     let what = "its ReplicaSets to be let go of, before the Rollout is gone";
     decision.waiting = vec![Wait::until(what, bound)];
-    actions.retain(|action| !observed.failing.iter().any(|one| one.key == action.key()));
+    actions.retain(|action| !observed.is_failing(&action.key()));
     if !actions.is_empty() {
         decision.waiting.clear();
         decision.class = Some(EffectClass::Finalize);

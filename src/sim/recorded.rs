@@ -8,13 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 
-use super::promql::{Labels, NAME, Query, QueryError, STALE, Store, wire};
+use super::promql::{Labels, NAME, Queries, QueryError, STALE, Store, wire};
 use crate::metrics::exchange::{Answer, Asked, Exchange, Question};
-use crate::metrics::sample::MeasureError;
+use crate::metrics::sample::{MeasureError, NativeBucket, NativeBuckets};
 use crate::metrics::spec::prometheus::ResolvedRange;
-
-/// Parsed queries that are kept.
-const MOST_QUERIES: usize = 256;
 
 /// One series.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +24,41 @@ pub struct RecordedSeries {
     pub points: Vec<(i64, Option<f64>)>,
 }
 
+impl RecordedSeries {
+    /// The same as a classic histogram: the cumulative `le` series of a native one, at every bound that no bucket of any of
+    /// its samples spans. So it holds all that can be counted of it, though it changed its resolution on the way. The name is
+    /// without `_bucket`.
+    pub fn of_native(
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        points: &[(i64, NativeBuckets)],
+    ) -> Vec<Self> {
+        let filled = |it: &&NativeBucket| it.count > 0.0;
+        let buckets = || points.iter().flat_map(|(_, point)| &point.buckets).filter(filled);
+        let mut bounds: Vec<f64> =
+            buckets().map(|it| it.upper).filter(|bound| bound.is_finite()).collect();
+        bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
+        bounds.retain(|bound| !buckets().any(|it| it.lower < *bound && *bound < it.upper));
+        let series = |le: String, count: &dyn Fn(&NativeBuckets) -> f64| {
+            let mut labels = labels.clone();
+            labels.insert("le".to_owned(), le);
+            let points = points.iter().map(|(at, point)| (*at, Some(count(point)))).collect();
+            Self { name: format!("{name}_bucket"), labels, points }
+        };
+        let up_to = |bound: f64, point: &NativeBuckets| {
+            let inside = point.buckets.iter().filter(|it| it.upper <= bound);
+            inside.map(|it| it.count).sum::<f64>()
+        };
+        let mut all: Vec<Self> = bounds
+            .into_iter()
+            .map(|bound| series(bound.to_string(), &|point| up_to(bound, point)))
+            .collect();
+        all.push(series("+Inf".to_owned(), &|point| point.count));
+        all
+    }
+}
+
 /// A server with such series.
 pub struct Recorded {
     state: Mutex<State>,
@@ -34,7 +66,7 @@ pub struct Recorded {
 
 struct State {
     store: Store,
-    queries: BTreeMap<String, Query>,
+    queries: Queries,
     /// The present, in milliseconds.
     now: i64,
 }
@@ -57,7 +89,7 @@ impl Recorded {
                 store.append(id, *at, value.unwrap_or(STALE));
             }
         }
-        Self { state: Mutex::new(State { store, queries: BTreeMap::new(), now: 0 }) }
+        Self { state: Mutex::new(State { store, queries: Queries::default(), now: 0 }) }
     }
 
     /// Moves the present; queries without a time of their own are about it.
@@ -72,20 +104,7 @@ impl Recorded {
 
 impl State {
     fn answer(&mut self, text: &str, range: Option<ResolvedRange>) -> Result<Answer, QueryError> {
-        if self.queries.len() >= MOST_QUERIES {
-            self.queries.clear();
-        }
-        let query = if let Some(query) = self.queries.get(text) {
-            query.clone()
-        } else {
-            let query = Query::parse(text)?;
-            self.queries.insert(text.to_owned(), query.clone());
-            query
-        };
-        let outcome = match range {
-            None => query.at(&self.store, self.now)?,
-            Some(range) => wire::over(&query, &self.store, range)?,
-        };
+        let outcome = self.queries.value(&self.store, text, range, self.now)?;
         Ok(wire::answer(200, &wire::success(&outcome, self.now)))
     }
 }
@@ -111,6 +130,40 @@ mod tests {
 
     use super::*;
     use crate::metrics::{AddressPolicy, ResolvedEndpoint, SampleValue, Transport, prometheus};
+
+    #[test]
+    fn a_native_histogram_is_counted_at_the_bounds_that_all_of_its_samples_have() {
+        let bucket = |(lower, upper, count): &(f64, f64, f64)| NativeBucket {
+            lower: *lower,
+            upper: *upper,
+            count: *count,
+        };
+        let at = |at: i64, buckets: &[(f64, f64, f64)]| {
+            let buckets: Vec<NativeBucket> = buckets.iter().map(bucket).collect();
+            let count = buckets.iter().map(|it| it.count).sum();
+            (at, NativeBuckets { count, buckets })
+        };
+        let labels = [("pod".to_owned(), "a".to_owned())].into();
+        // It becomes coarser, and its first bucket at 4 appears on the way.
+        let points = [
+            at(0, &[(0.5, 0.7, 3.0), (0.7, 1.0, 2.0)]),
+            at(1000, &[(0.5, 1.0, 6.0), (2.0, 4.0, 1.0)]),
+        ];
+        let classic = RecordedSeries::of_native("latency", &labels, &points);
+        let told: Vec<String> = classic
+            .iter()
+            .map(|it| format!("{}{{le={}}} {:?}", it.name, it.labels["le"], it.points))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "latency_bucket{le=1} [(0, Some(5.0)), (1000, Some(6.0))]",
+                "latency_bucket{le=4} [(0, Some(5.0)), (1000, Some(7.0))]",
+                "latency_bucket{le=+Inf} [(0, Some(5.0)), (1000, Some(7.0))]",
+            ]
+        );
+        assert!(classic.iter().all(|it| it.labels["pod"] == "a"));
+    }
 
     #[tokio::test]
     async fn queries_are_about_the_time_that_was_set_and_series_end_where_they_were_ended() {

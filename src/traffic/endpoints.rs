@@ -147,7 +147,8 @@ impl<'a> Slice<'a> {
     }
 }
 
-fn service_of(slice: &Value) -> Option<&str> {
+/// The Service that an EndpointSlice belongs to; none without the label.
+pub fn service_of(slice: &Value) -> Option<&str> {
     slice.get("metadata")?.get("labels")?.get(SERVICE_LABEL)?.as_str()
 }
 

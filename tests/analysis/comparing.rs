@@ -162,6 +162,40 @@ fn a_canary_as_good_as_stable_passes_and_is_watched_on() {
     assert_eq!(Verdict::of(&play.status), Verdict::Terminated);
 }
 
+#[test]
+fn a_canary_without_any_events_passes_once_it_had_enough_exposure() {
+    let quiet = json!([
+        {"name": "errors", "type": "rate", "total": "all_total", "bad": "bad_total"},
+        {"name": "restarts", "type": "count", "events": "bad_total"},
+    ]);
+    let server = steady(7200, (0.0, 100.0), (0.0, 1000.0));
+    let mut play = Play::of_spec(spec(quiet.clone(), json!({})));
+    while report_of(&play) != Some(ComparisonVerdict::Pass) {
+        look(&mut play, "errors", answered(&server));
+        look(&mut play, "restarts", answered(&server));
+    }
+    // Nearly five requests would have been bad, and nearly five restarts seen, at the rates that are tolerated.
+    assert_eq!(totals(&play, "errors"), [0.0, 28_800.0, 0.0, 288_000.0]);
+    assert_eq!(totals(&play, "restarts"), [0.0, 2880.0, 0.0, 2880.0]);
+    let (_, message) = report(&play);
+    assert_eq!(
+        message,
+        "errors PASS after 96 looks: fewer than 0.1 % bad, which is tolerated whatever stable has. Note: how \
+         far the pods of stable differ is not known (two of them, with bad events in the hour before, would \
+         say it). restarts PASS after 96 looks: fewer than 6 events in an hour of a pod, which is tolerated \
+         whatever stable has. Note: how far the pods of stable differ is not known (two of them, with bad \
+         events in the hour before, would say it)."
+    );
+    let mut strict = quiet;
+    strict[0]["toleratedRate"] = json!(0);
+    let mut play = Play::of_spec(spec(strict, json!({})));
+    for _ in 0..200 {
+        look(&mut play, "errors", answered(&server));
+        look(&mut play, "restarts", answered(&server));
+    }
+    assert_eq!(report_of(&play), Some(ComparisonVerdict::Continue));
+}
+
 fn report_of(play: &Play) -> Option<ComparisonVerdict> {
     play.status.comparison.as_ref().map(|comparison| comparison.verdict)
 }

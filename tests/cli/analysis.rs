@@ -174,6 +174,47 @@ async fn what_prometheus_answered_is_judged_as_what_was_written() {
 }
 
 #[tokio::test]
+async fn a_recorded_native_histogram_is_judged() {
+    // Of 100 requests in ten seconds so many are slower than a second.
+    let point = |step: u32, slow: u32| {
+        let (at, fast, slow) = (1_800_000_000 + step * 10, step * (100 - slow), step * slow);
+        format!(
+            r#"[{at},{{"count":"{}","sum":"1","buckets":[[0,"0.25","0.5","{fast}"],[0,"1","2","{slow}"]]}}]"#,
+            fast + slow
+        )
+    };
+    let series = |pod: &str, from: u32, slow: u32| {
+        let points: Vec<String> = (from..=60).map(|step| point(step, slow)).collect();
+        format!(
+            r#"{{"metric":{{"__name__":"latency","app":"web","pod":"{pod}"}},"histograms":[{}]}}"#,
+            points.join(",")
+        )
+    };
+    let answer = format!(
+        r#"{{"status":"success","data":{{"resultType":"matrix","result":[{},{}]}}}}"#,
+        series("web-new-aaaaa", 6, 12),
+        series("web-old-bbbbb", 0, 2)
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    write("native.json", &answer);
+    let (head, _) = CASES.split_once("  input_series:").unwrap();
+    let cases = format!(
+        "{head}  recorded: [native.json]\n  expect: {{verdict: FAIL, metric: latency, message: slower than 0.5}}\n"
+    );
+    let (head, _) = TEMPLATE.split_once("  - name: errors").unwrap();
+    let template =
+        format!("{head}  - latency: {{histogram: 'latency{{app=\"{{{{args.app}}}}\"}}'}}\n");
+    let outcome =
+        tested(&write("template.yaml", &template), &write("cases.yaml", &cases), "").await;
+    assert_eq!(outcome.code, 0, "{}{}", outcome.out, outcome.err);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_template_or_cases_is_named() {
     let web = TEMPLATE.replace(
         "    dispersion: independent\n",
@@ -294,6 +335,49 @@ async fn a_plan_says_what_is_found_at_each_step_and_how_soon() {
     let quiet = planned("--rps 0.01").await;
     assert!(quiet.out.contains("nothing: too few requests"), "{}", quiet.out);
     assert!(quiet.out.contains("does not pass in these steps"), "{}", quiet.out);
+}
+
+const STEPWISE: &str = "
+---
+apiVersion: sluice.dev/v1alpha1
+kind: Rollout
+metadata: {name: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: web}]}
+  strategy:
+    canary:
+      analysis: {templates: [{templateName: compared}]}
+      steps: STEPS
+";
+
+async fn planned_for(steps: &str, more: &str) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("set.yaml");
+    std::fs::write(&path, format!("{TEMPLATE}{}", STEPWISE.replace("STEPS", steps))).unwrap();
+    let line = format!("analysis plan -f {} --arg app=web --rps 100 {more}", path.display());
+    Fake::default().run(&line).await
+}
+
+#[tokio::test]
+async fn a_plan_takes_the_steps_of_the_rollout_beside_the_template() {
+    let steps = "[{pause: {}}, {setWeight: 10}, {pause: {duration: 5m}}, \
+                 {pause: {duration: 60}}, {setWeight: 40}, {pause: {}}, {setWeight: 100}, {pause: {}}]";
+    let outcome = planned_for(steps, "--pause 20m").await;
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    assert!(outcome.out.contains("1     10 %    6m     3600 "), "{}", outcome.out);
+    assert!(outcome.out.contains("2     40 %    20m    48000 "), "{}", outcome.out);
+    assert!(!outcome.out.contains("\n3 "), "{}", outcome.out);
+    assert!(outcome.err.contains("waits for a person is taken to last 20m"), "{}", outcome.err);
+    let outcome = planned_for(steps, "--steps 5:10m").await;
+    assert!(outcome.out.contains("1     5 %     10m "), "{}", outcome.out);
+    let outcome = planned_for("[{setWeight: 10}]", "").await;
+    assert_eq!(outcome.code, 1, "{}", outcome.err);
+    assert!(outcome.err.contains("the steps of shop have no pause"), "{}", outcome.err);
+    let outcome = planned_for(steps, "--pause soon").await;
+    assert!(outcome.code == 2 && outcome.err.contains("--pause \"soon\""), "{}", outcome.err);
 }
 
 #[tokio::test]

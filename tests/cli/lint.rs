@@ -186,6 +186,12 @@ const MISTAKES: &[(&str, &str, &str)] = &[
              MetricsSource \"prom\" is not in these files",
     ),
     (
+        "spec:\n  args:\n  - name: service\n  metrics:\n",
+        "spec:\n  args:\n  - name: service\n  source: {name: prom}\n  metrics:\n  - errors: {counter: all_total, bad: \
+         'code=~\"5..\"'}\n",
+        "error: AnalysisTemplate errors: spec.source.name: MetricsSource \"prom\" is not in these files",
+    ),
+    (
         "result[0] < 0.01",
         "result[0] <",
         "error: AnalysisTemplate errors: spec.metrics[0].successCondition: ",

@@ -89,6 +89,9 @@ fn on_inconclusive_rollback_gives_up_and_is_no_reason_to_touch_git() {
     world.run_until(RolloutPhase::Degraded, 200);
     let message = world.status().message.clone();
     assert!(message.contains("undecided at the end of its steps"), "{message}");
+    // An abort of its own kind: no analysis has failed.
+    let given_up = "status: Aborted(AnalysisInconclusive)".to_owned();
+    assert!(world.requests.contains(&given_up), "{:?}", world.requests);
     assert!(world.status().failed_revisions.is_empty());
     world.run(60);
     assert_eq!(world.actual(), 0);

@@ -13,8 +13,10 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     /// `ERROR_RATE`: share of requests answered with 500, in 0..=1. Default 0.
     pub(crate) error_rate: f64,
-    /// `LATENCY_MS`: time that every answer takes. Default 0.
+    /// `LATENCY_MS`: time that every answer takes; the median when it is spread. Default 0.
     pub(crate) latency: Duration,
+    /// `LATENCY_SIGMA`: standard deviation of the logarithm of the latency (lognormal); 0: none varies. Default 0.
+    pub(crate) latency_sigma: f64,
     /// `SLOW_RATE`: share of requests that take `SLOW_MS` longer, in 0..=1. Default 0.
     pub(crate) slow_rate: f64,
     /// `SLOW_MS`: what a slow answer takes on top of the latency. Default 1000.
@@ -23,6 +25,9 @@ pub(crate) struct Config {
     pub(crate) startup_delay: Duration,
     /// `CRASH_AFTER_MS`: exits with 13 so long after its start. Default: never.
     pub(crate) crash_after: Option<Duration>,
+    /// `STORE_SERVICE_HOST` and `STORE_SERVICE_PORT`, which Kubernetes sets where a Service `store` exists: while nobody
+    /// listens there, every page is answered with 500, as if a shared database were out of reach. Default: none is needed.
+    pub(crate) store: Option<String>,
     /// `DRAIN_MS`: for so long it serves after `SIGTERM`. Default 5000.
     pub(crate) drain: Duration,
 }
@@ -44,6 +49,7 @@ impl Config {
             port: number(&get, "PORT", 8080)?,
             error_rate: share(&get, "ERROR_RATE")?,
             latency: milliseconds("LATENCY_MS", 0)?,
+            latency_sigma: sigma(&get, "LATENCY_SIGMA")?,
             slow_rate: share(&get, "SLOW_RATE")?,
             slow: milliseconds("SLOW_MS", 1000)?,
             startup_delay: milliseconds("STARTUP_DELAY_MS", 0)?,
@@ -51,6 +57,9 @@ impl Config {
                 None => None,
                 Some(_) => Some(milliseconds("CRASH_AFTER_MS", 0)?),
             },
+            store: get("STORE_SERVICE_HOST")
+                .zip(get("STORE_SERVICE_PORT"))
+                .map(|(host, port)| format!("{host}:{port}")),
             drain: milliseconds("DRAIN_MS", 5000)?,
         })
     }
@@ -79,6 +88,16 @@ fn share(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<f64, Strin
     }
 }
 
+fn sigma(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<f64, String> {
+    let Some(text) = get(name) else {
+        return Ok(0.0);
+    };
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=3.0).contains(&value) => Ok(value),
+        Ok(_) | Err(_) => Err(format!("{name}={text} is not a number between 0 and 3")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +114,13 @@ mod tests {
         assert!(config.error_rate.abs() < f64::EPSILON);
         assert_eq!(config.latency, Duration::ZERO);
         assert_eq!(config.crash_after, None);
+        assert_eq!(config.store, None);
+    }
+
+    #[test]
+    fn a_store_is_needed_where_kubernetes_says_that_there_is_one() {
+        let variables = [("STORE_SERVICE_HOST", "10.96.0.7"), ("STORE_SERVICE_PORT", "80")];
+        assert_eq!(config(&variables).unwrap().store.as_deref(), Some("10.96.0.7:80"));
     }
 
     #[test]
@@ -112,6 +138,10 @@ mod tests {
         assert_eq!(
             config(&[("ERROR_RATE", "5")]).unwrap_err(),
             "ERROR_RATE=5 is not a share between 0 and 1"
+        );
+        assert_eq!(
+            config(&[("LATENCY_SIGMA", "-1")]).unwrap_err(),
+            "LATENCY_SIGMA=-1 is not a number between 0 and 3"
         );
         assert_eq!(
             config(&[("PORT", "70000")]).unwrap_err(),

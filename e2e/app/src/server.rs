@@ -19,6 +19,9 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::metrics::Metrics;
 
+/// How often the store is tried, and for how long.
+const STORE_INTERVAL: Duration = Duration::from_millis(200);
+
 /// A bound listener and what its connections share.
 pub(crate) struct Server {
     listener: TcpListener,
@@ -32,6 +35,8 @@ struct Shared {
     metrics: Metrics,
     started: Instant,
     draining: Cell<bool>,
+    /// Nobody listens at the store that every page needs.
+    is_store_away: Cell<bool>,
     open_connections: Cell<usize>,
 }
 
@@ -44,10 +49,15 @@ impl Server {
             metrics: Metrics::default(),
             started: Instant::now(),
             draining: Cell::new(false),
+            is_store_away: Cell::new(false),
             open_connections: Cell::new(0),
         };
         let (closing, _) = watch::channel(false);
-        Ok(Self { listener, shared: Rc::new(shared), connections: LocalSet::new(), closing })
+        let (shared, connections) = (Rc::new(shared), LocalSet::new());
+        if shared.config.store.is_some() {
+            let _runs_as_long_as_the_set = connections.spawn_local(watch_store(Rc::clone(&shared)));
+        }
+        Ok(Self { listener, shared, connections, closing })
     }
 
     /// Accepts and serves for ever.
@@ -107,6 +117,16 @@ impl Server {
     }
 }
 
+/// Tries the store again and again, so that all pods miss it at the same moment.
+async fn watch_store(shared: Rc<Shared>) {
+    let Some(store) = shared.config.store.clone() else { return };
+    loop {
+        let tried = tokio::time::timeout(STORE_INTERVAL, TcpStream::connect(&store)).await;
+        shared.is_store_away.set(!matches!(tried, Ok(Ok(_))));
+        tokio::time::sleep(STORE_INTERVAL).await;
+    }
+}
+
 async fn answer(
     shared: Rc<Shared>,
     request: Request<Incoming>,
@@ -137,13 +157,17 @@ impl Shared {
     async fn page(&self) -> (StatusCode, String) {
         let from = Instant::now();
         let mut latency = self.config.latency;
+        if self.config.latency_sigma > 0.0 {
+            latency = latency.mul_f64((self.config.latency_sigma * standard_normal()).exp());
+        }
         if self.config.slow_rate > 0.0 && fastrand::f64() < self.config.slow_rate {
             latency += self.config.slow;
         }
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        let fails = self.config.error_rate > 0.0 && fastrand::f64() < self.config.error_rate;
+        let fails = self.is_store_away.get()
+            || (self.config.error_rate > 0.0 && fastrand::f64() < self.config.error_rate);
         let status = if fails { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
         self.metrics.record(status.as_u16(), from.elapsed());
         // Both values come from a manifest and hold no characters that JSON would have to escape.
@@ -153,4 +177,11 @@ impl Shared {
         );
         (status, body)
     }
+}
+
+/// A draw from the standard normal distribution, by the method of Box and Muller.
+fn standard_normal() -> f64 {
+    // 1 - u is never 0, so the logarithm is finite.
+    let radius = (-2.0 * (1.0 - fastrand::f64()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * fastrand::f64()).cos()
 }

@@ -15,9 +15,9 @@ const KINDS: &str = "rollouts.sluice.dev,analysisruns.sluice.dev,analysistemplat
 
 /// Writes everything into `failures/SCENARIO` of the state directory.
 pub(crate) async fn keep(scene: &Scene) {
-    let directory = scene.settings.state.join("failures").join(scene.name);
+    let directory = scene.settings.state.join("failures").join(&scene.name);
     if let Err(error) = std::fs::create_dir_all(&directory) {
-        say(scene.name, format!("nothing is kept of the failure: {error}"));
+        say(&scene.name, format!("nothing is kept of the failure: {error}"));
         return;
     }
     let ours = ["--namespace", &scene.namespace];
@@ -35,7 +35,7 @@ pub(crate) async fn keep(scene: &Scene) {
     for (file, arguments) in files {
         write(&directory.join(file), &arguments).await;
     }
-    say(scene.name, format!("what can be known of the failure is in {}", directory.display()));
+    say(&scene.name, format!("what can be known of the failure is in {}", directory.display()));
 }
 
 async fn write(file: &Path, arguments: &[&str]) {

@@ -52,6 +52,12 @@ enum Command {
         /// Leaves the namespaces of failed scenarios for a look.
         #[arg(long)]
         keep: bool,
+        /// So many of each at once, each with a namespace and users of its own: what happens by chance, seen several times.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
+        copies: u32,
+        /// All that are named at once, instead of one after the other.
+        #[arg(long)]
+        together: bool,
     },
     /// Lists the scenarios, and what each needs beside the cluster; with names, only these.
     List {
@@ -70,7 +76,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Run { names, keep } => run(&names, keep).await,
+        Command::Run { names, keep, copies, together } => run(&names, keep, copies, together).await,
         Command::List { names } => Ok(list(&names)),
         Command::Bench(arguments) => bench::run(&arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Targets { file } => targets::run(&file).await.map(|()| ExitCode::SUCCESS),
@@ -115,8 +121,8 @@ fn list(names: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn run(names: &[String], keep: bool) -> Result<ExitCode> {
-    let selected = match select(names) {
+async fn run(names: &[String], keep: bool, copies: u32, together: bool) -> Result<ExitCode> {
+    let selected = match select(names).and_then(|them| side_by_side(them, copies, together)) {
         Ok(selected) => selected,
         Err(error) => {
             say("error", format!("{error:#}"));
@@ -126,31 +132,61 @@ async fn run(names: &[String], keep: bool) -> Result<ExitCode> {
     let settings = Settings::from_environment()?;
     let cluster = Cluster::connect().await?;
     let mut results = Vec::new();
-    for scenario in selected {
-        results.push(one(scenario, &settings, &cluster, keep).await);
+    for at_once in selected {
+        let runs = at_once
+            .into_iter()
+            .map(|(name, scenario)| one(name, scenario, &settings, &cluster, keep));
+        results.extend(futures::future::join_all(runs).await);
     }
     let all_passed = report(&results, &settings.state)?;
     Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+type Named = (String, &'static Scenario);
+
+/// What runs at once, in this order. The error names a scenario that cannot stand beside another.
+fn side_by_side(
+    selected: Vec<&'static Scenario>,
+    copies: u32,
+    together: bool,
+) -> Result<Vec<Vec<Named>>> {
+    let wants_company = copies > 1 || (together && selected.len() > 1);
+    if let Some(alone) =
+        selected.iter().find(|scenario| wants_company && !scenario.may_have_company)
+    {
+        anyhow::bail!("`{}` stands alone: run it without --copies and --together", alone.name);
+    }
+    let of_each = |scenario: &'static Scenario| -> Vec<Named> {
+        (1..=copies)
+            .map(|copy| match copy {
+                1 => (scenario.name.to_owned(), scenario),
+                _ => (format!("{}-{copy}", scenario.name), scenario),
+            })
+            .collect()
+    };
+    let groups: Vec<Vec<Named>> = selected.into_iter().map(of_each).collect();
+    Ok(if together { vec![groups.concat()] } else { groups })
+}
+
 async fn one(
+    name: String,
     scenario: &Scenario,
     settings: &Settings,
     cluster: &Cluster,
     keep: bool,
 ) -> ScenarioResult {
     let from = Instant::now();
-    say(scenario.name, scenario.about);
-    let scene = Scene::begin(scenario.name, settings, cluster, scenario.needs_controller).await;
+    say(&name, scenario.about);
+    let scene = Scene::begin(&name, settings, cluster, scenario.needs_controller).await;
     let (mut outcome, figures) = match scene {
         Ok(scene) => {
             let outcome = (scenario.run)(&scene).await;
             if let Err(error) = &outcome {
-                say(scenario.name, format!("FAILED: {error:#}"));
+                say(&name, format!("FAILED: {error:#}"));
                 diagnose::keep(&scene).await;
             }
             let outcome = if outcome.is_err() && keep {
-                say(scenario.name, format!("namespace {} is left for a look", scene.namespace));
+                say(&name, format!("namespace {} is left for a look", scene.namespace));
                 outcome
             } else {
                 let finished = scene.finish().await;
@@ -160,6 +196,6 @@ async fn one(
         }
         Err(error) => (Err(error), Vec::new()),
     };
-    outcome = outcome.context(scenario.name);
-    ScenarioResult::new(scenario.name, from.elapsed(), figures, &outcome)
+    outcome = outcome.with_context(|| name.clone());
+    ScenarioResult::new(name, from.elapsed(), figures, &outcome)
 }

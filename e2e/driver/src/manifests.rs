@@ -6,6 +6,8 @@ use serde_json::json;
 
 use crate::scene::Scene;
 
+pub(crate) mod judged;
+
 const CREATE_ONLY: &str = "annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}";
 
 /// A Service that selects `app: web` plus `selector` (`, key: value`).
@@ -114,6 +116,11 @@ pub(crate) enum Revert {
 
 /// The Rollout `web` of version v1.
 pub(crate) fn rollout(scene: &Scene, options: &RolloutOptions) -> String {
+    rollout_of(scene, options, "v1")
+}
+
+/// The Rollout `web` of a version.
+pub(crate) fn rollout_of(scene: &Scene, options: &RolloutOptions, version: &str) -> String {
     let place = match options.revert {
         Revert::Off => None,
         Revert::Named => {
@@ -141,7 +148,7 @@ spec:
 {}{revert}{}",
         options.spec,
         options.strategy,
-        template(scene, "v1", "")
+        template(scene, version, "")
     )
 }
 

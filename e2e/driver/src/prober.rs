@@ -60,11 +60,11 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    /// Waits until the application answers through the gateway, then sends `rate` requests a second to `host`.
+    /// Waits until the application answers through the gateway, then sends `a_minute` requests a minute to `host`.
     pub(crate) async fn start(
         url: &str,
         host: &str,
-        rate: u32,
+        a_minute: u32,
         deadline: Duration,
     ) -> Result<Self> {
         let client = reqwest::Client::builder()
@@ -94,19 +94,19 @@ impl Prober {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        say("prober", format!("{host} answers; sending {rate} requests a second"));
-        prober.spawn_sender(client, url.to_owned(), host.to_owned(), rate);
+        say("prober", format!("{host} answers; sending {a_minute} requests a minute"));
+        prober.spawn_sender(client, url.to_owned(), host.to_owned(), a_minute);
         Ok(prober)
     }
 
-    fn spawn_sender(&self, client: reqwest::Client, url: String, host: String, rate: u32) {
+    fn spawn_sender(&self, client: reqwest::Client, url: String, host: String, a_minute: u32) {
         let (records, dropped) = (Arc::clone(&self.records), Arc::clone(&self.dropped));
         let (stop, requests) = (self.stop.clone(), self.requests.clone());
         let said = Arc::new(AtomicU32::new(0));
         let permits = Arc::new(Semaphore::new(MOST_IN_FLIGHT));
         self.requests.spawn(async move {
             let mut tick =
-                tokio::time::interval(Duration::from_secs_f64(1.0 / f64::from(rate.max(1))));
+                tokio::time::interval(Duration::from_secs_f64(60.0 / f64::from(a_minute.max(1))));
             // Burst keeps the rate when this task was late, which is what an open loop is.
             tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
             loop {
@@ -219,6 +219,15 @@ impl Traffic {
         self.count(|outcome| matches!(outcome, Outcome::Answered { code: 500.., .. }))
     }
 
+    /// Answers of `version`, and how many of them had status 500 and above.
+    pub(crate) fn of(&self, version: &str) -> (u64, u64) {
+        let is_bad = |outcome: &Outcome| matches!(outcome, Outcome::Answered { code: 500.., .. });
+        (
+            self.count(|outcome| is_of(outcome, version)),
+            self.count(|outcome| is_of(outcome, version) && is_bad(outcome)),
+        )
+    }
+
     /// Answers by version of requests sent in `from..to`.
     pub(crate) fn by_version(&self, from: Instant, to: Instant) -> BTreeMap<String, u64> {
         let mut versions = BTreeMap::new();
@@ -311,6 +320,7 @@ mod tests {
         };
         assert_eq!(traffic.failures().len(), 1);
         assert_eq!(traffic.application_errors(), 1);
+        assert_eq!((traffic.of("v1"), traffic.of("v2")), ((1, 0), (1, 1)));
         assert_eq!(traffic.sent(), 3);
     }
 

@@ -11,8 +11,8 @@ use crate::log::print;
 /// What became of one scenario.
 #[derive(Debug, Serialize)]
 pub(crate) struct ScenarioResult {
-    /// Name as in the registry.
-    pub(crate) scenario: &'static str,
+    /// Name as in the registry; `NAME-2` for its second copy.
+    pub(crate) scenario: String,
     /// Whether everything held.
     pub(crate) passed: bool,
     /// How long it took, cleaning up included.
@@ -26,7 +26,7 @@ pub(crate) struct ScenarioResult {
 impl ScenarioResult {
     /// A result of a scenario that took `took`.
     pub(crate) fn new(
-        scenario: &'static str,
+        scenario: String,
         took: Duration,
         figures: Vec<(String, String)>,
         outcome: &Result<()>,

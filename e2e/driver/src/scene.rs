@@ -20,8 +20,8 @@ use crate::settings::Settings;
 
 /// One running scenario.
 pub(crate) struct Scene {
-    /// Name of the scenario.
-    pub(crate) name: &'static str,
+    /// Name of the scenario; `NAME-2` for its second copy.
+    pub(crate) name: String,
     /// Its namespace.
     pub(crate) namespace: String,
     pub(crate) settings: Settings,
@@ -35,7 +35,7 @@ impl Scene {
     /// An empty namespace whose objects are watched. A scenario that `needs_controller` fails here, and clearly, when the
     /// cluster does not know its kinds.
     pub(crate) async fn begin(
-        name: &'static str,
+        name: &str,
         settings: &Settings,
         cluster: &Cluster,
         needs_controller: bool,
@@ -53,7 +53,7 @@ impl Scene {
             }
         }
         Ok(Self {
-            name,
+            name: name.to_owned(),
             namespace,
             settings: settings.clone(),
             cluster: cluster.clone(),
@@ -108,13 +108,18 @@ impl Scene {
 
     /// A prober of this namespace's host.
     pub(crate) async fn prober(&self) -> Result<Prober> {
+        self.prober_at(self.settings.rate.saturating_mul(60)).await
+    }
+
+    /// A prober that sends so many requests a minute.
+    pub(crate) async fn prober_at(&self, a_minute: u32) -> Result<Prober> {
         let deadline = self.settings.deadline(60);
-        Prober::start(&self.settings.gateway_url, &self.host(), self.settings.rate, deadline).await
+        Prober::start(&self.settings.gateway_url, &self.host(), a_minute, deadline).await
     }
 
     /// A directory for work trees of this scenario.
     pub(crate) fn work(&self, name: &str) -> PathBuf {
-        self.settings.state.join("work").join(self.name).join(name)
+        self.settings.state.join("work").join(&self.name).join(name)
     }
 
     /// Waits for the moment at which the route gives `weight` to the canary backend.
@@ -131,16 +136,22 @@ impl Scene {
         Ok(self.recorder.wait(&what, deadline, key, passes).await?.0)
     }
 
-    /// Fails when any request got no answer of the application.
-    pub(crate) fn assert_no_failed_requests(&self, traffic: &Traffic) -> Result<()> {
-        let failures = traffic.failures();
-        let failed: u64 = failures.values().sum();
+    /// Reports how many requests there were, and how many of them got no answer of the application; gives the latter.
+    pub(crate) fn say_requests(&self, traffic: &Traffic) -> u64 {
+        let failed: u64 = traffic.failures().values().sum();
         self.figure("requests", traffic.sent().to_string());
         self.figure("failed requests", failed.to_string());
         self.figure(
             "p50 / p99 ms",
             format!("{:.1} / {:.1}", traffic.latency_ms(0.5), traffic.latency_ms(0.99)),
         );
+        failed
+    }
+
+    /// Fails when any request got no answer of the application.
+    pub(crate) fn assert_no_failed_requests(&self, traffic: &Traffic) -> Result<()> {
+        let failures = traffic.failures();
+        let failed = self.say_requests(traffic);
         if failed > 0 {
             bail!("{failed} of {} requests failed: {failures:?}", traffic.sent());
         }

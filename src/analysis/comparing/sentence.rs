@@ -149,13 +149,27 @@ fn chance(facts: &Facts<'_>) -> String {
 fn pass(facts: &Facts<'_>) -> String {
     match &facts.compared.subject {
         Subject::Rate { limits, .. } | Subject::Count { limits, .. } => {
-            let upper = facts.ratio.1.unwrap_or(limits.margin);
-            format!("at most {} times stable; margin {}", number(upper), number(limits.margin))
+            let margin = number(limits.margin);
+            match (facts.ratio.1.filter(|upper| *upper <= limits.margin), &facts.compared.subject) {
+                (Some(upper), _) => {
+                    format!("at most {} times stable; margin {margin}", number(upper))
+                }
+                (None, Subject::Count { total: None, .. }) => format!(
+                    "fewer than {} events in an hour of a pod, which is tolerated whatever stable has",
+                    number(limits.tolerated_rate * 3600.0)
+                ),
+                (None, _) => format!(
+                    "fewer than {} bad, which is tolerated whatever stable has",
+                    percent(limits.tolerated_rate)
+                ),
+            }
         }
         Subject::Slo { max_rate, .. } => format!("below {} bad", percent(*max_rate)),
         Subject::Latency { limits, .. } => format!(
-            "the odds of a slow request are below {} times those of stable, at every bound",
-            number(limits.margin)
+            "at every bound the odds of a slow request are below {} times those of stable, or slow ones \
+             are fewer than {}, which is tolerated",
+            number(limits.margin),
+            percent(limits.tolerated_share)
         ),
     }
 }

@@ -21,9 +21,11 @@ use super::mixture::{Mixture, OnsetPrior};
 use super::{odds, rate, share};
 
 mod latency;
+mod rare;
 mod state;
 
 pub use latency::{LatencyEvidence, OddsLimits};
+use rare::RareEvidence;
 pub use state::{Evidence, MetricEvidence, UnknownState, VERSION};
 
 /// Alternatives of the test against a canary that is too bad, as multiples of the limit: two for a
@@ -54,11 +56,19 @@ pub struct RateLimits {
     pub margin: f64,
     /// In place of `max_ratio` while the canary warms up, where that is less: 5.
     pub warm_up_ratio: f64,
+    /// A canary that is proved to have fewer bad events per exposure than this passes whatever stable has; 0: none does.
+    pub tolerated_rate: f64,
 }
 
 impl Default for RateLimits {
     fn default() -> Self {
-        Self { max_ratio: 1.1, min_delta: 0.0, margin: 2.0, warm_up_ratio: 5.0 }
+        Self {
+            max_ratio: 1.1,
+            min_delta: 0.0,
+            margin: 2.0,
+            warm_up_ratio: 5.0,
+            tolerated_rate: 0.0,
+        }
     }
 }
 
@@ -116,6 +126,8 @@ pub struct RateEvidence {
     dispersion: f64,
     against: Mixture,
     in_favour: Mixture,
+    #[serde(default, skip_serializing_if = "RareEvidence::is_new")]
+    rare: RareEvidence,
     history: History,
 }
 
@@ -125,6 +137,7 @@ impl RateEvidence {
         Self {
             against: Mixture::new(design.onset),
             in_favour: Mixture::new(OnsetPrior::AT_ONCE),
+            rare: RareEvidence::default(),
             design,
             dispersion: dispersion.max(1.0),
             history: History::default(),
@@ -144,6 +157,9 @@ impl RateEvidence {
         let in_favour = in_favour(&self.design, strata, limits.margin, self.dispersion);
         self.against.add(against);
         self.in_favour.add(in_favour);
+        let sum = |of: fn(&Counts) -> f64| strata.iter().map(of).sum::<f64>();
+        let (events, exposure) = (sum(Counts::canary_bad), sum(Counts::canary_total));
+        self.rare.look(events, exposure, limits.tolerated_rate, self.dispersion);
         self.history.push(strata, self.dispersion, least_ratio);
     }
 
@@ -152,9 +168,10 @@ impl RateEvidence {
         self.against.log_e()
     }
 
-    /// `ln` evidence against "the canary is at or beyond the margin".
+    /// `ln` evidence against "the canary is at or beyond the margin", and, where some bad events are tolerated, "has at least
+    /// that many".
     pub fn log_e_in_favour(&self) -> f64 {
-        self.in_favour.log_e()
+        self.rare.beside(self.in_favour.log_e())
     }
 
     /// All counts so far.
@@ -181,9 +198,10 @@ impl RateEvidence {
         bounds::lower_bound(evidence, log_threshold, Some(decided))
     }
 
-    /// The ratio is at most this, at every look, with probability `1 - beta`; None for no bound yet.
+    /// The ratio is at most this, at every look, with probability `1 - beta`; None for no bound yet. It is about the comparison
+    /// alone: what passes because its bad events are rare may have none.
     pub fn upper_ratio(&self, limits: &RateLimits, beta: f64) -> Option<f64> {
-        let is_refuted = budget::is_refuted(self.log_e_in_favour(), beta);
+        let is_refuted = budget::is_refuted(self.in_favour.log_e(), beta);
         let decided = Decided { ratio: limits.margin, is_refuted };
         let evidence = |ratio: f64| {
             self.replay(OnsetPrior::AT_ONCE, |stretch, strata| {

@@ -72,6 +72,11 @@ impl Mixture {
         self.looks
     }
 
+    /// Whether it has had no look.
+    pub fn is_new(&self) -> bool {
+        self.looks == 0
+    }
+
     /// Takes in a look: for each alternative what [`super::rate`] or [`super::odds`] says that it
     /// adds, already divided by the dispersion. The number of alternatives must not change.
     pub fn add(&mut self, increments: impl IntoIterator<Item = f64>) {

@@ -6,6 +6,9 @@ use chrono::TimeDelta;
 
 use super::budget::{self, Stake};
 
+/// Looks at which nothing happens leave the evidence at 1 but for rounding: `ln` of what still counts as none.
+const NO_EVIDENCE: f64 = 1e-9;
+
 /// What the evidence says about a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -102,7 +105,7 @@ impl Standing {
     pub fn has_passed(&self) -> bool {
         let Guards { false_pass, min_requests, .. } = self.guards;
         budget::is_refuted(self.log_e_in_favour, false_pass)
-            && self.log_e_against <= 0.0
+            && self.log_e_against <= NO_EVIDENCE
             && self.canary.is_none_or(|(_, exposure)| exposure >= min_requests)
     }
 }

@@ -61,6 +61,11 @@ pub struct Compared {
     /// traffic of most canaries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
+    /// A canary that is proved to have fewer bad events per request than this (latency: slow requests at a bound; count without
+    /// `total`: events per second of a pod) has passed whatever stable has: where next to none happen, no ratio can ever be
+    /// proved. 0, which switches it off, up to 1. Default 0.001; without `total` one event in ten minutes of a pod (1/600).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tolerated_rate: Option<f64>,
     /// As `maxRatio`, for the odds of being slow (latency). Default 1.25: latencies of pods differ more
     /// than their errors do.
     #[serde(skip_serializing_if = "Option::is_none")]

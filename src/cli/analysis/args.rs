@@ -66,9 +66,13 @@ pub struct PlanArgs {
     /// Share of bad requests of stable, as 0.001
     #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
     pub bad: f64,
-    /// Weight in percent and length of each step
-    #[arg(long, value_name = "WEIGHT:DURATION,...", default_value = "5:10m,25:10m,50:10m")]
-    pub steps: String,
+    /// Weight in percent and length of each step; default: the steps of the Rollout in the files, else
+    /// 5:10m,25:10m,50:10m
+    #[arg(long, value_name = "WEIGHT:DURATION,...")]
+    pub steps: Option<String>,
+    /// How long a pause of the Rollout is taken to last that has no duration, but waits for a person
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub pause: String,
     /// How far evidence is discounted because errors come in bursts (1: not); `backtest` and the
     /// notes of AnalysisRuns tell it
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]

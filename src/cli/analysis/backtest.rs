@@ -27,6 +27,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Console;
 use crate::cli::text::span_of_time;
 use crate::metrics::MeasureError;
+use crate::metrics::sample::Series;
 use crate::sim::recorded::RecordedSeries;
 
 /// What stable did before a release, which its beginning looks at.
@@ -210,7 +211,8 @@ fn selectors(metric: &ComparedMetric) -> Vec<Selector> {
             std::iter::once(events).chain(total).cloned().collect()
         }
         Subject::Latency { histogram, .. } => {
-            vec![histogram.renamed(&format!("{}_bucket", histogram.name()))]
+            // Classic, and native.
+            vec![histogram.renamed(&format!("{}_bucket", histogram.name())), histogram.clone()]
         }
     }
 }
@@ -235,10 +237,22 @@ async fn fetched(
                 .samples(&text, period.from - HISTORY, period.until)
                 .await
                 .map_err(|error| unanswered(&metric.name, &error))?;
-            let series = series
-                .into_iter()
-                .map(|one| RecordedSeries { name: selector.name().to_owned(), ..one })
-                .collect();
+            let has_classic =
+                parts.iter().any(|it| it.metric == metric.name && !it.series.is_empty());
+            let of_one = |one: Series| {
+                if one.histograms.is_empty() {
+                    let points =
+                        one.numbers.iter().map(|(at, value)| (*at, Some(*value))).collect();
+                    let name = selector.name().to_owned();
+                    return vec![RecordedSeries { name, labels: one.labels, points }];
+                }
+                // Where both are there the classic one is counted, as in a release.
+                if has_classic {
+                    return Vec::new();
+                }
+                RecordedSeries::of_native(selector.name(), &one.labels, &one.histograms)
+            };
+            let series = series.into_iter().flat_map(of_one).collect();
             parts.push(Part { metric: metric.name.clone(), series });
         }
     }
@@ -248,7 +262,7 @@ async fn fetched(
             return Err(CliError::refused(
                 format!("{}: its selectors find no series of stable in that time", metric.name),
                 "check --stable (the name of a ReplicaSet, or the value of the label), the arguments, and \
-                 that --range is in the time of that ReplicaSet; native histograms cannot be replayed yet",
+                 that --range is in the time of that ReplicaSet",
             ));
         }
     }

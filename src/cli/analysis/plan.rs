@@ -16,9 +16,12 @@ use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::output::Console;
 use crate::cli::text::{Line, Span, Tone, span_of_time, table};
+use crate::plan::validate::Step;
 
 /// Releases for which it is told when they would be decided on.
 const RATIOS: [f64; 5] = [1.5, 2.0, 3.0, 5.0, 10.0];
+/// Steps where nobody names any.
+const USUAL_STEPS: &str = "5:10m,25:10m,50:10m";
 /// Names for arms that nobody has to know yet.
 const ANY: [&str; 2] = ["canary-0", "stable-0"];
 
@@ -78,7 +81,27 @@ pub(super) fn run(
     flags: &ClusterFlags,
 ) -> Result<Exit, CliError> {
     let target = Target::read(console, &args.template, flags, "plan")?;
-    let stages = stages(&args.steps)?;
+    let stages = match (&args.steps, target.stepwise.as_slice()) {
+        (Some(steps), _) => stages(steps)?,
+        (None, []) => stages(USUAL_STEPS)?,
+        (None, [(rollout, steps)]) => {
+            let waits = pause(&args.pause)?;
+            if steps.contains(&Step::Pause(None)) {
+                let span = span_of_time(waits);
+                let told =
+                    format!("{rollout}: a pause that waits for a person is taken to last {span}");
+                console.say(&told)?;
+            }
+            of_rollout(rollout, steps, waits)?
+        }
+        (None, several) => {
+            let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(CliError::usage(
+                format!("the files declare {} Rollouts: {}", several.len(), names.join(", ")),
+                "name the file of one of them, or give --steps",
+            ));
+        }
+    };
     let traffic = traffic(args)?;
     let length = stages.iter().fold(TimeDelta::zero(), |sum, stage| sum + stage.length);
     let [canary, stable] = ANY.map(|name| Some(name.to_owned()));
@@ -110,6 +133,42 @@ fn traffic(args: &PlanArgs) -> Result<Traffic, CliError> {
         ));
     }
     Ok(Traffic { rate: args.rps, bad_share: args.bad, dispersion: args.dispersion })
+}
+
+/// The steps of a Rollout as far as they have a time and split the traffic: what is between them, such as analyses and changes of
+/// size, is taken to need no time.
+fn of_rollout(rollout: &str, steps: &[Step], waits: TimeDelta) -> Result<Vec<Stage>, CliError> {
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut weight = 0.0;
+    for step in steps {
+        match step {
+            Step::SetWeight(split) => {
+                weight = f64::from(split.canary()) / f64::from(split.total().max(1));
+            }
+            Step::Pause(length) if weight > 0.0 && weight < 1.0 => {
+                let length = length.unwrap_or(waits);
+                match stages.last_mut().filter(|last| last.weight.total_cmp(&weight).is_eq()) {
+                    Some(last) => last.length += length,
+                    None => stages.push(Stage { weight, length }),
+                }
+            }
+            Step::Pause(_) | Step::SetCanaryScale(_) | Step::Analysis(_) => {}
+        }
+    }
+    if stages.is_empty() {
+        return Err(CliError::refused(
+            format!("the steps of {rollout} have no pause at a weight between 0 and 100 percent"),
+            "give --steps, as 5:10m,25:10m,50:10m",
+        ));
+    }
+    Ok(stages)
+}
+
+fn pause(text: &str) -> Result<TimeDelta, CliError> {
+    let length = IntOrString::Text(text.to_owned()).as_duration().ok();
+    length.filter(|it| *it > TimeDelta::zero() && *it <= TimeDelta::days(7)).ok_or_else(|| {
+        CliError::usage(format!("--pause {text:?} is no length of a pause"), "write it as 10m")
+    })
 }
 
 /// `WEIGHT:DURATION` of each step.

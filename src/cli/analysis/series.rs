@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::report::Seen;
 use crate::api::values::IntOrString;
 use crate::cli::error::CliError;
+use crate::metrics::look;
 use crate::sim::recorded::RecordedSeries;
 
 /// Time of the first value of written series: any moment will do.
@@ -279,8 +280,11 @@ pub(super) fn recorded(text: &str) -> Result<Vec<RecordedSeries>, String> {
         let name = labels.remove("__name__").ok_or_else(|| {
             wrong("a series has no name; ask for the series themselves, without functions")
         })?;
-        if one.get("histograms").is_some() {
-            return Err(format!("has native histograms ({name}), which cannot be replayed yet"));
+        if let Some(histograms) = one.get("histograms").and_then(Value::as_array) {
+            let points: Option<Vec<_>> = histograms.iter().map(look::histogram).collect();
+            let points = points.ok_or_else(|| wrong("a histogram has another form"))?;
+            all.extend(RecordedSeries::of_native(&name, &labels, &points));
+            continue;
         }
         let values = one.get("values").and_then(Value::as_array).into_iter().flatten();
         let points: Option<Vec<(i64, Option<f64>)>> = values.map(point).collect();

@@ -1,5 +1,6 @@
 //! Who answers the queries of a run: series in memory, or a real Prometheus.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::analysis::{DueMeasurement, ResolvedRun};
 use crate::cli::error::CliError;
 use crate::metrics::address::AddressOrigin;
 use crate::metrics::endpoint::Auth;
+use crate::metrics::sample::Series;
 use crate::metrics::spec::Provider;
 use crate::metrics::{
     AddressPolicy, MeasureError, MeasurementResult, ResolvedEndpoint, Secret, Transport, look,
@@ -85,9 +87,8 @@ impl Server {
         selector: &str,
         from: DateTime<Utc>,
         until: DateTime<Utc>,
-    ) -> Result<Vec<RecordedSeries>, MeasureError> {
-        let mut all: std::collections::BTreeMap<_, RecordedSeries> =
-            std::collections::BTreeMap::new();
+    ) -> Result<Vec<Series>, MeasureError> {
+        let mut all: BTreeMap<_, Series> = BTreeMap::new();
         let (mut at, mut chunk) = (from, CHUNK);
         while at < until {
             let end = (at + chunk).min(until);
@@ -100,16 +101,12 @@ impl Server {
                 other => other?,
             };
             for series in found {
-                if !series.histograms.is_empty() {
-                    return Err(MeasureError::Unusable(
-                        "it is a native histogram, which cannot be replayed yet".to_owned(),
-                    ));
-                }
                 let kept = all.entry(series.labels.clone()).or_default();
                 kept.labels = series.labels;
-                let last = kept.points.last().map_or(i64::MIN, |(at, _)| *at);
-                let new = series.numbers.into_iter().filter(|(at, _)| *at > last);
-                kept.points.extend(new.map(|(at, value)| (at, Some(value))));
+                let last = kept.numbers.last().map_or(i64::MIN, |(at, _)| *at);
+                kept.numbers.extend(series.numbers.into_iter().filter(|(at, _)| *at > last));
+                let last = kept.histograms.last().map_or(i64::MIN, |(at, _)| *at);
+                kept.histograms.extend(series.histograms.into_iter().filter(|(at, _)| *at > last));
             }
             at = end;
         }

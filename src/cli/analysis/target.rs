@@ -15,17 +15,20 @@ use crate::api::ApiNames;
 use crate::api::analysis::{AnalysisTemplateRef, InlineAnalysis, RolloutAnalysis};
 use crate::cli::args::ClusterFlags;
 use crate::cli::error::CliError;
-use crate::cli::lint::object::Parsed;
+use crate::cli::lint::object::{Manifest, Parsed};
 use crate::cli::lint::report::Severity;
 use crate::cli::lint::{read, read_files, refuse};
 use crate::cli::output::Console;
 use crate::metrics::spec::Provider;
+use crate::plan::validate::{Step, ValidStrategy, validate};
 
 /// The template and those that it refers to.
 pub(super) struct Target {
     library: TemplateLibrary,
     /// Which it is.
     pub(super) key: TemplateKey,
+    /// The Rollouts beside it that release step by step, with their steps.
+    pub(super) stepwise: Vec<(String, Vec<Step>)>,
 }
 
 /// The two ReplicaSets that are compared.
@@ -76,7 +79,15 @@ impl Target {
             })
             .collect();
         let key = chosen(&library, args.template.as_deref(), purpose)?;
-        Ok(Self { library, key })
+        let steps = |manifest: &Manifest| {
+            let Parsed::Rollout(spec) = &manifest.parsed else { return None };
+            match validate(&manifest.name, spec).usable?.strategy {
+                ValidStrategy::Canary(canary) => Some((manifest.name.clone(), canary.steps)),
+                ValidStrategy::BlueGreen(_) => None,
+            }
+        };
+        let stepwise = reading.manifests.iter().filter_map(steps).collect();
+        Ok(Self { library, key, stepwise })
     }
 
     /// The run of a release that lasts for `length`.

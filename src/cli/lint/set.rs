@@ -14,10 +14,12 @@ use crate::analysis::ResolvedRun;
 use crate::analysis::arguments::RolloutFacts;
 use crate::analysis::comparing::place::{Place, Revisions, complete};
 use crate::analysis::templates::{TemplateError, TemplateKey, TemplateLibrary, merge, plan_run};
-use crate::api::analysis::{AnalysisTemplateSpec, InlineAnalysis, RolloutAnalysis};
+use crate::api::analysis::{
+    AnalysisTemplateSpec, Comparison, InlineAnalysis, Metric, RolloutAnalysis,
+};
 use crate::api::rollout::RolloutSpec;
 use crate::api::{ApiNames, LabelSelector};
-use crate::metrics::spec::{SourceKind, SourceRef};
+use crate::metrics::spec::SourceKind;
 use crate::plan::validate::{ValidRouting, string_map, validate};
 
 /// What the checks of a set work with.
@@ -72,7 +74,7 @@ impl<'a> Set<'a> {
         for manifest in manifests {
             if let Parsed::Template(spec, is_cluster) = &manifest.parsed {
                 set.nested_templates(manifest, spec);
-                set.sources(manifest, spec, *is_cluster);
+                set.sources(manifest, "spec", &spec.metrics, &spec.comparison, *is_cluster);
             }
         }
         set
@@ -217,6 +219,7 @@ impl<'a> Set<'a> {
                 latest_hash: "latest",
                 stable_hash: Some("stable"),
             };
+            self.sources(rollout.manifest, &field, &inline.metrics, &inline.comparison, false);
             match plan_run(analysis, inline, &library, &facts) {
                 Ok(mut planned) => {
                     for name in planned.unused_args {
@@ -309,29 +312,33 @@ impl<'a> Set<'a> {
         }
     }
 
-    /// The metrics sources that a template names.
-    fn sources(&mut self, manifest: &Manifest, spec: &AnalysisTemplateSpec, is_cluster: bool) {
-        for (idx, metric) in spec.metrics.iter().enumerate() {
-            let prometheus =
-                metric.provider.prometheus.as_ref().and_then(|spec| spec.source.as_ref());
-            let web = metric.provider.web.as_ref().and_then(|spec| spec.source.as_ref());
-            let sources: [(&str, Option<&SourceRef>); 2] =
-                [("prometheus", prometheus), ("web", web)];
-            for (provider, source) in sources {
-                let Some(source) = source.filter(|source| !source.name.contains("{{")) else {
-                    continue;
-                };
-                let of_cluster = source.kind() == SourceKind::ClusterMetricsSource;
-                // A template of the cluster finds such a source in the namespace of each run.
-                if is_cluster && !of_cluster {
-                    continue;
-                }
-                let field = format!("spec.metrics[{idx}].provider.{provider}.source.name");
-                let line = manifest.node.line_of(&field);
-                let group = manifest.group().to_owned();
-                let kind = source.kind().as_str();
-                self.find(manifest, (line, &field), &group, kind, &source.name, of_cluster);
+    /// The metrics sources that metrics name below a field, each of its own or all that compare together.
+    fn sources(
+        &mut self,
+        manifest: &Manifest,
+        base: &str,
+        metrics: &[Metric],
+        compared: &Comparison,
+        is_cluster: bool,
+    ) {
+        let of_metric = |(idx, metric): (usize, &Metric)| {
+            let provider = metric.provider.chosen().ok()?;
+            let name = metric.provider.named().first().copied()?;
+            let field = format!("{base}.metrics[{idx}].provider.{name}.source.name");
+            Some((field, provider.source()?.clone()))
+        };
+        let common = compared.source.iter().map(|it| (format!("{base}.source.name"), it.clone()));
+        let all = metrics.iter().enumerate().filter_map(of_metric).chain(common);
+        for (field, source) in all.filter(|(_, source)| !source.name.contains("{{")) {
+            let of_cluster = source.kind() == SourceKind::ClusterMetricsSource;
+            // A template of the cluster finds such a source in the namespace of each run.
+            if is_cluster && !of_cluster {
+                continue;
             }
+            let line = manifest.node.line_of(&field);
+            let group = manifest.group().to_owned();
+            let kind = source.kind().as_str();
+            self.find(manifest, (line, &field), &group, kind, &source.name, of_cluster);
         }
     }
 }

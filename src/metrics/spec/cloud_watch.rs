@@ -1,10 +1,9 @@
 //! What a metric says to CloudWatch: queries of GetMetricData. Data only.
 
-use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AskedSpec, SourceRef};
+use super::{AskedSpec, SourceRef, span};
 use crate::api::values::IntOrString;
 
 /// Most queries of one request, as CloudWatch allows.
@@ -88,15 +87,6 @@ pub struct Dimension {
     pub value: String,
 }
 
-impl Spec {
-    /// How far back is asked; none where it is no usable time.
-    pub fn span(&self) -> Option<TimeDelta> {
-        let given =
-            self.interval.as_ref().map_or(Ok(TimeDelta::minutes(5)), IntOrString::as_duration);
-        given.ok().filter(|span| *span >= TimeDelta::seconds(1) && *span <= TimeDelta::days(30))
-    }
-}
-
 /// A period in seconds; none where it is no usable one.
 pub fn seconds(period: &IntOrString) -> Option<i64> {
     let text = period.to_string();
@@ -150,7 +140,7 @@ impl AskedSpec for Spec {
                 say(field, format!("[{idx}].period must be seconds, or a time as 5m"));
             }
         }
-        if self.span().is_none() {
+        if span(self.interval.as_ref()).is_none() {
             say("interval", "must be a time from 1s to 720h".to_owned());
         }
         problems

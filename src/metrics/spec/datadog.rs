@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AskedSpec, SourceRef};
+use super::{AskedSpec, SourceRef, span};
 use crate::api::values::{IntOrString, RawObject};
 
 /// A query of Datadog's API (`provider.datadog`). Its result is a number: with v1 the newest one of the
@@ -78,13 +77,6 @@ pub enum Aggregator {
 }
 
 impl Spec {
-    /// How far back is asked; none where it is no usable time.
-    pub fn span(&self) -> Option<TimeDelta> {
-        let given =
-            self.interval.as_ref().map_or(Ok(TimeDelta::minutes(5)), IntOrString::as_duration);
-        given.ok().filter(|span| *span >= TimeDelta::seconds(1) && *span <= TimeDelta::days(30))
-    }
-
     /// The queries with their names; a single one is `query`.
     pub fn named(&self) -> Vec<(&str, &str)> {
         match &self.query {
@@ -134,7 +126,7 @@ impl AskedSpec for Spec {
         if self.query.is_some() && self.formula.is_some() {
             say("formula", "needs queries, whose names it uses, in place of query");
         }
-        if self.span().is_none() {
+        if span(self.interval.as_ref()).is_none() {
             say("interval", "must be a time from 1s to 720h");
         }
         if self.secret_ref.is_some() {

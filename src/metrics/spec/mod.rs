@@ -13,10 +13,11 @@ pub mod new_relic;
 pub mod prometheus;
 pub mod web;
 
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::values::RawObject;
+use crate::api::values::{IntOrString, RawObject};
 
 /// Why no provider can be taken from a metric. The caller puts the field path before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,6 +158,24 @@ providers! {
         sky_walking "skywalking", "SkyWalking. Not built yet: refused by validation.";
         plugin "plugin", "External plug-ins. Not built yet: refused by validation.";
     }
+}
+
+impl<'a> Provider<'a> {
+    /// The source that holds address and credentials; none for a Job, or where an address is given.
+    pub fn source(self) -> Option<&'a SourceRef> {
+        match self {
+            Self::Prometheus(spec) => spec.source.as_ref(),
+            Self::Web(spec) => spec.source.as_ref(),
+            Self::Job(_) => None,
+            Self::Asked(asked) => asked.spec().source(),
+        }
+    }
+}
+
+/// How far back a provider asks (`interval`, default 5 minutes); none where it is no usable time.
+pub fn span(interval: Option<&IntOrString>) -> Option<TimeDelta> {
+    let given = interval.map_or(Ok(TimeDelta::minutes(5)), IntOrString::as_duration);
+    given.ok().filter(|span| *span >= TimeDelta::seconds(1) && *span <= TimeDelta::days(30))
 }
 
 /// What a metric says alike to every server that is asked by one HTTP request.

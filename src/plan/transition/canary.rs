@@ -43,7 +43,7 @@ pub(super) fn progress(
             Some(match closed {
                 Gate::GiveUp { why } => abort(
                     view,
-                    AbortCause::AnalysisFailed,
+                    AbortCause::AnalysisInconclusive,
                     format!("undecided at the end of its steps: {why}"),
                     false,
                 ),

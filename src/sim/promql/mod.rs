@@ -9,6 +9,7 @@ mod evaluate;
 mod functions;
 mod over_time;
 mod quantile;
+mod queries;
 pub(crate) mod review;
 mod store;
 pub(crate) mod wire;
@@ -16,7 +17,8 @@ pub(crate) mod wire;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(crate) use evaluate::Query;
+use evaluate::Query;
+pub(crate) use queries::Queries;
 pub(crate) use store::{STALE, SeriesId, Store};
 
 /// Label of a metric's name.

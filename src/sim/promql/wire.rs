@@ -3,24 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Element, Outcome, Query, QueryError, Range, Store};
+use super::{Element, Outcome, QueryError, Range};
 use crate::metrics::exchange::Answer;
-use crate::metrics::spec::prometheus::ResolvedRange;
-
-/// The value of a range query.
-///
-/// # Errors
-/// [`QueryError`].
-pub(crate) fn over(
-    query: &Query,
-    store: &Store,
-    range: ResolvedRange,
-) -> Result<Outcome, QueryError> {
-    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
-    let step = (range.step * 1000.0).round() as i64;
-    let (from, to) = (range.start.saturating_mul(1000), range.end.saturating_mul(1000));
-    query.over(store, (from, to), step.max(1)).map(Outcome::Matrix)
-}
 
 /// An answer in JSON.
 pub(crate) fn answer(status: u16, body: &Value) -> Answer {

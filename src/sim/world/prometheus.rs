@@ -19,16 +19,12 @@ use super::versions::BOUNDS;
 use crate::metrics::exchange::Answer;
 use crate::metrics::spec::prometheus::ResolvedRange;
 use crate::sim::api::object;
-use crate::sim::promql::{
-    Element, Labels, NAME, Outcome, Query, QueryError, STALE, SeriesId, Store, wire,
-};
+use crate::sim::promql::{Element, Labels, NAME, Outcome, Queries, STALE, SeriesId, Store, wire};
 
 /// How long samples are kept.
 const RETENTION: TimeDelta = TimeDelta::hours(2);
 /// Time between two looks for samples that are too old.
 const PRUNE_EVERY: TimeDelta = TimeDelta::minutes(10);
-/// Parsed queries that are kept.
-const MOST_QUERIES: usize = 256;
 
 /// Prometheus.
 #[derive(Debug)]
@@ -38,7 +34,7 @@ pub(crate) struct Prometheus {
     /// What is scraped in the place of the pods that ask for it.
     exports: Option<Exports>,
     targets: BTreeMap<Key, ScrapeTarget>,
-    queries: BTreeMap<String, Query>,
+    queries: Queries,
     next_scrape: Time,
     next_prune: Time,
 }
@@ -64,7 +60,7 @@ impl Prometheus {
             random: Random::stream(seed, "prometheus"),
             store: Store::default(),
             targets: BTreeMap::new(),
-            queries: BTreeMap::new(),
+            queries: Queries::default(),
             next_scrape: now,
             next_prune: now + PRUNE_EVERY,
         }
@@ -170,35 +166,9 @@ impl Prometheus {
         now: Time,
     ) -> Answer {
         let at = stamp(now, behaviour);
-        match self.value(query, range, at) {
+        match self.queries.value(&self.store, query, range, at) {
             Ok(outcome) => respond(outcome, at, &behaviour.answer),
             Err(error) => wire::refusal(&error),
-        }
-    }
-
-    /// The value of a query.
-    ///
-    /// # Errors
-    /// [`QueryError`].
-    fn value(
-        &mut self,
-        text: &str,
-        range: Option<ResolvedRange>,
-        at: i64,
-    ) -> Result<Outcome, QueryError> {
-        if self.queries.len() >= MOST_QUERIES {
-            self.queries.clear();
-        }
-        let query = if let Some(query) = self.queries.get(text) {
-            query.clone()
-        } else {
-            let query = Query::parse(text)?;
-            self.queries.insert(text.to_owned(), query.clone());
-            query
-        };
-        match range {
-            None => query.at(&self.store, at),
-            Some(range) => wire::over(&query, &self.store, range),
         }
     }
 }

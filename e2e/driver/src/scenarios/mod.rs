@@ -7,6 +7,7 @@ mod controller_killed;
 mod gitops;
 mod good_canary;
 mod hostile;
+mod judged;
 mod outages;
 mod selftest;
 
@@ -29,6 +30,8 @@ pub(crate) struct Scenario {
     pub(crate) needs_controller: bool,
     /// The GitOps tool that must run.
     pub(crate) tool: Option<Tool>,
+    /// Whether copies of it, and others, may run beside it: it stops nothing that they need and sends few requests.
+    pub(crate) may_have_company: bool,
     /// Does it.
     pub(crate) run: for<'a> fn(&'a Scene) -> Outcome<'a>,
 }
@@ -38,7 +41,15 @@ const fn scenario(
     about: &'static str,
     run: for<'a> fn(&'a Scene) -> Outcome<'a>,
 ) -> Scenario {
-    Scenario { name, about, needs_controller: true, tool: None, run }
+    Scenario { name, about, needs_controller: true, tool: None, may_have_company: false, run }
+}
+
+const fn judged(
+    name: &'static str,
+    about: &'static str,
+    run: for<'a> fn(&'a Scene) -> Outcome<'a>,
+) -> Scenario {
+    Scenario { may_have_company: true, ..scenario(name, about, run) }
 }
 
 /// Every scenario.
@@ -61,4 +72,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("route-deleted", "the route is deleted in mid-canary: says what is missing, abort still works", |s| Box::pin(hostile::route_deleted(s))),
     Scenario { tool: Some(Tool::ArgoCd), ..scenario("argo-cd", "delivered by Argo CD: found by Sluice, reverted in Git, synced, quiet; a bot's re-bump is held", |s| Box::pin(gitops::run(s, Tool::ArgoCd))) },
     Scenario { tool: Some(Tool::Flux), ..scenario("flux", "the same, delivered by Flux", |s| Box::pin(gitops::run(s, Tool::Flux))) },
+    judged("judged-errors", "3 % more errors at 5 % of 100 requests/s: rolled back by the comparison with stable", |s| Box::pin(judged::errors(s))),
+    judged("judged-outage", "a store that both versions need is away for 20 s: a healthy release is not rolled back", |s| Box::pin(judged::outage(s))),
+    judged("judged-slow-tail", "3 % of the requests slower by 1 s: rolled back by the comparison of latencies", |s| Box::pin(judged::slow_tail(s))),
+    judged("judged-quiet", "12 requests a minute: neither rolled back nor promoted without a person", |s| Box::pin(judged::quiet(s))),
 ];

@@ -8,6 +8,11 @@ use crate::analysis::statistics::verdict::Guards;
 use crate::api::analysis::{Compared, ComparedType, Metric};
 use crate::api::values::IntOrString;
 
+/// Bad events per request, or slow ones at a bound, that are tolerated unless somebody says otherwise.
+const TOLERATED_OF_REQUESTS: f64 = 0.001;
+/// The same per second of a pod: one in ten minutes.
+const TOLERATED_OF_PODS: f64 = 1.0 / 600.0;
+
 /// Most labels in `by`, and bounds.
 const MAX_LABELS: usize = 3;
 const MAX_BOUNDS: usize = 5;
@@ -41,9 +46,15 @@ fn used_fields(compared: &Compared) -> Vec<String> {
 /// Fields of each type beside those that all have.
 fn fields_of(kind: ComparedType) -> &'static [&'static str] {
     match kind {
-        ComparedType::Rate => &["total", "bad", "by", "maxRatio", "minDelta", "margin"],
-        ComparedType::Count => &["events", "total", "by", "maxRatio", "minDelta", "margin"],
-        ComparedType::Latency => &["histogram", "bounds", "by", "maxOdds", "margin"],
+        ComparedType::Rate => {
+            &["total", "bad", "by", "maxRatio", "minDelta", "margin", "toleratedRate"]
+        }
+        ComparedType::Count => {
+            &["events", "total", "by", "maxRatio", "minDelta", "margin", "toleratedRate"]
+        }
+        ComparedType::Latency => {
+            &["histogram", "bounds", "by", "maxOdds", "margin", "toleratedRate"]
+        }
         ComparedType::Slo => &["total", "bad", "maxRate"],
     }
 }
@@ -166,12 +177,14 @@ fn refuse_foreign_fields(check: &mut Check<'_>, kind: ComparedType, given: &Comp
 fn subject(check: &mut Check<'_>, kind: ComparedType, given: &Compared) -> Option<Subject> {
     match kind {
         ComparedType::Rate => {
-            let limits = rate_limits(check, given);
+            let limits = rate_limits(check, given, TOLERATED_OF_REQUESTS);
             let (total, bad) = total_and_bad(check, given)?;
             Some(Subject::Rate { total, bad, limits })
         }
         ComparedType::Count => {
-            let limits = rate_limits(check, given);
+            let tolerated =
+                if given.total.is_some() { TOLERATED_OF_REQUESTS } else { TOLERATED_OF_PODS };
+            let limits = rate_limits(check, given, tolerated);
             let why = ": the counter of the events";
             let events = check.selector("events", given.events.as_deref(), why);
             let total = given.total.as_deref().map(|text| check.selector("total", Some(text), ""));
@@ -237,7 +250,7 @@ fn total_and_bad(check: &mut Check<'_>, given: &Compared) -> Option<(Selector, S
     Some((total?, bad?))
 }
 
-fn rate_limits(check: &mut Check<'_>, given: &Compared) -> RateLimits {
+fn rate_limits(check: &mut Check<'_>, given: &Compared, tolerated: f64) -> RateLimits {
     let usual = RateLimits::default();
     let max_ratio =
         check.number("maxRatio", given.max_ratio, usual.max_ratio, |it| it > 0.0, "above 0");
@@ -251,6 +264,7 @@ fn rate_limits(check: &mut Check<'_>, given: &Compared) -> RateLimits {
             "at least 0 and below 1",
         ),
         margin: margin(check, given, max_ratio, usual.margin, "maxRatio"),
+        tolerated_rate: tolerated_rate(check, given, tolerated),
         ..usual
     }
 }
@@ -262,8 +276,14 @@ fn odds_limits(check: &mut Check<'_>, given: &Compared) -> OddsLimits {
     OddsLimits {
         max_odds,
         margin: margin(check, given, max_odds, usual.margin, "maxOdds"),
+        tolerated_share: tolerated_rate(check, given, TOLERATED_OF_REQUESTS),
         ..usual
     }
+}
+
+fn tolerated_rate(check: &mut Check<'_>, given: &Compared, usual: f64) -> f64 {
+    let fits = |it: f64| (0.0..1.0).contains(&it);
+    check.number("toleratedRate", given.tolerated_rate, usual, fits, "at least 0 and below 1")
 }
 
 fn margin(check: &mut Check<'_>, given: &Compared, limit: f64, usual: f64, name: &str) -> f64 {

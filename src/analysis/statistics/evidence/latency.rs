@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mixture, OnsetPrior, SlowCounts, as_float, decimal, odds};
+use super::{Mixture, OnsetPrior, RareEvidence, SlowCounts, as_float, decimal, odds};
 use crate::analysis::statistics::log_space::log_sum_exp;
 
 /// Alternatives of the test against the canary, as multiples of the largest odds ratio allowed.
@@ -17,11 +17,13 @@ pub struct OddsLimits {
     pub margin: f64,
     /// In place of `max_odds` while the canary warms up, where that is less: 5.
     pub warm_up_odds: f64,
+    /// A canary that is proved to have a smaller share of slow requests than this passes whatever stable has; 0: none does.
+    pub tolerated_share: f64,
 }
 
 impl Default for OddsLimits {
     fn default() -> Self {
-        Self { max_odds: 1.25, margin: 2.0, warm_up_odds: 5.0 }
+        Self { max_odds: 1.25, margin: 2.0, warm_up_odds: 5.0, tolerated_share: 0.0 }
     }
 }
 
@@ -42,6 +44,8 @@ struct AtBound {
     bound: f64,
     against: Mixture,
     in_favour: Mixture,
+    #[serde(default, skip_serializing_if = "RareEvidence::is_new")]
+    rare: RareEvidence,
     canary_slow: u64,
     canary_total: u64,
 }
@@ -53,6 +57,7 @@ impl LatencyEvidence {
             bound: *bound,
             against: Mixture::new(onset),
             in_favour: Mixture::new(OnsetPrior::AT_ONCE),
+            rare: RareEvidence::default(),
             canary_slow: 0,
             canary_total: 0,
         };
@@ -77,6 +82,11 @@ impl LatencyEvidence {
                 |it: &SlowCounts| odds::pass_increments(it, limits.margin, &super::PASS_GRID);
             at.against.add(sums(strata, FAIL_GRID.len(), self.dispersion, against));
             at.in_favour.add(sums(strata, super::PASS_GRID.len(), self.dispersion, in_favour));
+            let sum = |of: fn(&SlowCounts) -> u64| {
+                as_float(strata.iter().map(of).fold(0, u64::saturating_add))
+            };
+            let (slow, all) = (sum(SlowCounts::canary_slow), sum(SlowCounts::canary_total));
+            at.rare.look(slow, all, limits.tolerated_share, self.dispersion);
             for it in strata {
                 at.canary_slow = at.canary_slow.saturating_add(it.canary_slow());
                 at.canary_total = at.canary_total.saturating_add(it.canary_total());
@@ -94,10 +104,10 @@ impl LatencyEvidence {
         log_sum_exp(&all) - self.bounds().map(|_| 1.0).sum::<f64>().ln()
     }
 
-    /// `ln` evidence against "at some bound the canary's odds are at or beyond the margin": the least
-    /// of the bounds. 0 without bounds.
+    /// `ln` evidence against "at some bound the canary's odds are at or beyond the margin", and, where some slow requests are
+    /// tolerated, "it has at least that share of them": the least of the bounds. 0 without bounds.
     pub fn log_e_in_favour(&self) -> f64 {
-        let all = self.bounds.iter().map(|at| at.in_favour.log_e());
+        let all = self.bounds.iter().map(|at| at.rare.beside(at.in_favour.log_e()));
         all.reduce(f64::min).unwrap_or(0.0)
     }
 
