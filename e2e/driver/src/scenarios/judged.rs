@@ -166,7 +166,7 @@ pub(crate) async fn quiet(scene: &Scene) -> Result<()> {
     let steps = "      - setWeight: 25\n      - pause: {duration: 90s}\n      - setWeight: 50\n      - pause: {duration: 90s}\n";
     // One request of twenty fails, in both versions.
     let service = deploy(scene, "errors", steps, QUIET).await?;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let (asked, began) = service.release(scene, "flaky", 25).await?;
     let (run, _) = wait_run(scene, "Running", asked, 120).await?;
     let object = (ROLLOUT, scene.namespace.as_str(), "web");
