@@ -369,7 +369,7 @@ async fn a_plan_takes_the_steps_of_the_rollout_beside_the_template() {
     assert_eq!(outcome.code, 0, "{}", outcome.err);
     assert!(outcome.out.contains("1     10 %    6m     3600 "), "{}", outcome.out);
     assert!(outcome.out.contains("2     40 %    20m    48000 "), "{}", outcome.out);
-    assert!(!outcome.out.contains("\n3 "), "{}", outcome.out);
+    assert!(!outcome.out.contains("\n3     "), "{}", outcome.out);
     assert!(outcome.err.contains("waits for a person is taken to last 20m"), "{}", outcome.err);
     let outcome = planned_for(steps, "--steps 5:10m").await;
     assert!(outcome.out.contains("1     5 %     10m "), "{}", outcome.out);
