@@ -1,6 +1,6 @@
 //! Releases that are judged by counts: the comparison with stable decides, over a real Prometheus and real processes, and limits
-//! as teams write them are measured beside it. What happens is chance, so each of these may run in several copies at once. That
-//! can be more than a small machine serves, so requests without an answer are reported here and fail the other scenarios only.
+//! as teams write them are measured beside it. What happens is chance, so each of these may run in several copies at once; more
+//! than the machine serves fail by their requests without an answer.
 
 use std::time::Duration;
 
@@ -98,14 +98,11 @@ async fn rolled_back(scene: &Scene, version: &str, metric: &str) -> Result<()> {
     if !said.starts_with(&format!("{metric} FAIL")) {
         bail!("it was not given up because of {metric}: {said}");
     }
-    // Several of these run at once, so the gateway takes its new weights as late as the machine is busy.
-    let late =
-        traffic.sent_after(version, zero + SETTLED.mul_f64(scene.settings.patience.max(1.0)));
+    let late = traffic.sent_after(version, zero + SETTLED);
     if late > 0 {
         bail!("{late} requests reached {version} after its weight was 0");
     }
-    scene.say_requests(&traffic);
-    Ok(())
+    scene.assert_no_failed_requests(&traffic)
 }
 
 /// What both versions need is away for 20 s while the canary has 5 %: the release goes on to its end all the same.
@@ -146,8 +143,7 @@ pub(crate) async fn outage(scene: &Scene) -> Result<()> {
             bail!("{version} hardly noticed the outage: {bad} errors in {answers} answers");
         }
     }
-    scene.say_requests(&traffic);
-    Ok(())
+    scene.assert_no_failed_requests(&traffic)
 }
 
 async fn wait_store(scene: &Scene, available: i64) -> Result<()> {
@@ -196,8 +192,7 @@ pub(crate) async fn quiet(scene: &Scene) -> Result<()> {
     let traffic = service.prober.stop().await;
     let (answers, bad) = traffic.of("flaky");
     scene.figure("errors of the new version", format!("{bad} of {answers}"));
-    scene.say_requests(&traffic);
-    Ok(())
+    scene.assert_no_failed_requests(&traffic)
 }
 
 /// Whether a Rollout waits at the end of its steps, for the comparison to pass or for a person.
