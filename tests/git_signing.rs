@@ -1,5 +1,5 @@
-//! Signed reverts against a real Git server that accepts no others. Needs `git`, `ssh-keygen` and
-//! `gpg`; without them the tests fail.
+//! Signed reverts against a real Git server that accepts no others. Needs `ssh-keygen` and `gpg`; without
+//! them the tests fail. They are apart by command: `cargo test --test git_signing -- --ignored`.
 
 #![expect(
     clippy::unwrap_used,
@@ -80,6 +80,7 @@ async fn revert(server: &Server, request: &RevertRequest) -> RevertOutcome {
 }
 
 #[tokio::test]
+#[ignore = "needs ssh-keygen and gpg"]
 async fn scenario_34_a_server_that_takes_only_signed_commits_takes_one_signed_with_an_ssh_key() {
     let (server, good, bad) = world().await;
     let home = tempfile::tempdir().unwrap();
@@ -137,6 +138,7 @@ fn openpgp_key(home: &Path, passphrase: &str) -> String {
 }
 
 #[tokio::test]
+#[ignore = "needs ssh-keygen and gpg"]
 async fn scenario_34_a_server_that_takes_only_signed_commits_takes_one_signed_with_an_openpgp_key()
 {
     for passphrase in ["", "correct horse battery"] {
