@@ -31,7 +31,7 @@ write_wrapper() {
 }
 
 # build_go NAME MODULE VERSION LOCAL_VERSION LDFLAGS [PROGRAM=]PACKAGE...: builds each PACKAGE into $BIN under PROGRAM, else
-# under its last path element.
+# under its last path element. GO_TAGS and GO_CGO (0 or 1) may be set for one call.
 build_go() {
 	local name=$1 module=$2 version=$3 local_version=$4 ldflags=$5 package program stamp wanted
 	shift 5
@@ -41,7 +41,7 @@ build_go() {
 		program=${package##*/}
 		[[ $package != *=* ]] || { program=${package%%=*} && package=${package#*=}; }
 		stamp="$CACHE/stamps/$program"
-		wanted="$module@$version $ldflags"
+		wanted="$module@$version $ldflags${GO_TAGS:+ tags $GO_TAGS}"
 		if [[ -x $BIN/$program && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
 			say "$program $version: in the cache"
 			continue
@@ -53,8 +53,8 @@ build_go() {
 		fi
 		local from=$SECONDS
 		say "$program $version: building (minutes when cold)"
-		(cd "$dir" && CGO_ENABLED=0 GOFLAGS='-mod=mod -buildvcs=false' \
-			go build -ldflags "-s -w $ldflags" -o "$BIN/$program.new" "$package") ||
+		(cd "$dir" && CGO_ENABLED=${GO_CGO:-0} GOFLAGS='-mod=mod -buildvcs=false' \
+			go build -tags "${GO_TAGS:-}" -ldflags "-s -w $ldflags" -o "$BIN/$program.new" "$package") ||
 			die "$program $version does not build; its module is in $dir"
 		mv "$BIN/$program.new" "$BIN/$program"
 		printf '%s' "$wanted" >"$stamp"
@@ -86,6 +86,13 @@ build_component() {
 	traefik)
 		build_go traefik github.com/traefik/traefik/v3 "v$TRAEFIK_VERSION" "" "" github.com/traefik/traefik/v3/cmd/traefik
 		;;
+	gitea)
+		# With its database inside, and its templates and texts from the module; its pages have no style.
+		install_packages "${PACKAGES_BUILD[@]}"
+		GO_CGO=1 GO_TAGS="sqlite sqlite_unlock_notify" \
+			build_go gitea code.gitea.io/gitea "v$GITEA_VERSION" "" "-X main.Version=$GITEA_VERSION" gitea=code.gitea.io/gitea
+		fetch_tree gitea "$GITEA_VERSION" code.gitea.io/gitea templates options public
+		;;
 	kwok) build_go kwok sigs.k8s.io/kwok "v$KWOK_VERSION" "" "" sigs.k8s.io/kwok/cmd/kwok ;;
 	gateway-api)
 		fetch_files gateway-api "$GATEWAY_API_VERSION" sigs.k8s.io/gateway-api "v$GATEWAY_API_VERSION" config/crd/standard
@@ -105,8 +112,8 @@ build_component() {
 		;;
 	cluster) for c in kubernetes etcd kubectl helm gateway-api traefik; do build_component $c; done ;;
 	bench) for c in control-plane etcd kubectl helm kwok; do build_component $c; done ;;
-	all) for c in cluster kwok argocd flux; do build_component $c; done ;;
-	*) die "no component $1; known: kubernetes control-plane kubectl etcd helm traefik kwok gateway-api argocd flux cluster bench all" ;;
+	all) for c in cluster kwok argocd flux gitea; do build_component $c; done ;;
+	*) die "no component $1; known: kubernetes control-plane kubectl etcd helm traefik kwok gateway-api argocd flux gitea cluster bench all" ;;
 	esac
 }
 
@@ -125,6 +132,17 @@ fetch_files() {
 	chmod -R u+w "$target"
 	touch "$target/.complete"
 	say "$1 $2: CRDs fetched"
+}
+
+# fetch_tree NAME VERSION MODULE DIRECTORY...: whole directories of a module, as $CACHE/NAME-VERSION.
+fetch_tree() {
+	local target="$CACHE/$1-$2" dir module=$3@v$2
+	[[ ! -f $target/.complete ]] || return 0
+	mkdir -p "$CACHE/src/$1" "$target"
+	dir=$(cd "$CACHE/src/$1" && go mod download -json "$module" | jq -re .Dir) || die "cannot fetch $module"
+	(cd "$dir" && cp -r "${@:4}" "$target/")
+	chmod -R u+w "$target"
+	touch "$target/.complete"
 }
 
 command -v go >/dev/null || die "the Go tool chain is missing (1.25 or later); the cluster's programs are built with it"

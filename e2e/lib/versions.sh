@@ -10,6 +10,7 @@ HELM_VERSION=3.19.0
 ARGOCD_VERSION=3.2.11 # from 3.3 on it needs a module of its own repository that cannot be fetched
 FLUX_SOURCE_VERSION=1.7.2 # the last whose modules can all be fetched
 FLUX_KUSTOMIZE_VERSION=1.7.3
+GITEA_VERSION=1.26.0 # a forge for the tests of pull requests (tests/real_gitea.rs)
 KWOK_VERSION=0.7.0 # fake nodes and pods of e2e/bench only
 
 # Debian packages: command that proves the package is there, then its name.
