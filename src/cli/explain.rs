@@ -9,7 +9,6 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::Console;
 use super::release_hold::is_held;
-use super::revert::waits_for_approval;
 use super::standing::{PauseEnd, Standing, is_settled, pause_end, standing};
 use super::text::{Line, Span, Tone, span_of_time};
 use super::tree::{git_revert, phase_tone_of};
@@ -114,7 +113,7 @@ fn ends_when(rollout: &Rollout, standing: &Standing, now: DateTime<Utc>) -> Vec<
              retry {name}"
         ));
     }
-    let is_held_back = status.git_revert.as_ref().is_some_and(waits_for_approval);
+    let is_held_back = status.git_revert.as_ref().is_some_and(GitRevertStatus::waits_for_approval);
     match status.git_revert.as_ref().map(|revert| revert.state) {
         Some(GitRevertState::AwaitingApproval | GitRevertState::Suspended) if is_held_back => {
             ends.push(format!("a person runs: kubectl sluice revert {name} --approve"));

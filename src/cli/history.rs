@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::output::Console;
 use super::run_view::RunView;
 use super::text::{Line, Span, Tone, age, table};
-use super::tree::git_revert;
+use super::tree::{git_revert, short};
 use super::view::{Objects, revision_label, rollout_view};
 use super::watch::World;
 use crate::api::status::{
@@ -228,8 +228,4 @@ fn git(version: &Version) -> Span {
         (None, Some(commit)) => Span::plain(format!("reverted by {}", short(commit))),
         (None, None) => Span::plain("-"),
     }
-}
-
-fn short(commit: &str) -> String {
-    commit.chars().take(12).collect()
 }

@@ -10,7 +10,6 @@ use super::text::Line;
 use super::tree::git_revert;
 use super::verb::{Decision, Edit, Subject};
 use crate::api::Rollout;
-use crate::api::conditions::RevertEnd;
 use crate::api::status::{GitRevertState, GitRevertStatus, MAX_PATCH};
 
 /// The verb in `lastRequest`.
@@ -36,7 +35,7 @@ pub(super) async fn show(
     let mut lines = vec![Line(vec![git_revert(&revert)])];
     lines.extend(revert.patch.lines().map(Line::text));
     console.data(&revert, &lines)?;
-    if waits_for_approval(&revert) && !revert.approved {
+    if revert.waits_for_approval() && !revert.approved {
         console.hint(&format!("let it be written: kubectl sluice revert {name} --approve"))?;
         return Ok(Exit::NeedsPerson);
     }
@@ -124,23 +123,16 @@ fn restore_command(rollout: &Rollout, revert: &GitRevertStatus) -> String {
     )
 }
 
-/// Whether a person must say so before it is written.
-pub(super) fn waits_for_approval(revert: &GitRevertStatus) -> bool {
-    revert.state == GitRevertState::AwaitingApproval
-        || (revert.state == GitRevertState::Suspended
-            && revert.reason == RevertEnd::ManyFailures.as_str())
-}
-
 /// What approving means here.
 pub(super) fn decide(subject: &Subject) -> Result<Decision, CliError> {
-    approve(subject, "approve", waits_for_approval, "waits for nobody's approval")
+    approve(subject, "approve", GitRevertStatus::waits_for_approval, "waits for nobody's approval")
 }
 
 /// What not waiting any more means here. What is checked before each push is checked all the same.
 pub(super) fn decide_now(subject: &Subject) -> Result<Decision, CliError> {
     let waits = |revert: &GitRevertStatus| {
         let is_settling = revert.state == GitRevertState::Planned && revert.tries == 0;
-        waits_for_approval(revert) || is_settling
+        revert.waits_for_approval() || is_settling
     };
     approve(subject, "begin", waits, "waits for nothing that could be left out")
 }

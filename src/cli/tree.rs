@@ -132,10 +132,14 @@ pub fn git_revert(revert: &GitRevertStatus) -> Span {
         text = format!("{text}: {}", revert.message);
     }
     if let Some(commit) = &revert.commit {
-        let short: String = commit.chars().take(12).collect();
-        text = format!("{text}, commit {short}");
+        text = format!("{text}, commit {}", short(commit));
     }
     Span::toned(tone, text)
+}
+
+/// A commit as people see it.
+pub(super) fn short(commit: &str) -> String {
+    commit.chars().take(12).collect()
 }
 
 /// One row of the tree: its branches are drawn when its place is known.

@@ -33,8 +33,8 @@ use crate::observe::Snapshot;
 use crate::observe::cache::Key;
 use crate::plan::action::{RevertOrder, SyncOrder, WithdrawOrder};
 use crate::plan::facts::{
-    Declared, GitFact, LedgerAnswer, LedgerMiss, NOT_ALLOWED, RevertLimits, RevertProgress,
-    RevertResult, Sight, SyncLook, WithdrawProgress,
+    Declared, GitFact, LedgerAnswer, LedgerMiss, NOT_ALLOWED, REASON_NOT_ALLOWED, RevertLimits,
+    RevertProgress, RevertResult, Sight, SyncLook, WithdrawProgress,
 };
 use crate::telemetry::chain;
 
@@ -42,9 +42,6 @@ use crate::telemetry::chain;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest wait between two look-ups.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-
-/// Reason of a revert for which the credentials are not lent.
-const REASON_NOT_ALLOWED: &str = "NotAllowed";
 
 /// The worker.
 #[derive(Clone)]

@@ -115,9 +115,7 @@ fn count_revert(metrics: &Metrics, memory: &mut Memory, written: &Written<'_>) {
         }
         GitRevertState::Blocked => RevertEnd::Blocked,
         GitRevertState::Ineffective => RevertEnd::Ineffective,
-        GitRevertState::Suspended if revert.reason == RevertEnd::ManyFailures.as_str() => {
-            RevertEnd::ManyFailures
-        }
+        GitRevertState::Suspended if revert.is_held_back_by_failures() => RevertEnd::ManyFailures,
         GitRevertState::Suspended => RevertEnd::Suspended,
     };
     let took = memory.revert_due_at.take().and_then(|since| (now - since).to_std().ok());

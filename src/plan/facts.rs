@@ -307,6 +307,9 @@ pub struct Sight {
 /// What the reason of a look-up begins with whose credentials are not lent for it.
 pub const NOT_ALLOWED: &str = "not allowed: ";
 
+/// Reason of a revert for which the credentials are not lent.
+pub const REASON_NOT_ALLOWED: &str = "NotAllowed";
+
 /// What a ledger look-up found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerAnswer {

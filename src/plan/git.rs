@@ -13,8 +13,7 @@ mod request;
 mod sync;
 
 use self::obstacles::{
-    BUDGET_SPENT, budget_spent, commit_unknown, held_back, is_held_back_by_failures, opted_out,
-    pushed_of_late,
+    BUDGET_SPENT, budget_spent, commit_unknown, held_back, opted_out, pushed_of_late,
 };
 use self::place::{place_of, source_moved};
 use super::action::Action;
@@ -246,9 +245,7 @@ fn is_all_stable(view: &View<'_>) -> bool {
 
 fn revert_result(view: &View<'_>) -> Option<Memory> {
     let revert = view.memory.git_revert.as_ref()?;
-    let waits_for_approval =
-        revert.state == GitRevertState::AwaitingApproval || is_held_back_by_failures(revert);
-    if waits_for_approval && revert.approved {
+    if revert.waits_for_approval() && revert.approved {
         return Some(with_state(view, GitRevertState::Planned, "", "approved"));
     }
     let progress = current_try(view, revert)?;

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::conditions::RevertEnd;
 use crate::api::values::{Time, is_false};
 
 /// A revision that was seen.
@@ -144,6 +145,18 @@ pub struct GitRevertStatus {
     /// Rollouts failed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub approved: bool,
+}
+
+impl GitRevertStatus {
+    /// Whether it waits for a person because many Rollouts failed at once.
+    pub fn is_held_back_by_failures(&self) -> bool {
+        self.state == GitRevertState::Suspended && self.reason == RevertEnd::ManyFailures.as_str()
+    }
+
+    /// Whether a person must say so before it is written.
+    pub fn waits_for_approval(&self) -> bool {
+        self.state == GitRevertState::AwaitingApproval || self.is_held_back_by_failures()
+    }
 }
 
 /// A pull request of ours.

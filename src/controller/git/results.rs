@@ -1,13 +1,12 @@
 //! What came of work in Git, as facts for the next pass.
 
-use super::REASON_NOT_ALLOWED;
 use crate::api::conditions::RevertEnd;
 use crate::api::status::PullRequestState;
 use crate::git::executor::RevertOutcome;
 use crate::git::forge::RequestState;
 use crate::git::plan::Blocked;
 use crate::git::source::RepoPath;
-use crate::plan::facts::{LedgerAnswer, RevertResult};
+use crate::plan::facts::{LedgerAnswer, REASON_NOT_ALLOWED, RevertResult};
 use crate::telemetry::chain;
 
 /// How a request is after it was withdrawn.

@@ -5,8 +5,8 @@ use chrono::TimeDelta;
 use super::{with_state, writes};
 use crate::api::Time;
 use crate::api::conditions::RevertEnd;
-use crate::api::status::{GitRevertState, GitRevertStatus};
-use crate::plan::facts::{FAILURES_WITHIN, NOT_ALLOWED};
+use crate::api::status::GitRevertState;
+use crate::plan::facts::{FAILURES_WITHIN, NOT_ALLOWED, REASON_NOT_ALLOWED};
 use crate::plan::memory::Memory;
 use crate::plan::validate::ValidGit;
 use crate::plan::view::View;
@@ -62,11 +62,6 @@ pub(super) fn held_back(view: &View<'_>) -> Option<Memory> {
     Some(with_state(view, GitRevertState::Suspended, reason, &message))
 }
 
-/// Whether a revert waits for a person because many Rollouts failed at once.
-pub(super) fn is_held_back_by_failures(revert: &GitRevertStatus) -> bool {
-    revert.state == GitRevertState::Suspended && revert.reason == RevertEnd::ManyFailures.as_str()
-}
-
 /// Why the commit that declared a revision is not known, if it is not: in a word, and in words.
 pub(super) fn commit_unknown(
     view: &View<'_>,
@@ -77,7 +72,7 @@ pub(super) fn commit_unknown(
         return None;
     }
     let why = record.map_or("it was promoted before gitRevert was set", |record| &record.reason);
-    let word = if why.starts_with(NOT_ALLOWED) { "NotAllowed" } else { "CommitUnknown" };
+    let word = if why.starts_with(NOT_ALLOWED) { REASON_NOT_ALLOWED } else { "CommitUnknown" };
     let words = format!(
         "no commit is known to declare revision {revision} ({why}); put the branch right by hand"
     );

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{commit_of, current_try, is_all_stable, is_held_back_by_failures, request, writes};
+use super::{commit_of, current_try, is_all_stable, request, writes};
 use crate::api::git_revert::GitRevertMode;
 use crate::api::status::{GitRevertState, GitRevertStatus};
 use crate::plan::action::RevertOrder;
@@ -35,7 +35,7 @@ pub(super) fn revert_order(
             request::is_time_to_look(view, revert)
         }
         GitRevertState::PullRequestOpen => request::is_to_be_looked_at(view, revert, effects),
-        GitRevertState::Suspended if is_held_back_by_failures(revert) => {
+        GitRevertState::Suspended if revert.is_held_back_by_failures() => {
             effects.wait("a person to approve the Git revert, after the failure of many Rollouts");
             false
         }
