@@ -17,8 +17,8 @@ const ROLLOUTS: KindName = KindName::of("sluice.dev", "rollouts");
 const PER_NAMESPACE: usize = 250;
 /// How long nothing happens.
 const QUIET: Duration = Duration::from_mins(2);
-/// How long the first deployment may take.
-const PATIENCE: Duration = Duration::from_mins(20);
+/// How long the first deployment of a thousand Rollouts may take.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Runs with `count` Rollouts of two pods.
 pub(crate) fn run(count: usize) -> anyhow::Result<()> {
@@ -52,10 +52,11 @@ async fn measure(count: usize) -> anyhow::Result<()> {
     let controller = Controller::start(&kubeconfig)?;
     controller.until_up().await?;
     let began = Instant::now();
+    let patience = PATIENCE * u32::try_from(count.div_ceil(1000))?;
     while healthy(&world, &namespaces) < count {
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > patience {
             let healthy = healthy(&world, &namespaces);
-            bail!("{healthy} of {count} Rollouts are Healthy after {} s", PATIENCE.as_secs());
+            bail!("{healthy} of {count} Rollouts are Healthy after {} s", patience.as_secs());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
