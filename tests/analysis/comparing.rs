@@ -263,7 +263,7 @@ fn requests_that_do_not_follow_the_weight_are_told_and_decide_nothing() {
     let mut play = Play::of_spec(spec(errors(), json!({})));
     let split = |play: &Play| play.status.comparison.as_ref().unwrap().metrics[0].split.clone();
     play.weight = Some(ConfirmedWeight { canary: 5, stable: 95 });
-    for _ in 0..4 {
+    for _ in 0..3 {
         look(&mut play, "errors", answered(&server));
         assert_eq!(split(&play), None, "a weight must be seen before and after");
     }

@@ -51,7 +51,7 @@ pub(super) struct Requests {
 /// Requests at one weight, as they are kept in `status.evidence`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct SplitWatch {
+pub(in crate::analysis) struct SplitWatch {
     weight: ConfirmedWeight,
     /// When it was first seen.
     since: Option<Time>,
@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn requests_count_that_were_served_wholly_at_a_weight_that_is_seen_before_and_after() {
-        // Of the first look the weight is not known when it began, of the second and the third a scrape
-        // may be from before, and the last is not known to have ended with it.
+        // Of the first look and the second a scrape may be from before the weight was seen, and the last is not
+        // known to have ended with it.
         let watch = watched(&[(FIVE, 1.0, 1.0); 6]).unwrap();
-        assert_eq!(watch.requests, [2.0, 2.0]);
+        assert_eq!(watch.requests, [3.0, 3.0]);
         assert_eq!(watch.pending, [1.0, 1.0]);
         let ten = Some(ConfirmedWeight { canary: 10, stable: 90 });
         for other in [ten, None, Some(ConfirmedWeight { canary: 0, stable: 100 })] {
@@ -162,7 +162,7 @@ mod tests {
             let seen = SeenWeight { weight: FIVE, at: at(30 * look) };
             watch = SplitWatch::after(watch, &seen, None, LAG);
         }
-        assert_eq!(watch.unwrap().requests, [1.0, 1.0]);
+        assert_eq!(watch.unwrap().requests, [2.0, 2.0]);
     }
 
     #[test]
@@ -171,13 +171,13 @@ mod tests {
             let found = watched(&vec![(FIVE, canary, 1000.0 - canary); looks])?.wrong()?;
             Some((found.0.expected, found.0.observed, found.1, found.2))
         };
-        assert_eq!(wrong(4, 120.0), None, "nothing is counted yet");
-        assert_eq!(wrong(5, 120.0), Some((0.05, 0.12, 120.0, 1000.0)));
-        assert_eq!(wrong(6, 4.0), Some((0.05, 0.004, 8.0, 2000.0)));
+        assert_eq!(wrong(3, 120.0), None, "nothing is counted yet");
+        assert_eq!(wrong(4, 120.0), Some((0.05, 0.12, 120.0, 1000.0)));
+        assert_eq!(wrong(5, 4.0), Some((0.05, 0.004, 8.0, 2000.0)));
         assert_eq!(wrong(60, 50.0), None);
         // Proved, and no more than sessions that stick may do.
         assert_eq!(wrong(60, 60.0), None);
-        assert_eq!(wrong(60, 0.0), Some((0.05, 0.0, 0.0, 56_000.0)));
+        assert_eq!(wrong(60, 0.0), Some((0.05, 0.0, 0.0, 57_000.0)));
     }
 
     #[test]
