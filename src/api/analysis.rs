@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::comparison::{
     Arms, ArmsBy, Compared, ComparedType, Comparison, ErrorsMetric, InlineAnalysis, LatencyMetric,
-    OnInconclusive, RunComparison,
+    MemoryMetric, OnInconclusive, RunComparison,
 };
 pub use self::status::{
     AnalysisPhase, AnalysisRunStatus, ComparisonStatus, ComparisonVerdict, Measurement,
@@ -95,8 +95,8 @@ pub struct Metric {
 impl Metric {
     /// Whether it compares canary and stable, instead of measuring values for conditions.
     pub fn is_comparing(&self) -> bool {
-        let Compared { kind, errors, latency, .. } = &self.compared;
-        kind.is_some() || errors.is_some() || latency.is_some()
+        let Compared { kind, errors, latency, memory, .. } = &self.compared;
+        kind.is_some() || errors.is_some() || latency.is_some() || memory.is_some()
     }
 }
 

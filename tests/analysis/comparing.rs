@@ -332,6 +332,123 @@ fn slow_requests_fail_at_the_bounds_of_stable() {
     assert!(message.contains("ends at 0.3; stable has 0.1, 0.5, 1"), "{message}");
 }
 
+/// Memory of both arms every ten seconds, a little different each time; the canary from the origin on.
+fn memory(ratio: f64) -> Server {
+    let mut server = Server::default();
+    for step in -360..=360_i64 {
+        let at = ORIGIN + step * 10_000;
+        let value = 1e8 * (1.0 + 0.001 * (step.rem_euclid(7)) as f64);
+        for pod in ["web-old-bbbbb", "web-old-ccccc"] {
+            server.scrape("memory_bytes", &[("pod", pod), ("container", "app")], at, value);
+        }
+        if step > 0 {
+            let value = ratio * 1e8 * (1.0 + 0.001 * (step.rem_euclid(5)) as f64);
+            server.scrape("memory_bytes", &[("pod", "web-new-aaaaa")], at, value / 2.0);
+            let sidecar = [("pod", "web-new-aaaaa"), ("container", "proxy")];
+            server.scrape("memory_bytes", &sidecar, at, value / 2.0);
+        }
+    }
+    server
+}
+
+fn gauge(more: Value) -> Value {
+    let mut metric =
+        json!({"name": "memory", "type": "gauge", "gauge": "memory_bytes", "batch": 2});
+    for (key, value) in more.as_object().unwrap() {
+        metric[key] = value.clone();
+    }
+    json!([metric])
+}
+
+#[test]
+fn a_gauge_informs_unless_it_was_asked_to_decide() {
+    let server = memory(1.5);
+    let mut play = Play::of_spec(spec(gauge(json!({})), json!({})));
+    for _ in 0..16 {
+        look(&mut play, "memory", answered(&server));
+    }
+    let (verdict, message) = report(&play);
+    assert_eq!((verdict, play.status.phase), (ComparisonVerdict::Continue, AnalysisPhase::Running));
+    assert!(
+        message
+            .starts_with("memory beyond its limit after 16 looks, and only informs: canary 150,"),
+        "{message}"
+    );
+    assert!(
+        message.contains("1.5 times as much, at least 1.5") && message.contains("allowed 1.2"),
+        "{message}"
+    );
+    assert!(message.contains("Note: the canary has one pod"), "{message}");
+    assert!(!play.status.comparison.as_ref().unwrap().requires_pass, "it is never waited for");
+    let mut play = Play::of_spec(spec(gauge(json!({"gate": true})), json!({})));
+    while play.status.phase != AnalysisPhase::Failed {
+        look(&mut play, "memory", answered(&server));
+    }
+    assert!(
+        play.status.message.starts_with("memory FAIL after 14 looks: canary"),
+        "{}",
+        play.status.message
+    );
+}
+
+#[test]
+fn a_gauge_like_that_of_stable_passes() {
+    let mut play = Play::of_spec(spec(gauge(json!({"gate": true})), json!({})));
+    while report_of(&play) != Some(ComparisonVerdict::Pass) {
+        look(&mut play, "memory", answered(&memory(1.0)));
+    }
+    let (_, message) = report(&play);
+    assert!(
+        message.starts_with("memory PASS after") && message.contains("margin 1.5"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_gauge_without_values_or_without_a_ratio_says_nothing_and_holds_nothing() {
+    let mut nothing = memory(1.0);
+    nothing.series.retain(|(_, labels), _| labels.iter().all(|(_, pod)| pod != "web-new-aaaaa"));
+    let mut empty = memory(1.0);
+    for points in empty.series.values_mut() {
+        points.iter_mut().for_each(|(_, value)| *value = 0.0);
+    }
+    for (server, part) in [
+        (
+            nothing,
+            "memory undecided after 10 looks: no values yet. Note: 8 looks had no values of both",
+        ),
+        (empty, "4 values left out, with a mean of 0 or less, to which there is no ratio"),
+    ] {
+        let mut play = Play::of_spec(spec(gauge(json!({})), json!({})));
+        for _ in 0..10 {
+            look(&mut play, "memory", answered(&server));
+        }
+        let (verdict, message) = report(&play);
+        assert_eq!(verdict, ComparisonVerdict::Continue);
+        assert!(message.contains(part), "{message}");
+        assert!(matches!(Verdict::of(&play.status), Verdict::Running { waiting_on: None }));
+    }
+}
+
+#[test]
+fn the_increase_per_second_of_a_counter_is_a_gauge_too() {
+    let mut server = Server::default();
+    for step in -30..=360_i64 {
+        let at = ORIGIN + step * 10_000;
+        let wave = 0.1 * (step.rem_euclid(3)) as f64;
+        let n = (step + 30) as f64;
+        server.scrape("cpu_seconds_total", &[("pod", "web-old-bbbbb")], at, 2.0 * n + wave);
+        server.scrape("cpu_seconds_total", &[("pod", "web-new-aaaaa")], at, 4.0 * n + wave);
+    }
+    let cpu = json!([{"name": "cpu", "type": "gauge", "counter": "cpu_seconds_total", "batch": 2}]);
+    let mut play = Play::of_spec(spec(cpu, json!({})));
+    for _ in 0..12 {
+        look(&mut play, "cpu", answered(&server));
+    }
+    let (_, message) = report(&play);
+    assert!(message.contains("canary 0.4, stable 0.2 on average: 2 times as much"), "{message}");
+}
+
 #[test]
 fn evidence_of_another_version_is_not_guessed_at() {
     let server = steady(900, (1.0, 100.0), (10.0, 1000.0));

@@ -499,6 +499,13 @@ fn what_a_comparison_cannot_be_is_refused_by_field_and_with_a_remedy() {
         }
         metric
     };
+    let gauge = |more: Value| {
+        let mut metric = json!({"name": "g", "type": "gauge"});
+        for (key, value) in more.as_object().unwrap() {
+            metric[key] = value.clone();
+        }
+        metric
+    };
     for (metric, part) in [
         (
             rate(json!({"total": "rate(a[5m])"})),
@@ -517,6 +524,29 @@ fn what_a_comparison_cannot_be_is_refused_by_field_and_with_a_remedy() {
         (rate(json!({"weight": -1})), "metrics[0].weight"),
         (rate(json!({"falsePass": 1})), "metrics[0].falsePass"),
         (rate(json!({"histogram": "c"})), "metrics[0].histogram has no meaning for this type"),
+        (gauge(json!({})), "metrics[0].gauge is required: the selector of the gauge; or counter"),
+        (gauge(json!({"gauge": "a", "counter": "b"})), "metrics[0].counter must not stand beside"),
+        (gauge(json!({"gauge": "cpu_total"})), "metrics[0].gauge is a counter by its name"),
+        (gauge(json!({"gauge": "avg(a)"})), "metrics[0].gauge uses avg()"),
+        (
+            gauge(json!({"gauge": "a", "batch": 0})),
+            "metrics[0].batch is 0: it must be from 1 to 1000",
+        ),
+        (
+            gauge(json!({"gauge": "a", "maxRatio": 1.5})),
+            "metrics[0].margin is 1.5: it must be above",
+        ),
+        (gauge(json!({"gauge": "a", "minRequests": 5})), "metrics[0].minRequests has no meaning"),
+        (gauge(json!({"gauge": "a", "by": ["route"]})), "metrics[0].by has no meaning"),
+        (json!({"memory": {"gauge": ""}}), "metrics[0].memory.gauge is empty"),
+        (
+            json!({"memory": {"gauge": "a"}, "counter": "b"}),
+            "metrics[0].counter stands in the short form",
+        ),
+        (
+            json!({"memory": {"gauge": "a"}, "latency": {"histogram": "b"}}),
+            "metrics[0] has several of type, errors, latency and memory",
+        ),
         (
             rate(json!({"interval": "1m"})),
             "metrics[0].interval must not stand in a metric that compares",
@@ -554,7 +584,7 @@ fn what_a_comparison_cannot_be_is_refused_by_field_and_with_a_remedy() {
         ),
         (
             json!({"errors": {"counter": "a", "bad": "x=\"1\""}, "type": "rate"}),
-            "has several of type, errors and latency",
+            "has several of type, errors, latency and memory",
         ),
         (
             json!({"name": "t", "provider": {"prometheus": {"source": {"name": "p"}, "query": "up"}},

@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::counting::upper_bound;
-use super::{ComparedMetric, DispersionRule, ResolvedArms, Selector, Settings, Subject};
+use super::{
+    ComparedMetric, DispersionRule, GaugeSource, ResolvedArms, Selector, Settings, Subject,
+};
 use crate::analysis::statistics::dispersion::{self, Interval};
 use crate::analysis::statistics::evidence::{
-    AbsoluteEvidence, Design, LatencyEvidence, MetricEvidence, RateEvidence,
+    AbsoluteEvidence, Design, GaugeEvidence, LatencyEvidence, MetricEvidence, RateEvidence,
 };
+use crate::analysis::statistics::gauge;
 use crate::analysis::statistics::histogram::Histogram;
 use crate::metrics::sample::{NativeBuckets, Series};
 use crate::metrics::spec::look::HistorySpec;
@@ -19,6 +22,8 @@ use crate::metrics::spec::prometheus::ResolvedRange;
 /// How far back stable is looked at, and in which steps.
 const HISTORY: TimeDelta = TimeDelta::hours(1);
 const STEP_SECONDS: i64 = 60;
+/// Time whose mean is one value of a gauge where that hour does not say how long values depend on each other.
+const UNKNOWN_BATCH: TimeDelta = TimeDelta::minutes(5);
 
 /// What is to be asked before the first look; none where nothing depends on it.
 pub(super) fn history(
@@ -42,10 +47,12 @@ pub(super) fn history(
             let classic = histogram.renamed(&format!("{}_bucket", histogram.name()));
             vec![of_pods(&classic, ", le"), of_pods(histogram, "")]
         }
+        Subject::Gauge { source, batch: None, .. } => vec![of_pods(source.selector(), "")],
         Subject::Rate { .. }
         | Subject::Slo { .. }
         | Subject::Count { .. }
-        | Subject::Latency { .. } => return None,
+        | Subject::Latency { .. }
+        | Subject::Gauge { .. } => return None,
     };
     let end = start.timestamp();
     let range = ResolvedRange {
@@ -122,7 +129,50 @@ pub(super) fn begin(
             let evidence = MetricEvidence::Latency(LatencyEvidence::new(&bounds, onset, factor));
             Ok(Begun { evidence, note, is_first_look_spent })
         }
+        Subject::Gauge { source, batch, .. } => {
+            let (batch, note) = match batch {
+                Some(batch) => (*batch, String::new()),
+                None => batch_of(&means_of_stable(part(0), source), settings.interval),
+            };
+            let evidence = MetricEvidence::Gauge(GaugeEvidence::new(batch));
+            Ok(Begun { evidence, note, is_first_look_spent: false })
+        }
     }
+}
+
+/// Looks whose mean is one value, from means of stable minute by minute; and what is unusual about it.
+fn batch_of(means: &[f64], interval: TimeDelta) -> (u32, String) {
+    let known = gauge::batch_length(means).and_then(|steps| i64::try_from(steps).ok());
+    let length = known.map_or(UNKNOWN_BATCH, |steps| TimeDelta::seconds(steps * STEP_SECONDS));
+    let interval = interval.num_milliseconds().max(1);
+    let looks = (length.num_milliseconds() + interval - 1) / interval;
+    let note = if known.is_some() {
+        String::new()
+    } else {
+        format!(
+            "how long values of stable depend on each other is not known from the hour before: means of {} minutes \
+             are compared",
+            UNKNOWN_BATCH.num_minutes()
+        )
+    };
+    (u32::try_from(looks.max(1)).unwrap_or(1), note)
+}
+
+/// The mean of a gauge over the pods of stable at each step that has one, oldest first.
+fn means_of_stable(pods: &[Series], source: &GaugeSource) -> Vec<f64> {
+    let mut sums: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
+    for series in pods {
+        let values = match source {
+            GaugeSource::Values(_) => steps(series),
+            GaugeSource::Increase(_) => increases(&steps(series)),
+        };
+        for (at, value) in values.into_iter().filter(|(_, value)| value.is_finite()) {
+            let (sum, count) = sums.entry(at).or_default();
+            *sum += value;
+            *count += 1.0;
+        }
+    }
+    sums.into_values().map(|(sum, count)| sum / count).collect()
 }
 
 /// What evidence is divided by; none where only shares can be judged.

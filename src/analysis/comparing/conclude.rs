@@ -66,6 +66,7 @@ pub(in crate::analysis) fn conclude(run: &ResolvedRun, status: &mut AnalysisRunS
         Verdict::Inconclusive => ComparisonVerdict::Inconclusive,
         Verdict::NoData => ComparisonVerdict::NoData,
     };
+    let decides = metrics.iter().any(|(_, _, share)| share.is_some());
     let mut sentences = Vec::new();
     let mut reports = Vec::new();
     for fact in &facts {
@@ -101,7 +102,9 @@ pub(in crate::analysis) fn conclude(run: &ResolvedRun, status: &mut AnalysisRunS
             ComparisonVerdict::Pass
             | ComparisonVerdict::Continue
             | ComparisonVerdict::Inconclusive
-            | ComparisonVerdict::NoData => fact.standing.weight.is_some(),
+            | ComparisonVerdict::NoData => {
+                fact.standing.weight.is_some() || !decides || sentence::is_beyond_its_limit(fact)
+            }
         };
         if matters {
             sentences.push(sentence);
@@ -114,7 +117,8 @@ pub(in crate::analysis) fn conclude(run: &ResolvedRun, status: &mut AnalysisRunS
         verdict: word,
         message: shortened(&sentences.join(" "), MAX_MESSAGE),
         metrics: reports,
-        requires_pass: settings.requires_pass,
+        // What only informs is never waited for.
+        requires_pass: settings.requires_pass && decides,
         on_inconclusive: settings.on_inconclusive,
     });
 }
@@ -173,16 +177,23 @@ fn facts<'a>(
 ) -> Option<Facts<'a>> {
     let evidence = state.evidence.metrics.get(&metric.name)?;
     let progress: &Progress = state.progress.get(&metric.name)?;
-    let (against, in_favour) = match evidence {
-        MetricEvidence::Rate(it) => (it.log_e_against(), it.log_e_in_favour()),
-        MetricEvidence::Absolute(it) => (it.log_e_against(), it.log_e_in_favour()),
-        MetricEvidence::Latency(it) => (it.log_e_against(), it.log_e_in_favour()),
-        MetricEvidence::Gauge(_) => return None,
+    let (against, in_favour) = match (evidence, &compared.subject) {
+        (MetricEvidence::Rate(it), _) => (it.log_e_against(), it.log_e_in_favour()),
+        (MetricEvidence::Absolute(it), _) => (it.log_e_against(), it.log_e_in_favour()),
+        (MetricEvidence::Latency(it), _) => (it.log_e_against(), it.log_e_in_favour()),
+        (MetricEvidence::Gauge(it), Subject::Gauge { limits, .. }) => {
+            (it.log_e_against(limits.max_ratio), it.log_e_in_favour(limits.margin))
+        }
+        (MetricEvidence::Gauge(_), _) => return None,
     };
     let canary = match (evidence, progress.totals.as_slice()) {
-        (MetricEvidence::Latency(it), _) => it.worst().map(|(_, slow, total)| (slow, total)),
+        (MetricEvidence::Gauge(_), _) => None,
+        (MetricEvidence::Latency(it), _) => {
+            // Nothing seen is no exposure, not a gauge.
+            Some(it.worst().map(|(_, slow, total)| (slow, total)).unwrap_or_default())
+        }
         (_, [bad, exposure, ..]) => Some((*bad, *exposure)),
-        (_, _) => None,
+        (_, _) => Some((0.0, 0.0)),
     };
     let alpha = settings.rule.false_rollback * share.unwrap_or(1.0);
     let ratio = match (evidence, &compared.subject) {
@@ -190,14 +201,16 @@ fn facts<'a>(
             MetricEvidence::Rate(it),
             Subject::Rate { limits, .. } | Subject::Count { limits, .. },
         ) => (it.lower_ratio(limits, alpha), it.upper_ratio(limits, compared.guards.false_pass)),
+        (MetricEvidence::Gauge(it), Subject::Gauge { limits, .. }) => {
+            (it.lower_ratio(limits, alpha), it.upper_ratio(limits, compared.guards.false_pass))
+        }
         (_, _) => (None, None),
     };
     let standing = Standing {
         metric: metric.name.clone(),
         log_e_against: against,
         log_e_in_favour: in_favour,
-        // Nothing seen is no exposure, not a gauge.
-        canary: Some(canary.unwrap_or_default()),
+        canary,
         weight: share,
         guards: compared.guards,
     };

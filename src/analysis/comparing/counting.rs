@@ -58,6 +58,36 @@ impl Span {
         sum.max(0.0)
     }
 
+    /// The mean of the values of a gauge; none without a number in the span.
+    fn mean(&self, series: &Series) -> Option<f64> {
+        let (from, until) = (self.from.timestamp_millis(), self.until.timestamp_millis());
+        let within = series
+            .numbers
+            .iter()
+            .filter(|(at, value)| (from + 1..=until).contains(at) && value.is_finite());
+        let (sum, count) = within.fold((0.0, 0.0), |(sum, count), (_, it)| (sum + it, count + 1.0));
+        (count > 0.0).then(|| sum / count)
+    }
+
+    /// The increase of a counter per second between its first and its last sample, the last one before the span
+    /// among them; none with fewer than two.
+    fn per_second(&self, series: &Series) -> Option<f64> {
+        let (from, until) = (self.from.timestamp_millis(), self.until.timestamp_millis());
+        let usable = || {
+            let numbers = series.numbers.iter().copied();
+            numbers.filter(|(at, value)| *at <= until && value.is_finite())
+        };
+        let first = usable().rfind(|(at, _)| *at <= from).or_else(|| usable().next())?;
+        let last = usable().next_back().filter(|(at, _)| *at > from && *at > first.0)?;
+        let seconds = DateTime::from_timestamp_millis(last.0)?
+            .signed_duration_since(DateTime::from_timestamp_millis(first.0)?)
+            .as_seconds_f64();
+        let points: Vec<(i64, f64)> = usable().filter(|(at, _)| *at >= first.0).collect();
+        let steps = points.iter().zip(points.iter().skip(1));
+        let grown = steps.map(|((_, a), (_, b))| if b >= a { b - a } else { *b }).sum::<f64>();
+        Some(grown / seconds)
+    }
+
     /// The increase of a native histogram, bucket by bucket.
     fn native_increase(&self, points: &[(i64, NativeBuckets)]) -> Vec<NativeBucket> {
         let (from, until) = (self.from.timestamp_millis(), self.until.timestamp_millis());
@@ -145,6 +175,40 @@ pub(super) fn pod_seconds(part: &[Series], span: &Span, arms: &ResolvedArms) -> 
     let seconds = span.until.signed_duration_since(span.from).as_seconds_f64();
     let size = |pods: &BTreeSet<&str>| pods.iter().map(|_| seconds).sum();
     Pair { canary: size(canary), stable: size(stable) }
+}
+
+/// The mean over the pods of each arm, and how many they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct PodMeans {
+    pub(super) means: Pair,
+    pub(super) pods: [u32; 2],
+}
+
+/// Means of a gauge over the pods of each arm: of each series its values in the span are averaged, or its
+/// increase per second is taken; series of one pod are added up. None where an arm has no values.
+pub(super) fn pod_means(
+    part: &[Series],
+    span: &Span,
+    arms: &ResolvedArms,
+    is_increase: bool,
+) -> Option<PodMeans> {
+    let mut pods: [BTreeMap<&str, f64>; 2] = Default::default();
+    let [canary, stable] = &mut pods;
+    for series in part {
+        let value = if is_increase { span.per_second(series) } else { span.mean(series) };
+        let Some(value) = value else { continue };
+        let pod = series.labels.get(&arms.pod_label).map_or("", String::as_str);
+        match arms.of(&series.labels) {
+            Some(Arm::Canary) => *canary.entry(pod).or_default() += value,
+            Some(Arm::Stable) => *stable.entry(pod).or_default() += value,
+            None => {}
+        }
+    }
+    let size = |arm: &BTreeMap<&str, f64>| u32::try_from(arm.len()).unwrap_or(u32::MAX);
+    let mean = |arm: &BTreeMap<&str, f64>| arm.values().sum::<f64>() / f64::from(size(arm));
+    let means = Pair { canary: mean(canary), stable: mean(stable) };
+    let is_whole = means.canary.is_finite() && means.stable.is_finite();
+    is_whole.then(|| PodMeans { means, pods: [size(canary), size(stable)] })
 }
 
 /// The strata of a look: the largest by exposure, and the rest as one.

@@ -70,6 +70,8 @@ enum Kept {
     Rate(RateEvidence),
     Absolute(AbsoluteEvidence),
     Latency(LatencyEvidence),
+    /// Traffic says nothing about a gauge.
+    Nothing,
 }
 
 impl Foresight<'_> {
@@ -158,6 +160,7 @@ impl Foresight<'_> {
                 // The evidence knows bounds by their order alone.
                 Kept::Latency(LatencyEvidence::new(&[1.0, 2.0, 3.0], onset, known))
             }
+            Subject::Gauge { .. } => Kept::Nothing,
         }
     }
 
@@ -197,7 +200,7 @@ impl Foresight<'_> {
                 evidence.look(&counts, limits, is_warm_up);
                 (canary, canary)
             }
-            (Kept::Rate(_) | Kept::Absolute(_) | Kept::Latency(_), _) => (0.0, 0.0),
+            (Kept::Rate(_) | Kept::Absolute(_) | Kept::Latency(_) | Kept::Nothing, _) => (0.0, 0.0),
         }
     }
 
@@ -206,6 +209,7 @@ impl Foresight<'_> {
             Kept::Rate(it) => (it.log_e_against(), it.log_e_in_favour()),
             Kept::Absolute(it) => (it.log_e_against(), it.log_e_in_favour()),
             Kept::Latency(it) => (it.log_e_against(), it.log_e_in_favour()),
+            Kept::Nothing => (0.0, 0.0),
         };
         let standing = Standing {
             metric: String::new(),

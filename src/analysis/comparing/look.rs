@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::calibration::Begun;
-use super::counting::{self, Latencies, LatencyPair, Pair, Span};
+use super::counting::{self, Latencies, LatencyPair, Pair, PodMeans, Span};
 use super::split::{Requests, SeenWeight, SplitWatch};
-use super::{ComparedMetric, Progress, ResolvedArms, Settings, State, Subject, calibration};
+use super::{
+    ComparedMetric, GaugeSource, Progress, ResolvedArms, Settings, State, Subject, calibration,
+};
 use crate::analysis::judge::Assessment;
 use crate::analysis::statistics::counts::{Counts, SlowCounts};
-use crate::analysis::statistics::evidence::{LatencyEvidence, MetricEvidence};
+use crate::analysis::statistics::evidence::{GaugeEvidence, LatencyEvidence, MetricEvidence};
 use crate::api::Time;
 use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus};
 use crate::api::values::RawObject;
@@ -48,6 +50,7 @@ pub(in crate::analysis) fn spec(
             let classic = histogram.renamed(&format!("{}_bucket", histogram.name()));
             vec![classic.with(&both()), histogram.with(&both())]
         }
+        Subject::Gauge { source, .. } => vec![source.selector().with(&both())],
     };
     let is_first = !state.evidence.metrics.contains_key(name);
     let history = if is_first { calibration::history(metric, arms, start) } else { None };
@@ -102,11 +105,11 @@ fn try_take(
     };
     let is_warm_up = look.until <= started_at + settings.warmup;
     let taken = Taken { look, span, arms, is_warm_up, is_spent };
-    let totals = judge(metric, &mut evidence, &taken)?;
+    let totals = judge(metric, &mut evidence, &taken, &mut progress)?;
     note(&mut progress, &totals, look, started_at);
     let counted = counted_by_weight(metric, &taken, &totals);
     progress.split = SplitWatch::after(progress.split.take(), seen, counted, settings.lag);
-    let value = describe(&totals);
+    let value = describe(metric, &totals);
     state.progress.insert(name.to_owned(), progress);
     state.evidence.metrics.insert(name.to_owned(), evidence);
     status.evidence = Some(RawObject(state.write()));
@@ -165,6 +168,7 @@ fn judge(
     metric: &ComparedMetric,
     evidence: &mut MetricEvidence,
     taken: &Taken<'_>,
+    progress: &mut Progress,
 ) -> Result<[f64; 4], String> {
     let Taken { look, span, arms, is_warm_up, is_spent } = taken;
     let part = |idx: usize| look.parts.get(idx).map_or(&[][..], Vec::as_slice);
@@ -222,14 +226,38 @@ fn judge(
                 total(|pair| pair.stable.total()),
             ]
         }
+        (Subject::Gauge { source, .. }, MetricEvidence::Gauge(evidence)) => {
+            let is_increase = matches!(source, GaugeSource::Increase(_));
+            let found = counting::pod_means(part(0), span, arms, is_increase);
+            gauge(evidence, found.filter(|_| !is_warm_up), *is_warm_up, progress)
+        }
         (
             Subject::Rate { .. }
             | Subject::Count { .. }
             | Subject::Slo { .. }
-            | Subject::Latency { .. },
+            | Subject::Latency { .. }
+            | Subject::Gauge { .. },
             _,
         ) => return Err("its evidence is of another type than the metric".to_owned()),
     })
+}
+
+/// Takes in the means of a gauge: their sums over the looks, and the looks. In the warm-up a cache that fills
+/// is no leak, and nothing is taken in.
+fn gauge(
+    evidence: &mut GaugeEvidence,
+    found: Option<PodMeans>,
+    is_warm_up: bool,
+    progress: &mut Progress,
+) -> [f64; 4] {
+    let Some(PodMeans { means, pods }) = found else {
+        let missing = u32::from(!is_warm_up);
+        progress.without_values = progress.without_values.saturating_add(missing);
+        return [0.0; 4];
+    };
+    progress.pods = pods.to_vec();
+    evidence.look(means.canary, means.stable);
+    [means.canary, 1.0, means.stable, 1.0]
 }
 
 fn note(progress: &mut Progress, totals: &[f64; 4], look: &Look, started_at: DateTime<Utc>) {
@@ -257,7 +285,14 @@ fn counted_by_weight(
     is_usable.then_some(requests)
 }
 
-fn describe([bad, total, stable_bad, stable_total]: &[f64; 4]) -> String {
+fn describe(metric: &ComparedMetric, totals: &[f64; 4]) -> String {
+    let [bad, total, stable_bad, stable_total] = totals;
+    if matches!(metric.subject, Subject::Gauge { .. }) {
+        return match *total > 0.0 {
+            true => format!("canary {bad}, stable {stable_bad}"),
+            false => "no values of both".to_owned(),
+        };
+    }
     format!("canary {bad:.0} of {total:.0}, stable {stable_bad:.0} of {stable_total:.0}")
 }
 

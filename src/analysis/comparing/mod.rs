@@ -38,7 +38,7 @@ use self::split::SplitWatch;
 pub use self::split::{ConfirmedWeight, SeenWeight};
 use super::statistics::decimal;
 use super::statistics::evidence::{
-    Evidence, MetricEvidence, OddsLimits, RateLimits, UnknownState, VERSION,
+    Evidence, GaugeLimits, MetricEvidence, OddsLimits, RateLimits, UnknownState, VERSION,
 };
 use super::statistics::verdict::{Guards, Rule};
 use crate::api::Time;
@@ -87,6 +87,7 @@ impl ComparedMetric {
             Subject::Rate { bad, .. } | Subject::Slo { bad, .. } => bad,
             Subject::Count { events, .. } => events,
             Subject::Latency { histogram, .. } => histogram,
+            Subject::Gauge { source, .. } => source.selector(),
         }
     }
 }
@@ -130,12 +131,45 @@ pub enum Subject {
         /// The limit, as a share.
         max_rate: f64,
     },
+    /// The mean of a gauge over the pods.
+    Gauge {
+        /// Where its values come from.
+        source: GaugeSource,
+        /// Looks whose mean is one value; none: as many as the history of stable says.
+        batch: Option<u32>,
+        /// What is allowed.
+        limits: GaugeLimits,
+    },
+}
+
+/// Where the values of a gauge come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GaugeSource {
+    /// Values as they are.
+    Values(Selector),
+    /// The increase of a counter per second.
+    Increase(Selector),
+}
+
+impl GaugeSource {
+    /// The series.
+    pub fn selector(&self) -> &Selector {
+        match self {
+            Self::Values(selector) | Self::Increase(selector) => selector,
+        }
+    }
 }
 
 impl Subject {
     /// Whether its exposure is requests, and not the time of pods.
     pub fn is_about_requests(&self) -> bool {
-        !matches!(self, Self::Count { total: None, .. })
+        match self {
+            Self::Rate { .. }
+            | Self::Count { total: Some(_), .. }
+            | Self::Latency { .. }
+            | Self::Slo { .. } => true,
+            Self::Count { total: None, .. } | Self::Gauge { .. } => false,
+        }
     }
 }
 
@@ -168,9 +202,22 @@ pub(super) struct Progress {
     /// What is unusual about how this metric is judged, for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) note: String,
+    /// Looks in which an arm had no values, and the pods of both arms at the newest one that had; of gauges alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) without_values: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) pods: Vec<u32>,
     /// Whether requests follow the weight; none while that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) split: Option<SplitWatch>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if gives a reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Everything that is kept between looks.

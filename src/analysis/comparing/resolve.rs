@@ -11,7 +11,7 @@ pub use metric::metric;
 use super::{ResolvedArms, Selector, Settings};
 use crate::analysis::Problem;
 use crate::analysis::statistics::verdict::Rule;
-use crate::api::analysis::{Arms, ArmsBy, Comparison, Metric, RunComparison};
+use crate::api::analysis::{Arms, ArmsBy, Compared, Comparison, Metric, RunComparison};
 use crate::api::values::IntOrString;
 use crate::metrics::spec::{MetricProvider, SourceKind, SourceRef, prometheus};
 
@@ -227,9 +227,11 @@ pub fn provider(comparison: &Comparison, query: &str) -> MetricProvider {
 
 /// The name of a metric: as written, or that of its short form.
 pub fn name_of(metric: &Metric) -> String {
-    match (metric.name.as_str(), &metric.compared.errors, &metric.compared.latency) {
-        ("", Some(_), _) => "errors".to_owned(),
-        ("", None, Some(_)) => "latency".to_owned(),
-        (name, _, _) => name.to_owned(),
+    let Compared { errors, latency, memory, .. } = &metric.compared;
+    match metric.name.as_str() {
+        "" if errors.is_some() => "errors".to_owned(),
+        "" if latency.is_some() => "latency".to_owned(),
+        "" if memory.is_some() => "memory".to_owned(),
+        name => name.to_owned(),
     }
 }

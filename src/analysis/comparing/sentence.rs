@@ -44,13 +44,52 @@ pub(super) fn of(
             | ComparisonVerdict::Inconclusive
             | ComparisonVerdict::NoData,
             None,
+        ) if is_beyond_its_limit(facts) => {
+            format!("{name} beyond its limit after {looks}, and only informs: {}", failure(facts))
+        }
+        (
+            ComparisonVerdict::Continue
+            | ComparisonVerdict::Inconclusive
+            | ComparisonVerdict::NoData,
+            None,
         ) => format!("{name} undecided after {looks}: {}", open(facts)),
     };
-    if facts.progress.note.is_empty() {
-        format!("{body}.")
-    } else {
-        format!("{body}. Note: {}.", facts.progress.note)
+    let notes = notes(facts).join("; ");
+    if notes.is_empty() { format!("{body}.") } else { format!("{body}. Note: {notes}.") }
+}
+
+/// Whether a metric that never decides would have failed alone.
+pub(super) fn is_beyond_its_limit(facts: &Facts<'_>) -> bool {
+    let Standing { canary, guards, weight, .. } = &facts.standing;
+    weight.is_none()
+        && is_refuted_alone(&facts.standing, &facts.settings.rule)
+        && canary.is_none_or(|(bad, _)| bad >= guards.min_bad_events)
+}
+
+/// What is unusual about how a metric is judged.
+fn notes(facts: &Facts<'_>) -> Vec<String> {
+    let Progress { note, pods, without_values, .. } = facts.progress;
+    let mut notes: Vec<String> =
+        Some(note.clone()).filter(|it| !it.is_empty()).into_iter().collect();
+    if let MetricEvidence::Gauge(evidence) = facts.evidence {
+        if pods.first() == Some(&1) {
+            notes.push(
+                "the canary has one pod, and what is particular to it counts as its version's"
+                    .into(),
+            );
+        }
+        if *without_values > 0 {
+            let looks = plural(*without_values, "look");
+            notes.push(format!("{looks} had no values of both versions"));
+        }
+        if evidence.left_out() > 0 {
+            let values = plural(evidence.left_out(), "value");
+            notes.push(format!(
+                "{values} left out, with a mean of 0 or less, to which there is no ratio"
+            ));
+        }
     }
+    notes
 }
 
 /// Where requests do not follow the weights: the shares, and that in words.
@@ -110,6 +149,9 @@ fn failure(facts: &Facts<'_>) -> String {
             grouped(total),
             percent(*max_rate),
         ),
+        Subject::Gauge { limits, .. } => {
+            format!("{}; allowed {}", means(facts), number(limits.max_ratio))
+        }
         Subject::Latency { limits, .. } => {
             let worst = match facts.evidence {
                 MetricEvidence::Latency(evidence) => evidence.worst(),
@@ -131,6 +173,23 @@ fn failure(facts: &Facts<'_>) -> String {
     }
 }
 
+/// The means of a gauge, and how many times as much, between which bounds.
+fn means(facts: &Facts<'_>) -> String {
+    let [canary, looks, stable, _] = totals(facts);
+    if looks <= 0.0 {
+        return "no values yet".to_owned();
+    }
+    let means =
+        format!("canary {}, stable {} on average", number(canary / looks), number(stable / looks));
+    let ratio = match facts.evidence {
+        MetricEvidence::Gauge(evidence) => evidence.ratio(),
+        MetricEvidence::Rate(_) | MetricEvidence::Absolute(_) | MetricEvidence::Latency(_) => None,
+    };
+    let Some(ratio) = ratio else { return means };
+    let estimate = format!("{} times as much", number(ratio));
+    format!("{means}: {}", between(estimate, facts.ratio))
+}
+
 /// How many times as many, between which bounds.
 fn times(facts: &Facts<'_>) -> String {
     let [bad, total, stable_bad, stable_total] = totals(facts);
@@ -140,7 +199,11 @@ fn times(facts: &Facts<'_>) -> String {
     } else {
         "stable has none".to_owned()
     };
-    match facts.ratio {
+    between(estimate, facts.ratio)
+}
+
+fn between(estimate: String, ratio: (Option<f64>, Option<f64>)) -> String {
+    match ratio {
         (Some(lower), Some(upper)) => {
             format!("{estimate}, at least {} and at most {} times", number(lower), number(upper))
         }
@@ -184,6 +247,10 @@ fn pass(facts: &Facts<'_>) -> String {
             }
         }
         Subject::Slo { max_rate, .. } => format!("below {} bad", percent(*max_rate)),
+        Subject::Gauge { limits, .. } => {
+            let upper = number(facts.ratio.1.unwrap_or(limits.margin));
+            format!("at most {upper} times stable; margin {}", number(limits.margin))
+        }
         Subject::Latency { limits, .. } => format!(
             "at every bound the odds of a slow request are below {} times those of stable, or slow ones \
              are fewer than {}, which is tolerated",
@@ -196,6 +263,7 @@ fn pass(facts: &Facts<'_>) -> String {
 fn open(facts: &Facts<'_>) -> String {
     let [bad, total, _, _] = totals(facts);
     let counts = match &facts.compared.subject {
+        Subject::Gauge { .. } => return means(facts),
         Subject::Rate { .. } | Subject::Slo { .. } => {
             format!("{} bad of {} requests", grouped(bad), grouped(total))
         }

@@ -14,16 +14,17 @@ use super::budget;
 use super::counts::{Counts, SlowCounts};
 use super::decimal;
 use super::dispersion;
-use super::gauge::Differences;
 use super::history::{self, History, Stretch};
 use super::log_space::as_float;
 use super::mixture::{Mixture, OnsetPrior};
 use super::{odds, rate, share};
 
+mod gauge;
 mod latency;
 mod rare;
 mod state;
 
+pub use gauge::{GaugeEvidence, GaugeLimits};
 pub use latency::{LatencyEvidence, OddsLimits};
 use rare::RareEvidence;
 pub use state::{Evidence, MetricEvidence, UnknownState, VERSION};
@@ -330,35 +331,5 @@ impl AbsoluteEvidence {
     /// Events and exposure so far.
     pub fn totals(&self) -> (f64, f64) {
         (self.events, self.exposure)
-    }
-}
-
-/// Evidence about a gauge (S5), from one difference a batch of looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GaugeEvidence {
-    differences: Differences,
-}
-
-impl GaugeEvidence {
-    /// Takes in the means of a batch. Of gauges that are above 0 the logarithms are compared; of
-    /// others nothing is taken in.
-    pub fn look(&mut self, canary: f64, stable: f64) {
-        self.differences.add(canary.ln() - stable.ln());
-    }
-
-    /// `ln` evidence that the canary is above `max_ratio` times stable.
-    pub fn log_e_against(&self, max_ratio: f64) -> f64 {
-        self.differences.log_e_above(max_ratio.ln())
-    }
-
-    /// `ln` evidence that the canary is below `margin` times stable.
-    pub fn log_e_in_favour(&self, margin: f64) -> f64 {
-        self.differences.log_e_below(margin.ln())
-    }
-
-    /// Batches so far.
-    pub fn batches(&self) -> u32 {
-        self.differences.count()
     }
 }

@@ -22,6 +22,9 @@ pub struct Compared {
     /// Short form of a metric of type latency, named `latency` unless `name` says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyMetric>,
+    /// Short form of a metric of type gauge, named `memory` unless `name` says otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryMetric>,
     /// What is compared, instead of a `provider`.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<ComparedType>,
@@ -38,6 +41,17 @@ pub struct Compared {
     /// Selector of a histogram of latencies, classic (with or without `_bucket`) or native (latency).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram: Option<String>,
+    /// Selector of a gauge of the pods, such as memory in use or the length of a queue: series of one pod are added up, and the
+    /// mean of the canary's pods is compared with the mean of stable's (gauge, unless it has a `counter`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gauge: Option<String>,
+    /// Selector of a counter of the pods whose increase per second is the gauge, such as seconds of CPU (gauge).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counter: Option<String>,
+    /// Looks whose mean is one value of the comparison, 1 to 1000 (gauge). Default: as many as it takes until successive means of
+    /// stable hardly depended on each other in the hour before; 5 minutes where that hour does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
     /// Latencies at which slow requests are counted, 1 to 5: `300ms`, `1s` for a histogram in seconds,
     /// or numbers in the histogram's own unit, in quotes. Each must be a bound of its buckets. Default:
     /// the bounds nearest to the 50th, 90th and 99th percentile of stable in the hour before, so that
@@ -50,7 +64,7 @@ pub struct Compared {
     pub by: Vec<String>,
     /// The update is given up only where it is proved that the canary has more than this many times
     /// the bad share of stable. Above 0. Default 1.1: pods of one version differ by a few percent,
-    /// and nobody wants a rollback for that.
+    /// and nobody wants a rollback for that; gauge 1.2: of a gauge by more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_ratio: Option<f64>,
     /// Bad events per exposure that never matter, beyond `maxRatio`: 0 up to 1. Default 0.
@@ -58,7 +72,7 @@ pub struct Compared {
     pub min_delta: Option<f64>,
     /// PASS is the proof that the canary has less than this many times the bad share (latency: odds)
     /// of stable. Above `maxRatio` or `maxOdds`. Default 2: less than that is not provable with the
-    /// traffic of most canaries.
+    /// traffic of most canaries; gauge 1.5, which needs no traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
     /// A canary that is proved to have fewer bad events per request than this (latency: slow requests at a bound; count without
@@ -96,7 +110,8 @@ pub struct Compared {
     /// decide. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
-    /// Whether the metric decides; false: it only informs. Default true.
+    /// Whether the metric decides; false: it only informs. Default true; gauge false, because successive
+    /// values of a gauge depend on each other, and a pod on a busy node is different without being worse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<bool>,
 }
@@ -113,6 +128,8 @@ pub enum ComparedType {
     Latency,
     /// The share of bad requests of the canary, with a limit.
     Slo,
+    /// The mean of a gauge over the pods, with that of stable.
+    Gauge,
 }
 
 /// Errors, in short.
@@ -131,6 +148,14 @@ pub struct ErrorsMetric {
 pub struct LatencyMetric {
     /// Selector of the histogram, classic or native.
     pub histogram: String,
+}
+
+/// Memory, in short.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MemoryMetric {
+    /// Selector of the gauge, such as `container_memory_working_set_bytes{container="app"}`.
+    pub gauge: String,
 }
 
 /// What the comparing metrics of an analysis have in common.

@@ -124,7 +124,8 @@ async fn judged(
             .iter()
             .filter(|trial| trial.failed_by.as_deref() == Some(&*metric.name))
             .collect();
-        let (limit_name, limit) = match limit_of(compared) {
+        let limit = limit_of(compared).filter(|_| compared.weight.is_some());
+        let (limit_name, limit) = match limit {
             Some((name, limit)) => (Some(name), Some(limit)),
             None => (None, None),
         };
@@ -182,6 +183,12 @@ fn comparing(mut run: ResolvedRun) -> Result<(ResolvedRun, Vec<String>), CliErro
         if !is_comparing {
             left_out.push(format!("{}: does not compare, and is left out", metric.name));
         }
+        if let Judge::Comparison(compared) = &metric.judge
+            && compared.weight.is_none()
+        {
+            let note = "only informs: it is played, and fails nothing (gate: true would let it)";
+            left_out.push(format!("{}: {note}", metric.name));
+        }
         is_comparing
     });
     if run.metrics.is_empty() {
@@ -214,6 +221,7 @@ fn selectors(metric: &ComparedMetric) -> Vec<Selector> {
             // Classic, and native.
             vec![histogram.renamed(&format!("{}_bucket", histogram.name())), histogram.clone()]
         }
+        Subject::Gauge { source, .. } => vec![source.selector().clone()],
     }
 }
 
@@ -421,6 +429,7 @@ fn limit_of(metric: &ComparedMetric) -> Option<(&'static str, f64)> {
             Some(("maxRatio", limits.max_ratio))
         }
         Subject::Latency { limits, .. } => Some(("maxOdds", limits.max_odds)),
+        Subject::Gauge { limits, .. } => Some(("maxRatio", limits.max_ratio)),
         Subject::Slo { .. } => None,
     }
 }
@@ -455,6 +464,13 @@ async fn proposed(
                     continue;
                 }
                 limits.max_odds = limit;
+                limits.margin = limits.margin.max(limit * 1.5);
+            }
+            Subject::Gauge { limits, .. } => {
+                if limit <= limits.max_ratio {
+                    continue;
+                }
+                limits.max_ratio = limit;
                 limits.margin = limits.margin.max(limit * 1.5);
             }
             Subject::Slo { .. } => return Ok(None),

@@ -225,10 +225,11 @@ fn foreseen(
         let share = weight / sum;
         let foresight = Foresight { metric: compared, settings, share, stages, traffic };
         if !foresight.is_about_requests() {
-            report.left_out.push(format!(
-                "{}: counts events by the time of pods, which traffic does not change",
-                metric.name
-            ));
+            let why = match compared.subject {
+                Subject::Gauge { .. } => "is a gauge",
+                _ => "counts events by the time of pods",
+            };
+            report.left_out.push(format!("{}: {why}, which traffic does not change", metric.name));
             continue;
         }
         report.metrics.push(of_metric(&metric.name, &foresight));
@@ -258,6 +259,7 @@ fn of_metric(name: &str, foresight: &Foresight<'_>) -> MetricPlan {
         name: name.to_owned(),
         ratio_of: match foresight.metric.subject {
             Subject::Latency { .. } => "oddsOfASlowRequest",
+            Subject::Gauge { .. } => "gauge",
             Subject::Rate { .. } | Subject::Count { .. } | Subject::Slo { .. } => "badRequests",
         },
         steps: steps.collect(),

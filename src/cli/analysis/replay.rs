@@ -186,6 +186,7 @@ impl<'a> Replay<'a> {
                 Subject::Rate { limits, .. } | Subject::Count { limits, .. } => {
                     Some((limits.max_ratio, limits.margin))
                 }
+                Subject::Gauge { limits, .. } => Some((limits.max_ratio, limits.margin)),
                 Subject::Latency { .. } | Subject::Slo { .. } => None,
             },
             latency: self.latencies.get(name).cloned(),

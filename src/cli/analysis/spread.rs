@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::backtest::Part;
-use crate::analysis::comparing::{ComparedMetric, Subject};
+use crate::analysis::comparing::{ComparedMetric, GaugeSource, Subject};
 use crate::analysis::statistics::histogram::Histogram;
 use crate::sim::recorded::RecordedSeries;
 
@@ -56,10 +56,18 @@ pub(super) fn spread(
             ("the events".to_owned(), events, alike)
         }
         Subject::Latency { .. } => slow(own.first()?, label)?,
+        Subject::Gauge { source, .. } => {
+            let values = match source {
+                GaugeSource::Values(_) => averages(own.first()?, label),
+                GaugeSource::Increase(_) => sums(0),
+            };
+            let alike = values.keys().map(|pod| (pod.clone(), 1.0)).collect();
+            ("the gauge".to_owned(), values, alike)
+        }
     };
     let all = |of: &BTreeMap<String, f64>| of.values().sum::<f64>();
     let (all_bad, all_total) = (all(&bad), all(&total));
-    if all_bad < LEAST_EVENTS {
+    if all_bad < LEAST_EVENTS && !matches!(metric.subject, Subject::Gauge { .. }) {
         return None;
     }
     let mut pods = BTreeMap::new();
@@ -73,6 +81,20 @@ pub(super) fn spread(
     let least = pods.values().copied().reduce(f64::min)?;
     let most = pods.values().copied().reduce(f64::max)?;
     Some(Spread { what, pods, least, most })
+}
+
+/// The mean of a gauge over the whole time, by pod; series of one pod are added up.
+fn averages(part: &Part, label: &str) -> Sums {
+    let mut averages = BTreeMap::new();
+    for series in &part.series {
+        let values =
+            series.points.iter().filter_map(|(_, value)| value.filter(|it| it.is_finite()));
+        let (sum, count) = values.fold((0.0, 0.0), |(sum, count), it| (sum + it, count + 1.0));
+        if let (Some(pod), true) = (series.labels.get(label), count > 0.0) {
+            *averages.entry(pod.clone()).or_default() += sum / count;
+        }
+    }
+    averages
 }
 
 /// Requests slower than the bound nearest to the 90th percentile of all, and all requests, by pod.

@@ -2,8 +2,8 @@
 
 use super::{Check, is_label};
 use crate::analysis::Problem;
-use crate::analysis::comparing::{ComparedMetric, DispersionRule, Selector, Subject};
-use crate::analysis::statistics::evidence::{OddsLimits, RateLimits};
+use crate::analysis::comparing::{ComparedMetric, DispersionRule, GaugeSource, Selector, Subject};
+use crate::analysis::statistics::evidence::{GaugeLimits, OddsLimits, RateLimits};
 use crate::analysis::statistics::verdict::Guards;
 use crate::api::analysis::{Compared, ComparedType, Metric};
 use crate::api::values::IntOrString;
@@ -33,13 +33,14 @@ pub(in crate::analysis) fn check_not_compared(
     }
 }
 
-const TYPES: [&str; 4] = ["rate", "count", "latency", "slo"];
+const TYPES: [&str; 5] = ["rate", "count", "latency", "slo", "gauge"];
 
 /// The fields that are set, but for the type and the short forms.
 fn used_fields(compared: &Compared) -> Vec<String> {
     let tree = serde_json::to_value(compared).unwrap_or_default();
     let names = tree.as_object().into_iter().flat_map(serde_json::Map::keys);
-    let is_form = |name: &&String| !matches!(name.as_str(), "type" | "errors" | "latency");
+    let is_form =
+        |name: &&String| !matches!(name.as_str(), "type" | "errors" | "latency" | "memory");
     names.filter(is_form).cloned().collect()
 }
 
@@ -56,11 +57,15 @@ fn fields_of(kind: ComparedType) -> &'static [&'static str] {
             &["histogram", "bounds", "by", "maxOdds", "margin", "toleratedRate"]
         }
         ComparedType::Slo => &["total", "bad", "maxRate"],
+        ComparedType::Gauge => &["gauge", "counter", "batch", "maxRatio", "margin"],
     }
 }
 
-const FIELDS_OF_ALL: [&str; 6] =
-    ["falsePass", "minRequests", "minBadEvents", "dispersion", "weight", "gate"];
+const FIELDS_OF_ALL: [&str; 3] = ["falsePass", "weight", "gate"];
+/// Of all that count events.
+const FIELDS_OF_COUNTS: [&str; 3] = ["minRequests", "minBadEvents", "dispersion"];
+/// Most looks whose mean is one value.
+const MAX_BATCH: u32 = 1000;
 
 /// Checks one metric that compares.
 pub fn metric(
@@ -73,15 +78,21 @@ pub fn metric(
     let mut check = Check { base: field, problems, is_lenient };
     refuse_threshold_fields(&mut check, metric);
     let given = &metric.compared;
-    let forms = [given.kind.is_some(), given.errors.is_some(), given.latency.is_some()];
+    let forms = [
+        given.kind.is_some(),
+        given.errors.is_some(),
+        given.latency.is_some(),
+        given.memory.is_some(),
+    ];
     if forms.iter().filter(|is_given| **is_given).count() > 1 {
-        check.say("", "has several of type, errors and latency: write one");
+        check.say("", "has several of type, errors, latency and memory: write one");
         return None;
     }
-    let kind = match (given.kind, &given.errors) {
-        (Some(kind), _) => kind,
-        (None, Some(_)) => ComparedType::Rate,
-        (None, None) => ComparedType::Latency,
+    let kind = match (given.kind, &given.errors, &given.memory) {
+        (Some(kind), _, _) => kind,
+        (None, Some(_), _) => ComparedType::Rate,
+        (None, None, Some(_)) => ComparedType::Gauge,
+        (None, None, None) => ComparedType::Latency,
     };
     refuse_foreign_fields(&mut check, kind, given);
     let subject = subject(&mut check, kind, given);
@@ -120,7 +131,7 @@ pub fn metric(
         by,
         dispersion,
         guards,
-        weight: (given.gate != Some(false)).then_some(weight),
+        weight: given.gate.unwrap_or(kind != ComparedType::Gauge).then_some(weight),
     })
 }
 
@@ -159,15 +170,16 @@ fn refuse_threshold_fields(check: &mut Check<'_>, metric: &Metric) {
 }
 
 fn refuse_foreign_fields(check: &mut Check<'_>, kind: ComparedType, given: &Compared) {
-    let short = given.errors.is_some() || given.latency.is_some();
-    let own = fields_of(kind);
+    let short = given.errors.is_some() || given.latency.is_some() || given.memory.is_some();
+    let of_counts = if kind == ComparedType::Gauge { &[][..] } else { &FIELDS_OF_COUNTS[..] };
+    let all: Vec<&str> =
+        fields_of(kind).iter().chain(of_counts).chain(&FIELDS_OF_ALL).copied().collect();
     for name in used_fields(given) {
-        let is_selector = matches!(name.as_str(), "total" | "bad" | "histogram" | "events");
-        let is_known = own.contains(&name.as_str()) || FIELDS_OF_ALL.contains(&name.as_str());
+        let is_selector =
+            matches!(name.as_str(), "total" | "bad" | "histogram" | "events" | "gauge" | "counter");
         if short && is_selector {
             check.say(&name, "stands in the short form already: remove one of them");
-        } else if !is_known {
-            let all: Vec<&str> = own.iter().chain(&FIELDS_OF_ALL).copied().collect();
+        } else if !all.contains(&name.as_str()) {
             let message = format!("has no meaning for this type, which has {}", all.join(", "));
             check.say(&name, message);
         }
@@ -228,7 +240,50 @@ fn subject(check: &mut Check<'_>, kind: ComparedType, given: &Compared) -> Optio
             let (total, bad) = total_and_bad(check, given)?;
             Some(Subject::Slo { total, bad, max_rate })
         }
+        ComparedType::Gauge => {
+            let limits = gauge_limits(check, given);
+            if let Some(batch) = given.batch.filter(|batch| !(1..=MAX_BATCH).contains(batch)) {
+                check.say("batch", format!("is {batch}: it must be from 1 to {MAX_BATCH} looks"));
+            }
+            Some(Subject::Gauge { source: gauge_source(check, given)?, batch: given.batch, limits })
+        }
     }
+}
+
+fn gauge_source(check: &mut Check<'_>, given: &Compared) -> Option<GaugeSource> {
+    let source = match (&given.memory, &given.gauge, &given.counter) {
+        (Some(short), _, _) => {
+            GaugeSource::Values(check.selector("memory.gauge", Some(&short.gauge), "")?)
+        }
+        (None, Some(_), Some(_)) => {
+            check.say("counter", "must not stand beside gauge: write one of them");
+            return None;
+        }
+        (None, None, Some(counter)) => {
+            GaugeSource::Increase(check.selector("counter", Some(counter), "")?)
+        }
+        (None, gauge, None) => GaugeSource::Values(check.selector(
+            "gauge",
+            gauge.as_deref(),
+            ": the selector of the gauge; or counter, of which the increase per second is compared",
+        )?),
+    };
+    if let GaugeSource::Values(selector) = &source
+        && selector.name().ends_with("_total")
+    {
+        let message = "is a counter by its name, which only grows: write it as counter, and its increase per \
+                       second is compared";
+        check.say("gauge", message);
+    }
+    Some(source)
+}
+
+fn gauge_limits(check: &mut Check<'_>, given: &Compared) -> GaugeLimits {
+    let usual = GaugeLimits::default();
+    let max_ratio =
+        check.number("maxRatio", given.max_ratio, usual.max_ratio, |it| it > 0.0, "above 0");
+    let margin = margin(check, given, max_ratio, usual.margin, "maxRatio");
+    GaugeLimits { max_ratio, margin }
 }
 
 fn total_and_bad(check: &mut Check<'_>, given: &Compared) -> Option<(Selector, Selector)> {

@@ -15,17 +15,17 @@ macro_rules! comparison {
                 concat!($metrics, "[]"),
                 Rule(
                     "has(self.provider) != (has(self.type) || has(self.errors) || \
-                     has(self.latency))",
-                    "a metric has either a provider, or a type (or errors or latency) when it \
+                     has(self.latency) || has(self.memory))",
+                    "a metric has either a provider, or a type (or errors, latency or memory) when it \
                      compares canary and stable",
                 ),
             ),
             (
                 concat!($metrics, "[]"),
                 Rule(
-                    "has(self.provider) || [has(self.type), has(self.errors), has(self.latency)]\
-                     .exists_one(set, set)",
-                    "a metric that compares sets exactly one of type, errors, latency",
+                    "has(self.provider) || [has(self.type), has(self.errors), has(self.latency), \
+                     has(self.memory)].exists_one(set, set)",
+                    "a metric that compares sets exactly one of type, errors, latency, memory",
                 ),
             ),
             (
@@ -53,6 +53,10 @@ macro_rules! comparison {
             (
                 concat!($metrics, "[].falsePass"),
                 Rule("self > 0.0 && self < 1.0", "falsePass must be above 0 and below 1"),
+            ),
+            (
+                concat!($metrics, "[].batch"),
+                Rule("self >= 1 && self <= 1000", "batch must be from 1 to 1000 looks"),
             ),
             (concat!($metrics, "[].weight"), Rule("self > 0.0", "weight must be above 0")),
             (
@@ -84,8 +88,8 @@ fn names(path: &'static str) -> (&'static str, super::Extra) {
     (
         path,
         Rule(
-            "has(self.name) || has(self.errors) || has(self.latency)",
-            "name is required; only errors and latency have one of their own",
+            "has(self.name) || has(self.errors) || has(self.latency) || has(self.memory)",
+            "name is required; only errors, latency and memory have one of their own",
         ),
     )
 }
