@@ -9,12 +9,14 @@ use serde_json::Value;
 
 use super::endpoint::ResolvedEndpoint;
 use super::prometheus::{DEFAULT_TIMEOUT, check, query};
-use super::sample::{Look, MeasureError, NativeBucket, NativeBuckets, Series};
+use super::sample::{Clocks, Look, MeasureError, NativeBucket, NativeBuckets, Series};
 use super::spec::look::{LookSpec, range};
 use super::transport::Transport;
 
 /// Most series of one selector: what is beyond is better counted by fewer labels.
 const MAX_SERIES: usize = 20_000;
+/// Query for the clock of the server.
+const CLOCK: &str = "time()";
 /// Name of a metric among its labels.
 const NAME: &str = "__name__";
 
@@ -31,8 +33,10 @@ pub async fn look(
     transport: &Transport,
     endpoint: &ResolvedEndpoint,
     spec: &LookSpec,
+    now: DateTime<Utc>,
 ) -> Result<Look, MeasureError> {
     let limit = time_limit(endpoint);
+    let clocks = clocks(transport, endpoint, now, limit).await;
     let mut parts = Vec::new();
     for selector in &spec.selectors {
         check(endpoint, selector)?;
@@ -56,7 +60,23 @@ pub async fn look(
             Some(all)
         }
     };
-    Ok(Look { from: spec.from, until: spec.until, parts, history })
+    Ok(Look { from: spec.from, until: spec.until, parts, history, clocks })
+}
+
+/// What the clock of the server says now. A server that does not answer this answers nothing else either, or allows
+/// only certain queries: then its clock is not known.
+async fn clocks(
+    transport: &Transport,
+    endpoint: &ResolvedEndpoint,
+    now: DateTime<Utc>,
+    limit: Duration,
+) -> Option<Clocks> {
+    check(endpoint, CLOCK).ok()?;
+    let data = query(transport, endpoint, CLOCK, None, limit).await.ok()?;
+    let milliseconds = text_number(data.get("result")?.get(1)?)? * 1000.0;
+    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and then it is no time")]
+    let server = DateTime::from_timestamp_millis(milliseconds.round() as i64)?;
+    Some(Clocks { own: now, server })
 }
 
 /// The raw samples of a selector after `from`, up to `until`.

@@ -185,7 +185,8 @@ impl MeasureCall {
                     result(web::measure(&ctx.transport, endpoint, spec).await)
                 }
                 Self::Look { endpoint, spec } => {
-                    match look::look(&ctx.transport, endpoint, spec).await {
+                    let now = ctx.clock.now();
+                    match look::look(&ctx.transport, endpoint, spec, now).await {
                         Ok(look) => MeasurementResult::Look(Box::new(look)),
                         Err(error) => MeasurementResult::Error(error),
                     }

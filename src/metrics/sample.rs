@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-pub use self::look::{Look, NativeBucket, NativeBuckets, Series};
+pub use self::look::{Clocks, Look, NativeBucket, NativeBuckets, Series};
 
 /// Longest foreign text, in characters, that is repeated in a message.
 pub const DETAIL_LIMIT: usize = 300;

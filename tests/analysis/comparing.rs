@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sluice::analysis::Verdict;
 use sluice::analysis::comparing::ConfirmedWeight;
 use sluice::api::analysis::{AnalysisPhase, ComparisonVerdict};
-use sluice::metrics::sample::{Look, MeasureError, MeasurementResult, Series};
+use sluice::metrics::sample::{Clocks, Look, MeasureError, MeasurementResult, Series};
 use sluice::metrics::spec::look::LookSpec;
 
 use crate::play::Play;
@@ -29,6 +29,7 @@ type Points = Vec<(i64, f64)>;
 #[derive(Clone, Debug, Default)]
 struct Server {
     series: BTreeMap<Name, Points>,
+    clocks: Option<Clocks>,
 }
 
 impl Server {
@@ -67,7 +68,7 @@ impl Server {
         };
         let parts = spec.selectors.iter().map(part).collect();
         let history = spec.history.as_ref().map(|it| it.queries.iter().map(|_| vec![]).collect());
-        Look { from: spec.from, until: spec.until, parts, history }
+        Look { from: spec.from, until: spec.until, parts, history, clocks: self.clocks }
     }
 }
 
@@ -235,6 +236,35 @@ fn a_look_that_failed_is_covered_by_the_next_and_counts_once() {
     let [bad, all, stable_bad, stable] = totals(&play, "errors");
     let looks = (play.now.timestamp_millis() - ORIGIN) / 30_000;
     assert_eq!([bad, all, stable_bad, stable], one.map(|count| count * looks as f64));
+}
+
+#[test]
+fn a_look_at_a_time_that_is_not_there_yet_waits_and_says_by_how_much() {
+    let mut server = steady(1800, (1.0, 50.0), (10.0, 1000.0));
+    let mut play = Play::of_spec(spec(errors(), json!({})));
+    look(&mut play, "errors", answered(&server));
+    let one = totals(&play, "errors");
+    for (ahead, part) in [
+        (40, "40 s ahead of that of Prometheus, and a look stays only 15 s behind it"),
+        (-300, "300 s behind that of Prometheus, more than lag (15 s)"),
+    ] {
+        play.wait();
+        let own = play.now;
+        server.clocks = Some(Clocks { own, server: own - TimeDelta::seconds(ahead) });
+        look(&mut play, "errors", answered(&server));
+        let Verdict::Running { waiting_on: Some(what) } = Verdict::of(&play.status) else { panic!() };
+        assert!(what.contains(part), "{what}");
+        assert_eq!(totals(&play, "errors"), one, "nothing is judged");
+    }
+    // Within lag nothing is missing; and what was left out is counted then.
+    for ahead in [14, -10] {
+        play.wait();
+        let own = play.now;
+        server.clocks = Some(Clocks { own, server: own - TimeDelta::seconds(ahead) });
+        look(&mut play, "errors", answered(&server));
+        let looks = (play.now.timestamp_millis() - ORIGIN) / 30_000;
+        assert_eq!(totals(&play, "errors"), one.map(|count| count * looks as f64));
+    }
 }
 
 #[test]

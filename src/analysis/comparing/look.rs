@@ -16,8 +16,13 @@ use crate::analysis::statistics::evidence::{GaugeEvidence, LatencyEvidence, Metr
 use crate::api::Time;
 use crate::api::analysis::{AnalysisPhase, AnalysisRunStatus};
 use crate::api::values::RawObject;
-use crate::metrics::sample::Look;
+use crate::metrics::sample::{Clocks, Look};
 use crate::metrics::spec::look::LookSpec;
+
+/// Difference of clocks that does no harm: well below any scrape interval.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(1);
+/// How far the clock of the controller may be behind in any case: a server that is slow to answer tells its time late.
+const LEAST_BEHIND: TimeDelta = TimeDelta::seconds(10);
 
 /// What the look that is due now asks for. Its span ends on the grid of looks, less the lag, and begins
 /// where the last one that was taken in ended: after looks that failed it is longer.
@@ -87,6 +92,7 @@ fn try_take(
 ) -> Result<String, String> {
     let arms = settings.arms.as_ref().ok_or("the arms are not named")?;
     let stored = status.evidence.as_ref().map(|raw| &raw.0);
+    check_clocks(look, settings.lag)?;
     let mut state = State::read(stored)?;
     let started_at = status.started_at.map_or(look.from, |at| at.0);
     let mut progress = state.progress.remove(name).unwrap_or_default();
@@ -114,6 +120,31 @@ fn try_take(
     state.evidence.metrics.insert(name.to_owned(), evidence);
     status.evidence = Some(RawObject(state.write()));
     Ok(value)
+}
+
+/// Refuses a look at a time that is not there yet by the clock of the server, and one at a time that is long over: the
+/// present of the controller, by which weights and pods change, is then not the present of the series.
+fn check_clocks(look: &Look, lag: TimeDelta) -> Result<(), String> {
+    let Some(Clocks { own, server }) = look.clocks else { return Ok(()) };
+    let ahead = own.signed_duration_since(server);
+    let remedy = "nothing is judged until the clocks agree, or lag is larger than that";
+    if look.until > server + CLOCK_TOLERANCE {
+        return Err(format!(
+            "the clock of the controller is {} s ahead of that of Prometheus, and a look stays only {} s behind it, so it is \
+             about a time that is not there yet: {remedy}",
+            ahead.num_seconds(),
+            lag.num_seconds()
+        ));
+    }
+    if -ahead > lag.max(LEAST_BEHIND) {
+        return Err(format!(
+            "the clock of the controller is {} s behind that of Prometheus, more than lag ({} s), so a look is about a time \
+             that is over: {remedy}",
+            -ahead.num_seconds(),
+            lag.num_seconds()
+        ));
+    }
+    Ok(())
 }
 
 /// A look, and how it is taken in.

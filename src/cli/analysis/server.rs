@@ -121,7 +121,7 @@ impl Server {
         now: DateTime<Utc>,
     ) -> MeasurementResult {
         let measured = match (&due.look, run.metrics.get(due.metric_index)) {
-            (Some(spec), _) => look::look(&self.transport, &self.endpoint, spec)
+            (Some(spec), _) => look::look(&self.transport, &self.endpoint, spec, now)
                 .await
                 .map(|look| MeasurementResult::Look(Box::new(look))),
             (None, Some(metric)) => match metric.provider.chosen() {

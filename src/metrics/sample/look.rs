@@ -15,6 +15,17 @@ pub struct Look {
     pub parts: Vec<Vec<Series>>,
     /// The answers about the time before the start, where they were asked for.
     pub history: Option<Vec<Vec<Series>>>,
+    /// The clocks at the time of asking; none where the server does not tell its own.
+    pub clocks: Option<Clocks>,
+}
+
+/// Two clocks at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// Of who asks, just before.
+    pub own: DateTime<Utc>,
+    /// Of the server.
+    pub server: DateTime<Utc>,
 }
 
 /// A series with its samples, oldest first.
