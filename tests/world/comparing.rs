@@ -182,6 +182,26 @@ async fn requests_that_do_not_follow_the_weight_are_said_once_and_fail_nothing()
     assert!(scene.canary_weights().starts_with(&[0, 5, 50]), "{:?}", scene.canary_weights());
 }
 
+/// A controller that is a minute ahead would judge windows that Prometheus has not filled yet.
+#[tokio::test(start_paused = true)]
+async fn where_the_clocks_disagree_nothing_is_judged_and_the_figure_is_said() {
+    let scene = begin(18, STEPS, json!({"errorRate": 0.3})).await;
+    scene.world.behave(json!({"prometheus": {"clockAhead": -60}})).unwrap();
+    scene.world.wait(Duration::from_mins(2)).await;
+    scene.push("v1", "bad");
+    let told = |scene: &Scene| {
+        let results = run(scene)["status"]["metricResults"].clone();
+        results.to_string().contains("60 s ahead of that of Prometheus, and a look stays only 5 s behind it")
+    };
+    scene.until("said", 120, told).await;
+    scene.world.wait(Duration::from_mins(5)).await;
+    assert_ne!(scene.rollout()["status"]["abort"], true, "what is not there yet fails nothing");
+    assert_eq!(scene.canary_weights(), [0, 5], "and promotes nothing");
+    scene.world.behave(json!({"prometheus": {"clockAhead": 0}})).unwrap();
+    scene.until("aborted", 180, |scene| scene.rollout()["status"]["abort"] == true).await;
+    assert!(message(&scene).contains("errors FAIL after"), "{}", message(&scene));
+}
+
 /// What the judge counted must not depend on who counted.
 #[tokio::test(start_paused = true)]
 async fn a_controller_that_is_killed_between_looks_changes_no_count() {
