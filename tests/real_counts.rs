@@ -151,10 +151,11 @@ mod tests {
             for due in &step.due {
                 let spec = due.look.clone().expect("a look");
                 let started_at = Utc::now();
-                let result = match look::look(&self.transport, &self.endpoint, &spec, started_at).await {
-                    Ok(look) => MeasurementResult::Look(Box::new(look)),
-                    Err(error) => MeasurementResult::Error(error),
-                };
+                let result =
+                    match look::look(&self.transport, &self.endpoint, &spec, started_at).await {
+                        Ok(look) => MeasurementResult::Look(Box::new(look)),
+                        Err(error) => MeasurementResult::Error(error),
+                    };
                 outcomes.push(MeasurementOutcome {
                     metric: due.metric.clone(),
                     ordinal: due.ordinal,

@@ -74,7 +74,10 @@ async fn clocks(
     check(endpoint, CLOCK).ok()?;
     let data = query(transport, endpoint, CLOCK, None, limit).await.ok()?;
     let milliseconds = text_number(data.get("result")?.get(1)?)? * 1000.0;
-    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and then it is no time")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the cast saturates, and then it is no time"
+    )]
     let server = DateTime::from_timestamp_millis(milliseconds.round() as i64)?;
     Some(Clocks { own: now, server })
 }

@@ -252,7 +252,9 @@ fn a_look_at_a_time_that_is_not_there_yet_waits_and_says_by_how_much() {
         let own = play.now;
         server.clocks = Some(Clocks { own, server: own - TimeDelta::seconds(ahead) });
         look(&mut play, "errors", answered(&server));
-        let Verdict::Running { waiting_on: Some(what) } = Verdict::of(&play.status) else { panic!() };
+        let Verdict::Running { waiting_on: Some(what) } = Verdict::of(&play.status) else {
+            panic!()
+        };
         assert!(what.contains(part), "{what}");
         assert_eq!(totals(&play, "errors"), one, "nothing is judged");
     }

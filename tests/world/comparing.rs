@@ -191,7 +191,9 @@ async fn where_the_clocks_disagree_nothing_is_judged_and_the_figure_is_said() {
     scene.push("v1", "bad");
     let told = |scene: &Scene| {
         let results = run(scene)["status"]["metricResults"].clone();
-        results.to_string().contains("60 s ahead of that of Prometheus, and a look stays only 5 s behind it")
+        results
+            .to_string()
+            .contains("60 s ahead of that of Prometheus, and a look stays only 5 s behind it")
     };
     scene.until("said", 120, told).await;
     scene.world.wait(Duration::from_mins(5)).await;

@@ -319,9 +319,10 @@ fn counted_by_weight(
 fn describe(metric: &ComparedMetric, totals: &[f64; 4]) -> String {
     let [bad, total, stable_bad, stable_total] = totals;
     if matches!(metric.subject, Subject::Gauge { .. }) {
-        return match *total > 0.0 {
-            true => format!("canary {bad}, stable {stable_bad}"),
-            false => "no values of both".to_owned(),
+        return if *total > 0.0 {
+            format!("canary {bad}, stable {stable_bad}")
+        } else {
+            "no values of both".to_owned()
         };
     }
     format!("canary {bad:.0} of {total:.0}, stable {stable_bad:.0} of {stable_total:.0}")

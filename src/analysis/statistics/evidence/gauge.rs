@@ -130,7 +130,9 @@ mod tests {
 
     fn fed(values: &[(f64, f64)], batch: u32) -> GaugeEvidence {
         let mut evidence = GaugeEvidence::new(batch);
-        values.iter().for_each(|(canary, stable)| evidence.look(*canary, *stable));
+        for (canary, stable) in values {
+            evidence.look(*canary, *stable);
+        }
         evidence
     }
 
