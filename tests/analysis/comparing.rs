@@ -442,7 +442,9 @@ fn a_gauge_without_values_or_without_a_ratio_says_nothing_and_holds_nothing() {
     nothing.series.retain(|(_, labels), _| labels.iter().all(|(_, pod)| pod != "web-new-aaaaa"));
     let mut empty = memory(1.0);
     for points in empty.series.values_mut() {
-        points.iter_mut().for_each(|(_, value)| *value = 0.0);
+        for (_, value) in points.iter_mut() {
+            *value = 0.0;
+        }
     }
     for (server, part) in [
         (
