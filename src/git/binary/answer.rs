@@ -65,6 +65,19 @@ const TLS: [&str; 6] = [
     "SSL: no alternative certificate subject name",
 ];
 
+/// Words of GnuTLS and OpenSSL for an end of the handshake by the server.
+const CLIENT_CERTIFICATE: [&str; 9] = [
+    "A TLS fatal alert has been received",
+    "gnutls_handshake() failed: CA is unknown",
+    "gnutls_handshake() failed: Handshake failed",
+    "gnutls_handshake() failed: Certificate is",
+    "alert certificate required",
+    "alert unknown ca",
+    "alert bad certificate",
+    "alert certificate expired",
+    "alert handshake failure",
+];
+
 const AUTH: [&str; 8] = [
     "Authentication failed",
     "could not read Username",
@@ -93,6 +106,8 @@ pub(super) fn classify(stderr: &str, about: About<'_>) -> GitError {
         GitError::HostKey { host: host() }
     } else if has(&TLS) {
         GitError::Tls { host: host() }
+    } else if has(&CLIENT_CERTIFICATE) {
+        GitError::ClientCertificate { host: host(), detail: detail() }
     } else if has(&["couldn't find remote ref"]) {
         let branch = about.branch.map_or_else(String::new, ToString::to_string);
         GitError::BranchGone { branch }
@@ -219,6 +234,18 @@ mod tests {
             (
                 "fatal: unable to access 'https://x/': SSL certificate problem: self-signed certificate",
                 "Tls",
+            ),
+            (
+                "fatal: unable to access 'https://x/': GnuTLS recv error (-12): A TLS fatal alert has been received.",
+                "ClientCertificate",
+            ),
+            (
+                "fatal: unable to access 'https://x/': OpenSSL SSL_read: OpenSSL/3.0.19: error:0A00045C:SSL routines::tlsv13 alert certificate required, errno 0",
+                "ClientCertificate",
+            ),
+            (
+                "fatal: unable to access 'https://x/': OpenSSL/3.0.19: error:0A000418:SSL routines::tlsv1 alert unknown ca",
+                "ClientCertificate",
             ),
             ("fatal: repository 'https://x/y/' not found", "NotFound"),
             ("fatal: couldn't find remote ref refs/heads/main", "BranchGone"),
