@@ -1,7 +1,11 @@
 //! Credentials against a real Git server over HTTPS, with the real `git` program: client certificates,
 //! and the token of a GitHub App.
 
-#![expect(clippy::panic, reason = "helpers of tests: an unexpected outcome fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: an unexpected outcome fails the test"
+)]
 
 #[path = "forge/app.rs"]
 mod app;

@@ -388,8 +388,9 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_cannot_be_is_named_by_its_key_and_never_shown() {
+        type Secret<'a> = &'a [(&'a str, &'a str)];
         let ec = "-----BEGIN EC PRIVATE KEY-----\nhunter2\n-----END EC PRIVATE KEY-----\n";
-        let table: [(&str, &[(&str, &str)], &str); 9] = [
+        let table: [(&str, Secret<'_>, &str); 9] = [
             (URL, &[(ID, "1")], "no `githubAppPrivateKey`"),
             (URL, &[(PRIVATE_KEY, KEY)], "no `githubAppID`"),
             (URL, &[(ID, "hunter2 x"), (PRIVATE_KEY, KEY)], "`githubAppID`"),

@@ -21,13 +21,13 @@ use crate::tests::{World, remote};
 const EXCHANGE: &str = "/access_tokens";
 
 /// A world whose Secret holds the App, with these keys beside it.
-async fn world_with(mode: RevertMode, more: &[(&str, &str)]) -> World {
+async fn world_with(mode: RevertMode, keys: &[(&str, &str)]) -> World {
     let mut world = World::new(PullRequestProvider::GitHub, mode).await;
     let url = world.request.remote.url.clone();
     let ca = world.fake.ca.clone();
     let mut data =
         vec![("githubAppID", APP), ("githubAppPrivateKey", KEY), ("ca.crt", ca.as_str())];
-    data.extend(more);
+    data.extend(keys);
     world.request.remote = remote(&url, &data);
     world.request.requests.provider = None;
     world

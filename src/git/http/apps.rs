@@ -49,7 +49,7 @@ struct Slot {
 }
 
 struct Token {
-    token: Hidden,
+    value: Hidden,
     given_at: Instant,
     /// Until when jobs may begin with it.
     until: Instant,
@@ -107,10 +107,10 @@ impl HttpForge {
             }
             let now = Instant::now();
             match self.ask(remote, app, &api).await {
-                Ok((token, lifetime)) => {
+                Ok((value, lifetime)) => {
                     let until = now + lifetime.saturating_sub(MARGIN);
-                    *slot =
-                        Slot { token: Some(Token { token, given_at: now, until }), refusal: None };
+                    let token = Token { value, given_at: now, until };
+                    *slot = Slot { token: Some(token), refusal: None };
                 }
                 Err(Failure(error, pause)) => {
                     slot.refusal = Some((error.clone(), Instant::now() + pause));
@@ -120,7 +120,7 @@ impl HttpForge {
         }
         // One that ends soon serves the one job that asked for it.
         let token = slot.token.as_ref().ok_or(ForgeError::NoCarrier)?;
-        let credentials = Arc::new(remote.credentials.with_token(&token.token));
+        let credentials = Arc::new(remote.credentials.with_token(&token.value));
         Ok(Remote { url: remote.url.clone(), credentials })
     }
 
