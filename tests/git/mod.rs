@@ -42,7 +42,10 @@ use sluice::{
     },
     revision::{Commit, TemplateDigest},
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 /// What the server does to one request that fits.
 #[derive(Clone)]
@@ -109,7 +112,15 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
                 tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let stream = match acceptor.accept(stream).into_fallible().await {
+                        Ok(stream) => stream,
+                        // Who is refused is told so: the connection is not cut before it was read.
+                        Err((_, mut refused)) => {
+                            let _ = refused.shutdown().await;
+                            let _ = refused.read_to_end(&mut Vec::new()).await;
+                            return;
+                        }
+                    };
                     let service = service_fn(move |request| handle(Arc::clone(&shared), request));
                     let _ =
                         http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

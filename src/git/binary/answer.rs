@@ -23,7 +23,7 @@ pub(super) struct About<'a> {
 }
 
 /// Words of Git and curl for trouble that may pass. `returned error: 5` is any 5xx.
-const TRANSIENT: [&str; 18] = [
+const TRANSIENT: [&str; 19] = [
     "returned error: 5",
     "returned error: 429",
     "returned error: 408",
@@ -42,6 +42,7 @@ const TRANSIENT: [&str; 18] = [
     "Operation too slow",
     "RPC failed",
     "Empty reply from server",
+    "getpeername() failed",
 ];
 
 /// Words of Git for a local copy that cannot be used.
