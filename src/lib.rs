@@ -15,6 +15,7 @@ pub mod analysis;
 pub mod git;
 pub mod plan;
 
+pub mod breakdown;
 pub mod clock;
 pub mod telemetry;
 

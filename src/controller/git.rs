@@ -21,6 +21,7 @@ use crate::act::wire::Wire;
 use crate::api::ApiNames;
 use crate::api::git_revert::GitRevertMode;
 use crate::api::status::PullRequestState;
+use crate::breakdown::caught;
 use crate::clock::{Clock, Entropy};
 use crate::git::executor::{
     Candidates, Confirm, Executor, FoundSource, Requests, RevertMode, RevertRequest, Withdrawal,
@@ -364,7 +365,9 @@ impl GitPort for GitWorker {
         self.spawn(async move {
             tokio::time::sleep(this.clock.real_wait(pause)).await;
             let answer = match &this.executor {
-                Some(executor) => this.find_commit(executor, &job, &template).await,
+                Some(executor) => caught(this.find_commit(executor, &job, &template))
+                    .await
+                    .unwrap_or_else(|error| LedgerAnswer::NotFound(error.to_string())),
                 None => LedgerAnswer::NotFound("this controller runs without Git".to_owned()),
             };
             if let LedgerAnswer::NotFound(reason) = &answer {
@@ -396,7 +399,11 @@ impl GitPort for GitWorker {
         let order = order.clone();
         self.spawn(async move {
             let result = match &this.executor {
-                Some(executor) => this.carry_out(executor, &job, &order).await,
+                Some(executor) => {
+                    caught(this.carry_out(executor, &job, &order)).await.unwrap_or_else(|error| {
+                        RevertResult::Failed { message: error.to_string(), retryable: true }
+                    })
+                }
                 None => RevertResult::Blocked {
                     reason: "NoGit".to_owned(),
                     message: "this controller runs without Git".to_owned(),
@@ -420,7 +427,8 @@ impl GitPort for GitWorker {
         let this = self.clone();
         let order = order.clone();
         self.spawn(async move {
-            let state = match this.close_request(&job, &order).await {
+            let closed = caught(this.close_request(&job, &order)).await;
+            let state = match closed.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(state) => Some(state),
                 Err(reason) => {
                     tracing::warn!(rollout = %key, id, reason, "pull request not closed");
@@ -450,7 +458,8 @@ impl GitPort for GitWorker {
         };
         let this = self.clone();
         self.spawn(async move {
-            match this.held_up(&job, &commit).await {
+            let found = caught(this.held_up(&job, &commit)).await;
+            match found.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(now) => obstacle = now,
                 Err(reason) => {
                     tracing::debug!(rollout = %key, reason, "the GitOps tool cannot be asked");

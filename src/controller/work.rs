@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tracing::{Instrument as _, Span};
 
 use super::queue::Queue;
 use crate::api::Kind;
+use crate::breakdown::caught;
 use crate::observe::cache::Key;
 use crate::telemetry::metrics::Metrics;
 
@@ -135,8 +136,7 @@ async fn passes<W: Work>(work: &W, key: &Key) -> Option<Instant> {
         next
     };
     // Whatever one object holds, the others go on (S33).
-    let caught = std::panic::AssertUnwindSafe(many.instrument(W::span(key))).catch_unwind().await;
-    caught.unwrap_or_else(|_| {
+    caught(many.instrument(W::span(key))).await.unwrap_or_else(|_| {
         work.metrics().reconcile_failed(W::KIND);
         let kind = W::KIND.as_str();
         tracing::error!(kind, namespace = key.namespace, name = key.name, "the pass broke down");

@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::FutureExt as _;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 use super::measure::{MeasureCall, MeasureContext};
 use super::sample::{MeasureError, MeasurementOutcome, MeasurementResult};
+use crate::breakdown::caught;
 
 /// Measurements under way in all, and for one server.
 const MAX_IN_FLIGHT: usize = 512;
@@ -112,11 +112,8 @@ impl Runner {
         let _permit = Arc::clone(&self.all).acquire_owned().await;
         let started_at = self.ctx.clock.now();
         // A panic in one provider must neither stop the others nor leave this slot busy for ever.
-        let work = std::panic::AssertUnwindSafe(call.measure(&self.ctx)).catch_unwind();
-        let result = work.await.unwrap_or_else(|_| {
-            MeasurementResult::Error(MeasureError::Unusable(
-                "the measurement broke down".to_owned(),
-            ))
+        let result = caught(call.measure(&self.ctx)).await.unwrap_or_else(|error| {
+            MeasurementResult::Error(MeasureError::Unusable(format!("the measurement: {error}")))
         });
         let finished_at = self.ctx.clock.now();
         let outcome = MeasurementOutcome {

@@ -418,6 +418,7 @@ fn is_same(a: &Value, b: &Value) -> bool {
 }
 
 /// Where a cache gets its objects.
+#[derive(Clone)]
 pub struct Source {
     /// The API server.
     pub client: Client,

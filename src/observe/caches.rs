@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind};
@@ -16,8 +17,12 @@ use super::cache::{Cache, Change, Scope, Source, run};
 use super::limit::limited;
 use super::relist::Pace;
 use crate::api::{ApiNames, Kind};
+use crate::breakdown::caught;
 use crate::clock::Entropy;
 use crate::traffic::RouteRef;
+
+/// When a watch that broke down is begun anew.
+const AFTER_BREAKDOWN: Duration = Duration::from_secs(10);
 
 /// The caches.
 #[derive(Debug)]
@@ -159,9 +164,20 @@ impl Starter {
         let cache = Cache::new(resource, Cache::watches_of(&self.scope));
         let cache = Arc::new(cache.telling(self.changes.clone()));
         let source = Source { client: self.client.clone(), scope: self.scope.clone(), config };
-        let (changes, pace) = (self.changes.clone(), self.pace.clone());
-        let running = run::<METADATA_ONLY>(cache.clone(), source, changes, pace, self.stop.clone());
-        self.tasks.spawn(running);
+        let (changes, pace, stop) = (self.changes.clone(), self.pace.clone(), self.stop.clone());
+        let kept = cache.clone();
+        self.tasks.spawn(async move {
+            let begin = || {
+                let (source, changes) = (source.clone(), changes.clone());
+                run::<METADATA_ONLY>(kept.clone(), source, changes, pace.clone(), stop.clone())
+            };
+            // A cache that nobody keeps up to date any more would be believed all the same.
+            while let Err(error) = caught(begin()).await {
+                let plural = &kept.resource().plural;
+                tracing::error!(plural, %error, "the watch is begun anew");
+                tokio::time::sleep(AFTER_BREAKDOWN).await;
+            }
+        });
         cache
     }
 }

@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["api"],
     &["analysis", "git"],
     &["plan"],
-    &["clock"],
+    &["clock", "breakdown"],
     &["telemetry"],
     &["generate"],
     // Judges the judge; has no part in judging a release.

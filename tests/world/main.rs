@@ -2,6 +2,8 @@
 //! Prometheus, Git and a GitOps agent, in paused time.
 
 #[cfg(test)]
+mod breakdown;
+#[cfg(test)]
 mod comparing;
 #[cfg(test)]
 mod discovery;

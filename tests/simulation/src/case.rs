@@ -149,6 +149,8 @@ pub(crate) enum What {
     ReplyLost,
     /// The request is carried out; the connection breaks.
     ReplyBroken,
+    /// What asks breaks down, with a panic, before its request has left it: its process goes on.
+    BreaksDown,
     /// The server refuses with this code and does nothing.
     Refused(u16),
     /// The server carries it out, and answers with this code.
@@ -285,6 +287,7 @@ impl What {
             | Self::RequestLost
             | Self::ReplyLost
             | Self::ReplyBroken
+            | Self::BreaksDown
             | Self::Refused(_)
             | Self::CarriedOutBut(_)
             | Self::Overtaken { .. }

@@ -438,6 +438,11 @@ impl Interference for Faults {
                 let before = Duration::from_millis(10);
                 RequestFate { before, ..RequestFate::default() }
             }
+            Some((when, what @ What::BreaksDown)) => {
+                self.note(*when, what);
+                // Not by `panic!`: this one is no defect, and the hook that collects those is not called.
+                std::panic::resume_unwind(Box::new("a planned breakdown"));
+            }
             Some((when, what)) if what.is_of_request() => {
                 self.note(*when, what);
                 self.fate(what, facts.identity, is_write)

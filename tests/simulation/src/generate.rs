@@ -51,6 +51,7 @@ pub(crate) fn case(seed: u64) -> Case {
     let heals_at_ms = last + Dice::of(seed, 2).within(30_000, 150_000);
     let mut faults = faults(seed, &setup, heals_at_ms);
     faults.extend(crate::themes::faults(seed, &setup, heals_at_ms));
+    faults.extend(breakdowns(seed));
     Case { about: String::new(), seed, setup, steps, heals_at_ms, faults }
 }
 
@@ -133,6 +134,23 @@ fn faults(seed: u64, setup: &Setup, heals_at_ms: u64) -> Vec<Fault> {
         faults.push(Fault { when: When::AtMs(at), what });
     }
     faults
+}
+
+/// Parts of a process that break down; in every fifth case.
+fn breakdowns(seed: u64) -> Vec<Fault> {
+    let mut dice = Dice::of(seed, 6);
+    if !dice.percent(20) {
+        return Vec::new();
+    }
+    let mut one = |_| {
+        let when = if dice.percent(60) {
+            When::Write(dice.within(1, 90))
+        } else {
+            When::Request(dice.within(1, 400))
+        };
+        Fault { when, what: What::BreaksDown }
+    };
+    (0..3).map(&mut one).collect()
 }
 
 pub(crate) fn restart(dice: &mut Dice) -> u64 {

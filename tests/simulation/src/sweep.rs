@@ -48,6 +48,7 @@ fn kinds() -> Vec<Vec<What>> {
         What::DiesInFlight { lands_ms: 6_000, restart_ms: 500 },
         What::LandsLate { lands_ms: 14_000 },
         What::CarriedOutBut(504),
+        What::BreaksDown,
     ];
     let denied = |path: &str| What::Denied {
         path: path.to_owned(),

@@ -1,5 +1,7 @@
 //! What the server allocates for a Service: its address and its node ports.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -50,13 +52,17 @@ impl Server {
 
     /// The lowest free address of 10.97.0.0/16 behind the first sixteen.
     fn free_address(&self) -> String {
-        let services = self.services();
-        let address = |service| at(service, &["spec", "clusterIP"])?.as_str();
-        let taken: Vec<&str> = services.iter().filter_map(|service| address(service)).collect();
+        let number = |service: &Value| -> Option<u16> {
+            let address: Ipv4Addr = at(service, &["spec", "clusterIP"])?.as_str()?.parse().ok()?;
+            let [10, 97, high, low] = address.octets() else { return None };
+            Some(u16::from_be_bytes([high, low]))
+        };
+        let taken: BTreeSet<u16> =
+            self.services().iter().filter_map(|service| number(service)).collect();
         (16..u16::MAX)
-            .map(|number| format!("10.97.{}.{}", number >> 8, number & 0xff))
-            .find(|address| !taken.contains(&address.as_str()))
-            .unwrap_or_else(|| "None".to_owned())
+            .find(|number| !taken.contains(number))
+            .map(u16::to_be_bytes)
+            .map_or_else(|| "None".to_owned(), |[high, low]| format!("10.97.{high}.{low}"))
     }
 
     fn give_node_ports(&self, new: &mut Value) {
