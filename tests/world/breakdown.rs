@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sluice::git::backend::{GitBackend, GitResult, GitSession, Remote};
 use sluice::git::memory::MemoryGit;
-use sluice::git::source::{BranchName, GitUrl};
 
-use crate::scene::{BRANCH, Scene, URL, canary};
+use crate::scene::{Scene, canary, place};
 
 /// A way to Git of which every second use breaks down, as long as there are breakdowns left.
 struct Breaking {
@@ -46,7 +45,7 @@ async fn look_ups_and_reverts_that_break_down_are_tried_again() {
         .await;
     // A look-up and a revert, each once in vain.
     assert_eq!(git.left.load(Ordering::Relaxed), 0, "breakdowns are left");
-    let (url, branch) = (GitUrl::parse(URL).unwrap(), BranchName::parse(BRANCH).unwrap());
+    let (url, branch) = place();
     let log = scene.world.git().log(&url, &branch);
     assert_eq!(log.len(), 3, "{log:?}");
     assert!(scene.image().ends_with(":v1"), "{}", scene.image());

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluice::git::source::{BranchName, GitUrl};
 use sluice::sim::api::KindName;
 
 use crate::gitops::{
     APPLICATIONS, KUSTOMIZATIONS, application, applied, install, kustomization, labelled, make,
     merge, synced, tracked,
 };
-use crate::scene::{BRANCH, FOLDER, Scene, URL, canary};
+use crate::scene::{BRANCH, FOLDER, Scene, URL, canary, place};
 
 const BACKENDS: &[(&str, u32)] = &[("web-stable", 100), ("web-canary", 0)];
 const ROLLOUTS: KindName = KindName::of("sluice.dev", "rollouts");
@@ -24,7 +23,7 @@ async fn scene(seed: u64) -> Scene {
 }
 
 fn tip(scene: &Scene) -> String {
-    let (url, branch) = (GitUrl::parse(URL).unwrap(), BranchName::parse(BRANCH).unwrap());
+    let (url, branch) = place();
     scene.world.git().tip(&url, &branch).unwrap().to_string()
 }
 

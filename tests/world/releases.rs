@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::scene::{BRANCH, Scene, URL, blue_green, canary};
-use sluice::git::source::{BranchName, GitUrl};
+use crate::scene::{Scene, blue_green, canary, place};
 
 const BACKENDS: &[(&str, u32)] = &[("web-stable", 100), ("web-canary", 0)];
 
@@ -37,12 +36,25 @@ async fn a_bad_canary_is_left_and_taken_back_in_git_by_one_commit() {
     assert!(is_back(&scene), "{:#}", scene.rollout()["status"]);
     assert_eq!(scene.canary_weights(), [0, 5, 0]);
     assert_eq!(scene.world.pushes().len(), 1);
-    let (url, branch) = (GitUrl::parse(URL).unwrap(), BranchName::parse(BRANCH).unwrap());
+    let (url, branch) = place();
     assert_eq!(scene.world.git().log(&url, &branch).len(), 3);
     let tally = scene.world.tally("people");
     assert_eq!(tally.lost, 0, "{tally:?}");
     assert!(tally.errors > 0 && tally.errors < tally.sent / 100, "{tally:?}");
     scene.report("bad canary");
+}
+
+#[tokio::test(start_paused = true)]
+async fn scenario_54_a_new_cluster_from_the_same_branch_gets_the_good_version() {
+    let scene = Scene::begin(54, &canary(), BACKENDS).await;
+    scene.push("v1", "bad");
+    let state = |scene: &Scene| scene.rollout()["status"]["gitRevert"]["state"].clone();
+    scene.until("reverted", 300, |scene| state(scene) == "Reverted").await;
+    let rebuilt = scene.rebuilt(55).await;
+    assert!(rebuilt.image().ends_with(":v1"), "{}", rebuilt.image());
+    let tally = rebuilt.world.tally("people");
+    assert_eq!((tally.lost, tally.errors), (0, 0), "{tally:?}");
+    assert!(tally.sent > 900, "{tally:?}");
 }
 
 #[tokio::test(start_paused = true)]

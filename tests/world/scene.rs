@@ -39,14 +39,6 @@ impl Scene {
         backends: &[(&str, u32)],
         source: &str,
     ) -> Self {
-        let started = std::time::Instant::now();
-        let mut plan = WorldPlan::new(seed);
-        plan.behaviour.prometheus.scrape_interval = "1s".parse().unwrap();
-        let bad = serde_json::json!({"errorRate": 0.3});
-        plan.behaviour.versions.insert(":bad".into(), serde_json::from_value(bad).unwrap());
-        let world = World::begin(plan).unwrap();
-        world.add_namespace(NAMESPACE).unwrap();
-        world.create("platform-team", NAMESPACE, PLATFORM).unwrap();
         let services = ["web-stable", "web-canary", "web-active", "web-preview"];
         let services: String =
             services.into_iter().filter(|name| strategy.contains(name)).map(service).collect();
@@ -62,8 +54,28 @@ impl Scene {
                 (RepoPath::parse(&format!("{FOLDER}/{name}")).unwrap(), Some(text.into_bytes()))
             })
             .collect();
-        let (url, branch) = (GitUrl::parse(URL).unwrap(), BranchName::parse(BRANCH).unwrap());
-        world.git().commit(&url, &branch, &files, "Begin");
+        Self::of(seed, &files).await
+    }
+
+    /// A new cluster, made from what this one's branch declares now.
+    pub(crate) async fn rebuilt(&self, seed: u64) -> Self {
+        let (url, branch) = place();
+        let (_, files) = self.world.git().files(&url, &branch).unwrap();
+        let files = files.into_iter().map(|(path, text)| (path, Some(text))).collect();
+        Self::of(seed, &files).await
+    }
+
+    async fn of(seed: u64, files: &Files) -> Self {
+        let started = std::time::Instant::now();
+        let mut plan = WorldPlan::new(seed);
+        plan.behaviour.prometheus.scrape_interval = "1s".parse().unwrap();
+        let bad = serde_json::json!({"errorRate": 0.3});
+        plan.behaviour.versions.insert(":bad".into(), serde_json::from_value(bad).unwrap());
+        let world = World::begin(plan).unwrap();
+        world.add_namespace(NAMESPACE).unwrap();
+        world.create("platform-team", NAMESPACE, PLATFORM).unwrap();
+        let (url, branch) = place();
+        world.git().commit(&url, &branch, files, "Begin");
         world.add_agent(Application {
             url,
             branch,
@@ -168,6 +180,11 @@ kind: MetricsSource
 metadata: {name: prometheus}
 spec: {type: Prometheus, address: 'http://prometheus.monitoring:9090'}
 ";
+
+/// The branch that declares the application.
+pub(crate) fn place() -> (GitUrl, BranchName) {
+    (GitUrl::parse(URL).unwrap(), BranchName::parse(BRANCH).unwrap())
+}
 
 /// Words in capitals are for each user of these to say.
 const ANALYSIS: &str = include_str!("../fixtures/world/analysis.yaml");
