@@ -61,7 +61,8 @@ impl ResolvedRun {
         if resolver.problems.is_empty() {
             let compares = metrics.iter().any(|it| matches!(it.judge, Judge::Comparison(_)));
             let comparison = comparison.filter(|_| compares);
-            Ok(Self { metrics, is_terminate_requested: spec.terminate, comparison })
+            let is_terminate_requested = spec.terminate;
+            Ok(Self { metrics, is_terminate_requested, comparison, weight: None })
         } else {
             Err(resolver.problems)
         }

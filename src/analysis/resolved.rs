@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::comparing::{ComparedMetric, Settings};
+use super::comparing::{ComparedMetric, ConfirmedWeight, Settings};
 use super::condition::Condition;
 use crate::metrics::spec::MetricProvider;
 
@@ -15,6 +15,9 @@ pub struct ResolvedRun {
     pub is_terminate_requested: bool,
     /// What the metrics that compare have in common; none without such metrics.
     pub comparison: Option<Settings>,
+    /// The weight that is known to be in effect; none where it is not known, or there is none. Observed,
+    /// and no part of the specification.
+    pub weight: Option<ConfirmedWeight>,
 }
 
 /// One metric, ready to be measured and judged.

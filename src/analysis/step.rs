@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SubsecRound, Utc};
 
 use super::Problem;
-use super::comparing;
+use super::comparing::{self, SeenWeight};
 use super::judge::{self, cut_short, metric_phase};
 use super::resolved::{Judge, ResolvedMetric, ResolvedRun};
 use super::schedule;
@@ -100,7 +100,8 @@ pub fn advance(
     let started_at = status.started_at.map_or(now, |at| at.0.min(now));
     status.started_at = Some(Time(started_at));
     for outcome in finished {
-        take(run, &mut status, outcome, was_completed);
+        let seen = SeenWeight { weight: run.weight, at: now };
+        take(run, &mut status, outcome, was_completed, &seen);
     }
     if !was_completed {
         status.phase = AnalysisPhase::Running;
@@ -154,6 +155,7 @@ fn take(
     status: &mut AnalysisRunStatus,
     outcome: &MeasurementOutcome,
     was_completed: bool,
+    seen: &SeenWeight,
 ) {
     let Some(metric) = run.metric(&outcome.metric) else {
         return;
@@ -174,7 +176,7 @@ fn take(
     });
     let assessment = match (&metric.judge, &outcome.result, &run.comparison) {
         (Judge::Comparison(compared), MeasurementResult::Look(look), Some(settings)) => {
-            comparing::take(compared, settings, &metric.name, look, status)
+            comparing::take(compared, settings, &metric.name, look, seen, status)
         }
         (_, result, _) => judge::assess(metric, result),
     };

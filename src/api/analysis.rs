@@ -15,7 +15,7 @@ pub use self::comparison::{
 };
 pub use self::status::{
     AnalysisPhase, AnalysisRunStatus, ComparisonStatus, ComparisonVerdict, Measurement,
-    MetricComparison, MetricResult, RunSummary,
+    MetricComparison, MetricResult, RunSummary, TrafficSplit,
 };
 use super::values::{IntOrString, is_false};
 use crate::metrics::spec::MetricProvider;

@@ -130,6 +130,8 @@ words! {
         GitRevertSuggested => "GitRevertSuggested",
         /// The canary serves no requests though it should.
         NoTraffic => "NoTraffic",
+        /// The canary gets another share of the requests than its weight says.
+        UnexpectedTrafficSplit => "UnexpectedTrafficSplit",
         /// It serves requests.
         TrafficSeen => "TrafficSeen",
         /// The cluster shows the stable template again.

@@ -24,11 +24,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::memory::Memory;
-use self::reading::{differs, leftover, read_status, resolve};
+use self::reading::{confirmed_weight, differs, leftover, owning_rollout, read_status, resolve};
 use super::run_news;
 use super::work::{self, Ask, Next, Work};
 use crate::act::guard::Writer;
 use crate::act::wire::{Read, Target, Wire};
+use crate::analysis::comparing::ConfirmedWeight;
 use crate::analysis::{DueAction, DueMeasurement, Problem, ResolvedRun, RunStep, advance, step};
 use crate::api::analysis::AnalysisRunStatus;
 use crate::api::{ApiNames, Kind};
@@ -162,7 +163,10 @@ impl Work for AnalysisRuns {
             return self.take_over(&run).await;
         }
         match resolve(&object) {
-            Ok(resolved) => self.go_on(&run, &resolved).await,
+            Ok(mut resolved) => {
+                resolved.weight = self.confirmed_weight(&run);
+                self.go_on(&run, &resolved).await
+            }
             Err(problems) => self.refuse(&run, &problems).await,
         }
     }
@@ -362,6 +366,13 @@ impl AnalysisRuns {
         if let Some(metric) = resolved.metric(&outcome.metric).filter(|_| is_counted) {
             run_news::report(&self.equipment.metrics, run.object, metric, outcome);
         }
+    }
+
+    /// The weight that the Rollout of a run knows to be in effect.
+    fn confirmed_weight(&self, run: &Run<'_>) -> Option<ConfirmedWeight> {
+        let name = owning_rollout(run.object)?.get("name")?.as_str()?;
+        let rollout = Key { namespace: run.key.namespace.clone(), name: name.to_owned() };
+        confirmed_weight(run.object, &*self.equipment.caches.rollouts.get(&rollout)?)
     }
 
     fn target(&self, key: &Key) -> Target {

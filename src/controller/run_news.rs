@@ -45,6 +45,20 @@ pub(super) fn comparison_news(
     (was != Some(now.verdict)).then_some(News { is_warning, reason, message })
 }
 
+/// What is told where requests are found not to follow the weight, and were not before.
+pub(super) fn split_news(
+    name: &str,
+    was: Option<&ComparisonStatus>,
+    now: &ComparisonStatus,
+) -> Option<News> {
+    let found = |comparison: &ComparisonStatus| {
+        comparison.metrics.iter().find_map(|metric| metric.split.clone())
+    };
+    let split = found(now).filter(|_| was.and_then(found).is_none())?;
+    let message = format!("AnalysisRun {name}: {}", split.message);
+    Some(News { is_warning: true, reason: Reason::UnexpectedTrafficSplit, message })
+}
+
 /// Reports a measurement that was counted. Values are shown for Rollouts only, whose series end
 /// with them.
 pub(super) fn report(

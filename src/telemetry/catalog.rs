@@ -81,6 +81,8 @@ const fn one_of(name: &'static str, words: &'static [&'static str]) -> LabelDoc 
 
 /// Which null evidence is against.
 const EVIDENCE_WORDS: &[&str] = &["fail", "pass"];
+/// Whose share.
+const SPLIT_WORDS: &[&str] = &["weight", "requests"];
 /// Phases of a Rollout.
 const PHASE_WORDS: &[&str] = &[
     RolloutPhase::Healthy.as_str(),
@@ -214,6 +216,15 @@ pub const RATIO_UPPER: MetricDoc = row(
     &[any("namespace"), any("run"), any("metric")],
     "The canary has at most this many times the bad share of stable, at every look; none without a bound",
 );
+/// Shares of the traffic, where they are not as the weights say.
+pub const SPLIT: MetricDoc = row(
+    Gauge,
+    "sluice_analysis_split_ratio",
+    "",
+    &[any("namespace"), any("run"), any("metric"), one_of("kind", SPLIT_WORDS)],
+    "The canary's share of the traffic as its weight says it and as its requests show it; only while it is \
+     proved that requests do not follow the weight",
+);
 /// Durations of reconciles.
 pub const RECONCILE: MetricDoc = histogram(
     "sluice_reconcile_seconds",
@@ -317,6 +328,7 @@ pub const CATALOG: &[MetricDoc] = &[
     LOG_E,
     RATIO_LOWER,
     RATIO_UPPER,
+    SPLIT,
     PHASES,
     DESIRED_WEIGHT,
     ACTUAL_WEIGHT,

@@ -4,26 +4,28 @@ use super::catalog::{self, MetricDoc};
 use super::series::{Labels, LimitedGauges};
 use crate::api::analysis::MetricComparison;
 
-/// The three gauges.
+/// The four gauges.
 pub(super) struct Comparisons {
     log_e: LimitedGauges,
     lower: LimitedGauges,
     upper: LimitedGauges,
+    split: LimitedGauges,
 }
 
 impl Comparisons {
     /// At most so many series each.
     pub(super) fn new(limit: usize) -> Self {
         let gauges = || LimitedGauges::new(limit);
-        Self { log_e: gauges(), lower: gauges(), upper: gauges() }
+        Self { log_e: gauges(), lower: gauges(), upper: gauges(), split: gauges() }
     }
 
     /// All of them, for registration.
-    pub(super) fn all(&self) -> [(&'static MetricDoc, &LimitedGauges); 3] {
+    pub(super) fn all(&self) -> [(&'static MetricDoc, &LimitedGauges); 4] {
         [
             (&catalog::LOG_E, &self.log_e),
             (&catalog::RATIO_LOWER, &self.lower),
             (&catalog::RATIO_UPPER, &self.upper),
+            (&catalog::SPLIT, &self.split),
         ]
     }
 
@@ -49,8 +51,17 @@ impl Comparisons {
             dropped.push((&catalog::RATIO_LOWER, lower));
             dropped.push((
                 &catalog::RATIO_UPPER,
-                put(&self.upper, labels, metric.ratio_upper.as_deref()),
+                put(&self.upper, labels.clone(), metric.ratio_upper.as_deref()),
             ));
+            let split = metric.split.as_ref();
+            for (kind, share) in [
+                ("weight", split.map(|it| it.weight.as_str())),
+                ("requests", split.map(|it| it.requests.as_str())),
+            ] {
+                let mut labels = labels.clone();
+                labels.push(("kind", kind.to_owned()));
+                dropped.push((&catalog::SPLIT, put(&self.split, labels, share)));
+            }
         }
         dropped
     }
@@ -87,6 +98,7 @@ fn put(gauges: &LimitedGauges, labels: Labels, value: Option<&str>) -> u64 {
 mod tests {
     use super::super::metrics::Metrics;
     use super::*;
+    use crate::api::analysis::TrafficSplit;
 
     #[test]
     fn the_series_of_a_run_go_with_it_and_a_bound_that_is_lost_goes_alone() {
@@ -96,6 +108,11 @@ mod tests {
             log_e_fail: Some("1.5000".into()),
             log_e_pass: Some("-0.5".into()),
             ratio_lower: Some("1.2".into()),
+            split: Some(TrafficSplit {
+                weight: "0.05".into(),
+                requests: "0.12".into(),
+                message: String::new(),
+            }),
             ..MetricComparison::default()
         };
         metrics.compared("shop", "web-1", std::slice::from_ref(&errors));
@@ -104,8 +121,12 @@ mod tests {
         let line = r#"sluice_analysis_log_e{namespace="shop",run="web-1",metric="errors",kind="fail"} 1.5"#;
         assert!(text().contains(line), "{}", text());
         assert!(text().contains("sluice_analysis_ratio_lower{namespace=\"shop\",run=\"web-1\""));
+        let split = r#"sluice_analysis_split_ratio{namespace="shop",run="web-1",metric="errors",kind="requests"} 0.12"#;
+        assert!(text().contains(split), "{}", text());
         errors.ratio_lower = None;
+        errors.split = None;
         metrics.compared("shop", "web-1", &[errors]);
+        assert!(!text().contains("sluice_analysis_split_ratio{namespace=\"shop\",run=\"web-1\""));
         assert!(!text().contains("sluice_analysis_ratio_lower{namespace=\"shop\",run=\"web-1\""));
         metrics.forget_run("shop", "web-1");
         assert!(!text().contains("web-1") && text().contains("web-2"));

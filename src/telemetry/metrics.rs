@@ -38,7 +38,7 @@ type Histograms = Family<Words<1>, Histogram, fn() -> Histogram>;
 /// How many series the metrics with names of users may have; 0 switches them off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesLimits {
-    /// Of `sluice_analysis_value`, and of each of the three about comparisons.
+    /// Of `sluice_analysis_value`, and of each of the four about comparisons.
     pub analysis_values: usize,
     /// Of each of the two weights.
     pub weights: usize,

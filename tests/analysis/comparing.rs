@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluice::analysis::Verdict;
+use sluice::analysis::comparing::ConfirmedWeight;
 use sluice::api::analysis::{AnalysisPhase, ComparisonVerdict};
 use sluice::metrics::sample::{Look, MeasureError, MeasurementResult, Series};
 use sluice::metrics::spec::look::LookSpec;
@@ -253,6 +254,36 @@ fn two_metrics_share_one_budget_and_the_strongest_is_named() {
     }
     assert!(play.status.message.starts_with("errors FAIL after"), "{}", play.status.message);
     assert_eq!(play.result("restarts").phase, AnalysisPhase::Inconclusive);
+}
+
+/// A tenth of the requests at a weight of 1 in 20, and then at a weight of 1 in 10.
+#[test]
+fn requests_that_do_not_follow_the_weight_are_told_and_decide_nothing() {
+    let server = steady(1800, (1.0, 100.0), (9.0, 900.0));
+    let mut play = Play::of_spec(spec(errors(), json!({})));
+    let split = |play: &Play| play.status.comparison.as_ref().unwrap().metrics[0].split.clone();
+    play.weight = Some(ConfirmedWeight { canary: 5, stable: 95 });
+    for _ in 0..3 {
+        look(&mut play, "errors", answered(&server));
+        assert_eq!(split(&play), None, "a weight must be seen before and after");
+    }
+    look(&mut play, "errors", answered(&server));
+    let told = split(&play).unwrap();
+    assert_eq!((told.weight.as_str(), told.requests.as_str()), ("0.0500", "0.1000"));
+    let sentence =
+        "Traffic: the canary gets 10 % of the requests (300 of 3,000), its weight is 5 %: ";
+    assert!(play.result("errors").message.contains(sentence), "{}", play.result("errors").message);
+    assert!(report(&play).1.contains(sentence), "{}", report(&play).1);
+    play.weight = Some(ConfirmedWeight { canary: 10, stable: 90 });
+    for _ in 0..30 {
+        look(&mut play, "errors", answered(&server));
+        assert_eq!(split(&play), None, "at another weight it begins anew");
+    }
+    assert_eq!(report(&play).0, ComparisonVerdict::Pass);
+    play.weight = None;
+    look(&mut play, "errors", answered(&server));
+    let evidence = &play.status.evidence.as_ref().unwrap().0;
+    assert_eq!(evidence["progress"]["errors"].get("split"), None, "{evidence:#}");
 }
 
 #[test]

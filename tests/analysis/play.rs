@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use sluice::analysis::comparing::ConfirmedWeight;
 use sluice::analysis::{DueAction, ResolvedRun, RunStep, advance};
 use sluice::api::analysis::{AnalysisRunSpec, AnalysisRunStatus, MetricResult};
 use sluice::metrics::{MeasureError, MeasurementOutcome, MeasurementResult, SampleValue};
@@ -16,6 +17,8 @@ pub(crate) struct Play {
     pub(crate) now: DateTime<Utc>,
     /// What the last step said.
     pub(crate) step: RunStep,
+    /// The weight that is known to be in effect.
+    pub(crate) weight: Option<ConfirmedWeight>,
     run: ResolvedRun,
 }
 
@@ -68,14 +71,18 @@ impl Play {
         let status = AnalysisRunStatus::default();
         let step = RunStep { status: status.clone(), due: vec![], wake_at: None, waiting: vec![] };
         let run = ResolvedRun::resolve(&spec).unwrap_or_else(|p| panic!("{p:?}"));
-        let mut play = Self { spec, status, now, step, run };
+        let mut play = Self { spec, status, now, step, weight: None, run };
         play.look(&[]);
         play
     }
 
     /// The resolved run.
     pub(crate) fn run(&self) -> ResolvedRun {
-        ResolvedRun { is_terminate_requested: self.spec.terminate, ..self.run.clone() }
+        ResolvedRun {
+            is_terminate_requested: self.spec.terminate,
+            weight: self.weight,
+            ..self.run.clone()
+        }
     }
 
     /// One step with these outcomes; the status goes over the wire and back, as it really does.

@@ -96,6 +96,14 @@ async fn an_outage_that_both_versions_share_reverts_nothing() {
     assert_ne!(scene.rollout()["status"]["abort"], true);
     let run = run(&scene);
     assert_eq!(run["status"]["comparison"]["verdict"], "Pass", "{run:#}");
+    let split = &run["status"]["evidence"]["progress"]["errors"]["split"];
+    assert_eq!(split["weight"]["canary"], 50, "{run:#}");
+    assert!(split["requests"][0].as_str().is_some_and(|it| it.len() > 3), "{run:#}");
+    assert_eq!(
+        events(&scene, "UnexpectedTrafficSplit").len(),
+        0,
+        "its requests follow the weights"
+    );
     scene.report("shared outage");
 }
 
@@ -139,6 +147,39 @@ async fn a_canary_without_traffic_is_held_and_said_and_never_failed() {
     crowd(&scene, 100.0);
     let is_new = |scene: &Scene| scene.image().ends_with(":v2") && scene.phase() == "Healthy";
     scene.until("Healthy on v2", 1200, is_new).await;
+}
+
+fn events(scene: &Scene, reason: &str) -> Vec<String> {
+    let all = scene.world.cluster().list(&KindName::of("", "events"), NAMESPACE);
+    let of_reason = all.iter().filter(|event| event["reason"] == reason);
+    of_reason.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Callers inside of the cluster that use the canary's Service directly: its weight says nothing of them.
+#[tokio::test(start_paused = true)]
+async fn requests_that_do_not_follow_the_weight_are_said_once_and_fail_nothing() {
+    let scene = begin(17, STEPS, json!({})).await;
+    scene.push("v1", "v2");
+    scene.until("at 5 %", 60, |scene| scene.canary_weights().contains(&5)).await;
+    let target = Target::new(TargetKind::Service, NAMESPACE, "web-canary");
+    scene.world.set_users("jobs", Some(Users { target, per_second: 8.0 }));
+    let is_said = |scene: &Scene| {
+        let current = &scene.rollout()["status"]["canary"]["currentBackgroundAnalysisRunStatus"];
+        current["message"].as_str().unwrap_or_default().contains("its weight is 5 %")
+    };
+    scene.until("said", 180, is_said).await;
+    let errors = run(&scene)["status"]["comparison"]["metrics"][0].clone();
+    assert_eq!(errors["split"]["weight"], "0.0500", "{errors:#}");
+    let said = events(&scene, "UnexpectedTrafficSplit");
+    assert!(
+        matches!(said.as_slice(), [one] if one.contains("Traffic: the canary gets 1")),
+        "{said:?}"
+    );
+    scene.world.set_users("jobs", None);
+    let is_new = |scene: &Scene| scene.image().ends_with(":v2") && scene.phase() == "Healthy";
+    scene.until("Healthy on v2", 900, is_new).await;
+    assert_eq!(events(&scene, "UnexpectedTrafficSplit").len(), 1, "once");
+    assert!(scene.canary_weights().starts_with(&[0, 5, 50]), "{:?}", scene.canary_weights());
 }
 
 /// What the judge counted must not depend on who counted.

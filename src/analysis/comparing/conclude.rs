@@ -79,9 +79,13 @@ pub(in crate::analysis) fn conclude(run: &ResolvedRun, status: &mut AnalysisRunS
             () => ComparisonVerdict::Continue,
         };
         let silent = is_silent.then_some(without_exposure);
-        let sentence = shortened(&sentence::of(fact, own, silent), MAX_MESSAGE);
+        let sentence = sentence::of(fact, own, silent);
+        let split = sentence::split(fact);
         if let Some(result) = status.metric_results.iter_mut().find(|it| it.name == *name) {
-            tell(result, &sentence, has_failed);
+            let traffic = split.as_ref().map(|it| it.message.as_str());
+            let told = [Some(sentence.as_str()), traffic].into_iter().flatten();
+            let told = told.collect::<Vec<_>>().join(" ");
+            tell(result, &shortened(&told, MAX_MESSAGE), has_failed);
         }
         reports.push(MetricComparison {
             name: name.clone(),
@@ -90,6 +94,7 @@ pub(in crate::analysis) fn conclude(run: &ResolvedRun, status: &mut AnalysisRunS
             log_e_pass: decimal(fact.standing.log_e_in_favour),
             ratio_lower: fact.ratio.0.and_then(decimal),
             ratio_upper: fact.ratio.1.and_then(decimal),
+            split,
         });
         let matters = match word {
             ComparisonVerdict::Fail => has_failed,
@@ -102,6 +107,9 @@ pub(in crate::analysis) fn conclude(run: &ResolvedRun, status: &mut AnalysisRunS
             sentences.push(sentence);
         }
     }
+    // All metrics count the same requests: that they do not follow the weights is said once.
+    let traffic = reports.iter().find_map(|report| Some(report.split.as_ref()?.message.clone()));
+    sentences.extend(traffic.filter(|_| word != ComparisonVerdict::Fail));
     status.comparison = Some(ComparisonStatus {
         verdict: word,
         message: shortened(&sentences.join(" "), MAX_MESSAGE),
@@ -147,9 +155,7 @@ fn unreadable(run: &ResolvedRun, status: &mut AnalysisRunStatus, error: &str) {
 /// How long the canary has had no exposure in any metric, as far as looks have gone. Time of pods is no
 /// sign of traffic.
 fn without_exposure(facts: &[Facts<'_>]) -> TimeDelta {
-    let of_requests = facts
-        .iter()
-        .filter(|it| !matches!(it.compared.subject, Subject::Count { total: None, .. }));
+    let of_requests = facts.iter().filter(|it| it.compared.subject.is_about_requests());
     of_requests
         .filter_map(|it| {
             Some(it.progress.until?.0.signed_duration_since(it.progress.exposed_at?.0))

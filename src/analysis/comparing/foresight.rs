@@ -75,7 +75,7 @@ enum Kept {
 impl Foresight<'_> {
     /// Whether anything can be foreseen: events by the time of pods depend on no traffic.
     pub fn is_about_requests(&self) -> bool {
-        !matches!(self.metric.subject, Subject::Count { total: None, .. })
+        self.metric.subject.is_about_requests()
     }
 
     /// What becomes of a release with `ratio` times the bad requests (latency: odds of a slow one) of

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::calibration::Begun;
 use super::counting::{self, Latencies, LatencyPair, Pair, Span};
+use super::split::{Requests, SeenWeight, SplitWatch};
 use super::{ComparedMetric, Progress, ResolvedArms, Settings, State, Subject, calibration};
 use crate::analysis::judge::Assessment;
 use crate::analysis::statistics::counts::{Counts, SlowCounts};
@@ -59,9 +60,10 @@ pub(in crate::analysis) fn take(
     settings: &Settings,
     name: &str,
     look: &Look,
+    seen: &SeenWeight,
     status: &mut AnalysisRunStatus,
 ) -> Assessment {
-    match try_take(metric, settings, name, look, status) {
+    match try_take(metric, settings, name, look, seen, status) {
         Ok(value) => assessment(AnalysisPhase::Successful, value, String::new()),
         Err(message) => assessment(AnalysisPhase::Error, String::new(), message),
     }
@@ -77,6 +79,7 @@ fn try_take(
     settings: &Settings,
     name: &str,
     look: &Look,
+    seen: &SeenWeight,
     status: &mut AnalysisRunStatus,
 ) -> Result<String, String> {
     let arms = settings.arms.as_ref().ok_or("the arms are not named")?;
@@ -101,6 +104,8 @@ fn try_take(
     let taken = Taken { look, span, arms, is_warm_up, is_spent };
     let totals = judge(metric, &mut evidence, &taken)?;
     note(&mut progress, &totals, look, started_at);
+    let counted = counted_by_weight(metric, &taken, &totals);
+    progress.split = SplitWatch::after(progress.split.take(), seen, counted, settings.lag);
     let value = describe(&totals);
     state.progress.insert(name.to_owned(), progress);
     state.evidence.metrics.insert(name.to_owned(), evidence);
@@ -237,6 +242,19 @@ fn note(progress: &mut Progress, totals: &[f64; 4], look: &Look, started_at: Dat
     progress.looks = progress.looks.saturating_add(1);
     progress.totals.resize(totals.len(), 0.0);
     progress.totals.iter_mut().zip(totals).for_each(|(sum, count)| *sum += count);
+}
+
+/// Requests of a look, where it has any that were all counted.
+fn counted_by_weight(
+    metric: &ComparedMetric,
+    taken: &Taken<'_>,
+    [_, canary, _, stable]: &[f64; 4],
+) -> Option<Requests> {
+    // What a server without a past counts begins at other moments for each series.
+    let is_whole = !taken.is_spent && !taken.span.is_new_server;
+    let is_usable = metric.subject.is_about_requests() && is_whole;
+    let requests = Requests { from: taken.look.from, canary: *canary, stable: *stable };
+    is_usable.then_some(requests)
 }
 
 fn describe([bad, total, stable_bad, stable_total]: &[f64; 4]) -> String {

@@ -20,6 +20,7 @@ pub mod place;
 pub mod resolve;
 pub mod selector;
 mod sentence;
+mod split;
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -33,6 +34,8 @@ pub(super) use self::conclude::{conclude, cut_short};
 pub use self::look::latencies;
 pub(super) use self::look::{spec, take};
 pub use self::selector::Selector;
+use self::split::SplitWatch;
+pub use self::split::{ConfirmedWeight, SeenWeight};
 use super::statistics::decimal;
 use super::statistics::evidence::{
     Evidence, MetricEvidence, OddsLimits, RateLimits, UnknownState, VERSION,
@@ -129,6 +132,13 @@ pub enum Subject {
     },
 }
 
+impl Subject {
+    /// Whether its exposure is requests, and not the time of pods.
+    pub fn is_about_requests(&self) -> bool {
+        !matches!(self, Self::Count { total: None, .. })
+    }
+}
+
 /// How bursts are allowed for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum DispersionRule {
@@ -158,6 +168,9 @@ pub(super) struct Progress {
     /// What is unusual about how this metric is judged, for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) note: String,
+    /// Whether requests follow the weight; none while that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) split: Option<SplitWatch>,
 }
 
 /// Everything that is kept between looks.

@@ -6,7 +6,7 @@ use super::conclude::is_refuted_alone;
 use super::{ComparedMetric, Progress, Settings, Subject};
 use crate::analysis::statistics::evidence::MetricEvidence;
 use crate::analysis::statistics::verdict::Standing;
-use crate::api::analysis::ComparisonVerdict;
+use crate::api::analysis::{ComparisonVerdict, TrafficSplit};
 
 /// Everything that a sentence is made of.
 pub(super) struct Facts<'a> {
@@ -51,6 +51,25 @@ pub(super) fn of(
     } else {
         format!("{body}. Note: {}.", facts.progress.note)
     }
+}
+
+/// Where requests do not follow the weights: the shares, and that in words.
+pub(super) fn split(facts: &Facts<'_>) -> Option<TrafficSplit> {
+    let (found, canary, all) = facts.progress.split.as_ref()?.wrong()?;
+    let (canary, all) = (grouped(canary), grouped(all));
+    let message = format!(
+        "Traffic: the canary gets {} of the requests ({canary} of {all}), its weight is {}: routing does \
+         not follow the weight, or requests are counted that it does not divide (probes, callers that \
+         use a Service directly).",
+        percent(found.observed),
+        percent(found.expected)
+    );
+    let decimal = |share: f64| format!("{share:.4}");
+    Some(TrafficSplit {
+        weight: decimal(found.expected),
+        requests: decimal(found.observed),
+        message,
+    })
 }
 
 fn totals(facts: &Facts<'_>) -> [f64; 4] {

@@ -87,8 +87,18 @@ pub struct WrongSplit {
 ///
 /// `weight` is the canary's expected share, between 0 and 1 exclusive, unchanged over the requests.
 pub fn wrong_split(canary: f64, stable: f64, weight: f64) -> Option<WrongSplit> {
+    far_split(canary, stable, weight).filter(|_| is_split_doubted(canary, stable, weight))
+}
+
+/// Whether the evidence against "requests follow the weight" passes its bound.
+pub fn is_split_doubted(canary: f64, stable: f64, weight: f64) -> bool {
     let log_e = split_log_e(&[canary, stable], &[weight, 1.0 - weight], SPLIT_CONCENTRATION);
+    log_e >= SPLIT_EVIDENCE.ln()
+}
+
+/// Whether the canary's share is off its weight by more than a third of it.
+pub fn far_split(canary: f64, stable: f64, weight: f64) -> Option<WrongSplit> {
     let observed = canary / (canary + stable);
     let is_far = (observed - weight).abs() > SPLIT_DEVIATION * weight;
-    (is_far && log_e >= SPLIT_EVIDENCE.ln()).then_some(WrongSplit { expected: weight, observed })
+    is_far.then_some(WrongSplit { expected: weight, observed })
 }

@@ -151,6 +151,22 @@ pub struct MetricComparison {
     /// And at most this many times; absent for no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_upper: Option<String>,
+    /// Set while it is proved that requests do not follow the weight. Never a verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<TrafficSplit>,
+}
+
+/// A canary that gets another share of the requests than its weight says. Shares are decimal strings from
+/// 0 to 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficSplit {
+    /// The share that its weight says.
+    pub weight: String,
+    /// The share that it had of the requests since that weight took effect.
+    pub requests: String,
+    /// The same in words.
+    pub message: String,
 }
 
 /// What evidence says about a release.

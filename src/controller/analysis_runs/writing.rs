@@ -192,9 +192,14 @@ impl AnalysisRuns {
         };
         let (namespace, name) = (&run.key.namespace, &run.key.name);
         self.equipment.metrics.compared(namespace, name, &comparison.metrics);
-        let was = run.status.comparison.as_ref().map(|comparison| comparison.verdict);
-        if let Some(news) = run_news::comparison_news(name, was, comparison) {
-            self.send(run, &news).await;
+        let was = run.status.comparison.as_ref();
+        let verdict = was.map(|comparison| comparison.verdict);
+        let news = [
+            run_news::comparison_news(name, verdict, comparison),
+            run_news::split_news(name, was, comparison),
+        ];
+        for news in news.iter().flatten() {
+            self.send(run, news).await;
         }
     }
 

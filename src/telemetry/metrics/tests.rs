@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::api::analysis::TrafficSplit;
 use crate::telemetry::catalog::{CATALOG, MetricKind};
 
 fn now() -> DateTime<Utc> {
@@ -50,6 +51,11 @@ fn compared() -> MetricComparison {
         log_e_pass: number(),
         ratio_lower: number(),
         ratio_upper: number(),
+        split: Some(TrafficSplit {
+            weight: "0.05".to_owned(),
+            requests: "0.12".to_owned(),
+            message: String::new(),
+        }),
         ..MetricComparison::default()
     }
 }
