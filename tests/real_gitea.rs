@@ -19,6 +19,7 @@ use std::time::Duration;
 use git::{FILE, backend, executor, identified, manifest, remote, request_to};
 use serde_json::{Value, json};
 use sluice::api::git_revert::PullRequestProvider;
+use sluice::clock::SystemClock;
 use sluice::git::backend::GitError;
 use sluice::git::executor::{Executor, RevertMode, RevertOutcome, RevertRequest, Withdrawal};
 use sluice::git::forge::RequestState;
@@ -282,7 +283,11 @@ fn git_of_the_team(gitea: &Gitea, directory: &Path, words: &[&str]) -> String {
 async fn worker(cache: &Path) -> Executor {
     let hosts = AllowedHosts::parse(["localhost"]).unwrap();
     let rule = AddressRule { permit_loopback: true };
-    executor(&backend(cache).await, 1).with_carrier(Arc::new(HttpForge::new(hosts, rule)))
+    executor(&backend(cache).await, 1).with_carrier(Arc::new(HttpForge::new(
+        hosts,
+        rule,
+        Arc::new(SystemClock),
+    )))
 }
 
 /// Tries until there is an outcome that stays, as the controller does: a busy Gitea sometimes says that a repository which it

@@ -179,7 +179,11 @@ async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), Ru
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::from_system()),
         git: git_backend(&settings).await?,
-        forges: Some(Arc::new(HttpForge::new(git_hosts(&settings)?, git_addresses(&settings)))),
+        forges: Some(Arc::new(HttpForge::new(
+            git_hosts(&settings)?,
+            git_addresses(&settings),
+            clock.clone(),
+        ))),
         transport: Transport::new(address_policy(&settings, api_server)),
         metrics: metrics.clone(),
     };

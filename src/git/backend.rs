@@ -69,6 +69,17 @@ pub enum GitError {
         /// The server.
         host: String,
     },
+    /// The server ended the TLS connection, most likely for the client certificate.
+    #[error(
+        "`{host}` wants a client certificate (keys `tls.crt` and `tls.key` of the Secret), or does not \
+         accept this one: {detail}"
+    )]
+    ClientCertificate {
+        /// The server.
+        host: String,
+        /// What Git says.
+        detail: String,
+    },
     /// No such repository, or not for these credentials.
     #[error("repository `{url}` was not found")]
     NotFound {
@@ -191,6 +202,7 @@ impl GitError {
             | Self::Auth { .. }
             | Self::HostKey { .. }
             | Self::Tls { .. }
+            | Self::ClientCertificate { .. }
             | Self::NotFound { .. }
             | Self::BranchGone { .. }
             | Self::CommitGone { .. }
@@ -213,6 +225,7 @@ impl GitError {
             Self::Auth { .. } => "Auth",
             Self::HostKey { .. } => "HostKey",
             Self::Tls { .. } => "Tls",
+            Self::ClientCertificate { .. } => "ClientCertificate",
             Self::NotFound { .. } => "NotFound",
             Self::BranchGone { .. } => "BranchGone",
             Self::CommitGone { .. } => "CommitGone",
@@ -261,6 +274,13 @@ pub trait GitBackend: Send + Sync {
 
 /// Carries calls to the API of a forge.
 pub trait Carrier: Send + Sync {
+    /// The same repository with a token in the place of a GitHub App; as it is without one.
+    fn authorize<'a>(&'a self, remote: &'a Remote) -> BoxFuture<'a, Result<Remote, ForgeError>>;
+
+    /// Drops the token of a GitHub App that a server refused before its time, so that another one is
+    /// asked for. One that was given in the last minute is kept: a newer one would be refused, too.
+    fn renew<'a>(&'a self, remote: &'a Remote) -> BoxFuture<'a, ()>;
+
     /// Sends one call with the token of `remote`, and returns whatever was answered.
     fn carry<'a>(
         &'a self,

@@ -45,6 +45,7 @@ use self::{
 use super::{
     backend::{GitBackend, GitError, GitResult, GitSession, Remote},
     credentials::{CredentialRefusal, Login},
+    forge::ForgeError,
     source::{AddressRule, AllowedHosts, GitUrl, Transport},
 };
 use crate::revision::hex;
@@ -208,6 +209,10 @@ impl GitBackend for BinaryGit {
     fn open<'a>(&'a self, remote: &'a Remote) -> GitResult<'a, Box<dyn GitSession>> {
         Box::pin(async move {
             self.0.config.allowed_hosts.check(&remote.url)?;
+            if remote.credentials.app().is_some() {
+                // Who carries no calls to a forge has no token of an App.
+                return Err(ForgeError::NoCarrier.into());
+            }
             let is_ssh = matches!(remote.credentials.login, Login::Ssh { .. });
             match remote.url.transport() {
                 Transport::Ssh if !is_ssh => return Err(CredentialRefusal::NoIdentity.into()),

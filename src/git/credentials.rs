@@ -9,6 +9,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls::sign::CertifiedKey;
+
+use super::github_app::{App, KEYS, TOKEN_USER};
 use super::grants::is_within;
 use super::source::{GitUrl, RepoPath, Transport};
 
@@ -17,6 +22,10 @@ use super::source::{GitUrl, RepoPath, Transport};
 pub(super) struct Hidden(Vec<u8>);
 
 impl Hidden {
+    pub(super) fn new(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -50,6 +59,8 @@ pub(super) enum Login {
 pub struct Credentials {
     id: String,
     pub(super) login: Login,
+    /// A GitHub App that a token has to be asked for first.
+    app: Option<App>,
     /// A token for the API of the forge, when it is another one than that of Git.
     api_token: Option<Hidden>,
     /// PEM certificates that are trusted instead of the system's.
@@ -113,6 +124,7 @@ impl Credentials {
         Self {
             id: id.to_owned(),
             login,
+            app: None,
             api_token: None,
             ca: None,
             client_certificate: None,
@@ -131,8 +143,8 @@ impl Credentials {
         self.paths.is_empty() || is_within(&self.paths, path.as_str())
     }
 
-    /// Reads the data of a Secret for `url`. `id` names the owner (such as the Secret's namespace
-    /// and uid): copies of repositories are never shared between two ids.
+    /// Reads the data of a Secret for `url`. `id` names the owner (such as the Secret's namespace,
+    /// then after a `/` its name): copies of repositories are never shared between two ids.
     ///
     /// # Errors
     /// [`CredentialRefusal`], naming the key.
@@ -144,8 +156,12 @@ impl Credentials {
             Transport::Https => http_login(data)?,
             Transport::Ssh => ssh_login(data)?,
         };
-        let client_certificate =
-            pair(data, ["tls.crt", "tlsClientCertData"], ["tls.key", "tlsClientCertKey"])?;
+        let app = App::from_secret(url, data)?;
+        if app.is_some() && matches!(login, Login::Basic { .. } | Login::Bearer(_)) {
+            let reason = "stands beside `password` or `bearerToken`; leave one of the two";
+            return Err(CredentialRefusal::Malformed { key: "githubAppID", reason });
+        }
+        let client_certificate = client_certificate(data)?;
         let ca = first(data, &["ca.crt", "caFile"]).map(|(_, value)| value);
         if ca.as_ref().is_some_and(|ca| !ca.text().contains("-----BEGIN CERTIFICATE-----")) {
             let reason = "holds no PEM certificate";
@@ -160,12 +176,40 @@ impl Credentials {
             return Err(CredentialRefusal::Malformed { key: "apiToken", reason });
         }
         let (id, paths) = (id.to_owned(), Vec::new());
-        Ok(Self { id, login, api_token, ca, client_certificate, paths })
+        Ok(Self { id, login, app, api_token, ca, client_certificate, paths })
     }
 
     /// The owner's name.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The name of the Secret, as far as the owner's name says it.
+    pub(super) fn secret(&self) -> &str {
+        self.id.rsplit('/').next().unwrap_or(&self.id)
+    }
+
+    /// The GitHub App that a token has to be asked for first.
+    pub(super) fn app(&self) -> Option<&App> {
+        self.app.as_ref()
+    }
+
+    /// The same with a token that the App was given.
+    pub(super) fn with_token(&self, token: &Hidden) -> Self {
+        let login = match &self.login {
+            Login::Ssh { .. } => self.login.clone(),
+            Login::Anonymous | Login::Basic { .. } | Login::Bearer(_) => Login::Basic {
+                username: Hidden::new(TOKEN_USER.to_owned()),
+                password: token.clone(),
+            },
+        };
+        let api_token = self.api_token.clone().or_else(|| Some(token.clone()));
+        Self { login, app: None, api_token, ..self.clone() }
+    }
+
+    /// Whether there is a token for the API of the forge, or will be.
+    pub(super) fn has_api_token(&self) -> bool {
+        self.app.is_some() || self.api_token().is_some()
     }
 
     /// The token for the API of the forge: one of its own, else that of Git over HTTPS.
@@ -197,14 +241,26 @@ pub(super) fn first(data: &Data, keys: &[&'static str]) -> Option<(&'static str,
     })
 }
 
-fn pair(
-    data: &Data,
-    left: [&'static str; 2],
-    right: [&'static str; 2],
-) -> Result<Option<(Hidden, Hidden)>, CredentialRefusal> {
+/// The certificate for mutual TLS and its key, by Flux' keys or by Argo CD's.
+fn client_certificate(data: &Data) -> Result<Option<(Hidden, Hidden)>, CredentialRefusal> {
+    let (left, right) = (["tls.crt", "tlsClientCertData"], ["tls.key", "tlsClientCertKey"]);
     match (first(data, &left), first(data, &right)) {
         (None, None) => Ok(None),
-        (Some((_, left)), Some((_, right))) => Ok(Some((left, right))),
+        (Some((key, certificate)), Some((key_of_key, private))) => {
+            let chain = CertificateDer::pem_slice_iter(certificate.bytes()).collect();
+            let chain: Vec<_> = Result::ok(chain)
+                .filter(|chain: &Vec<_>| !chain.is_empty())
+                .ok_or(CredentialRefusal::Malformed { key, reason: "holds no PEM certificate" })?;
+            let malformed = || {
+                let reason =
+                    "is not the private key of that certificate, as PEM without passphrase";
+                CredentialRefusal::Malformed { key: key_of_key, reason }
+            };
+            let der = PrivateKeyDer::from_pem_slice(private.bytes()).map_err(|_| malformed())?;
+            CertifiedKey::from_der(chain, der, &ring::default_provider())
+                .map_err(|_| malformed())?;
+            Ok(Some((certificate, private)))
+        }
         (Some((has, _)), None) => Err(CredentialRefusal::Incomplete { has, lacks: right[0] }),
         (None, Some((has, _))) => Err(CredentialRefusal::Incomplete { has, lacks: left[0] }),
     }
@@ -224,7 +280,7 @@ fn refuse_unsafe(data: &Data) -> Result<(), CredentialRefusal> {
 
 fn refuse_unsupported(data: &Data) -> Result<(), CredentialRefusal> {
     let is_unsupported = |key: &str| {
-        key.starts_with("githubApp")
+        (key.starts_with("githubApp") && !KEYS.contains(&key))
             || key.starts_with("azure")
             || matches!(key, "gcpServiceAccountKey" | "useAzureWorkloadIdentity" | "proxy")
     };
@@ -367,6 +423,7 @@ mod tests {
             vec![("username", "a:b"), ("password", "x")],
             vec![("bearerToken", "a b")],
             vec![("tls.crt", "x")],
+            vec![("tls.crt", "x"), ("tls.key", "x")],
             vec![("ca.crt", "x")],
             vec![("url", "https://git.example/other")],
             vec![("url", "https://git.example/team/en")],
@@ -377,6 +434,24 @@ mod tests {
             ["https://git.example/team/env", "https://git.example/team/", "https://git.example"]
         {
             assert!(read(HTTPS, &[("url", good)]).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_client_certificate_comes_with_its_own_key() {
+        let made = |name: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+            (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+        };
+        let ((certificate, key), (_, other)) = (made("one"), made("other"));
+        for [left, right] in [["tls.crt", "tls.key"], ["tlsClientCertData", "tlsClientCertKey"]] {
+            let read = read(HTTPS, &[(left, &certificate), (right, &key)]).unwrap();
+            assert!(read.client_certificate.is_some());
+            let refusal = self::read(HTTPS, &[(left, &certificate), (right, &other)]).unwrap_err();
+            assert!(refusal.to_string().starts_with(&format!("key `{right}`")), "{refusal}");
+            let refusal = self::read(HTTPS, &[(left, &key), (right, &key)]).unwrap_err();
+            assert!(refusal.to_string().starts_with(&format!("key `{left}`")), "{refusal}");
         }
     }
 

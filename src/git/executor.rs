@@ -1,4 +1,4 @@
-//! The procedure of a revert, and of an entry in the ledger.
+//! The procedure of a revert; that of an entry in the ledger is in `ledger`.
 //!
 //! Each try reads everything anew: the tip, a commit of ours that may be there already, the gate,
 //! the ladder. A push that lost its race, and a push whose answer was lost, are therefore the same
@@ -6,30 +6,30 @@
 //! tip, and never push twice for one identity.
 
 mod found;
+mod ledger;
 mod propose;
 mod repair;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
-use serde_json::Value;
-
 use self::found::unconfirmed;
 pub use self::found::{Confirm, FoundSource, Unconfirmed};
+pub use self::ledger::{Candidates, LedgerEntry, LedgerFailure};
 pub use self::propose::{Requests, Withdrawal};
 use self::repair::Repair;
 use super::{
     backend::{Carrier, GitBackend, GitError, GitSession, NewCommit, Remote},
+    forge::ForgeError,
     message::{Author, CommitFacts, MessageFacts, commit_message},
     plan::{
-        Blobs, Blocked, Declaration, Facts, Identity, LedgerRefusal, Need, Question, Restoration,
-        SuggestReason, Superseded, Tree, Verdict, Veto, View, decide, declared_template,
-        history_veto, verify_declaration,
+        Blobs, Blocked, Declaration, Facts, Identity, Need, Question, Restoration, SuggestReason,
+        Superseded, Tree, Verdict, Veto, decide, history_veto,
     },
     revert_id::RevertId,
     source::{BranchName, RepoPath, Source},
 };
 use crate::revision::Commit;
+use chrono::{DateTime, Utc};
 
 /// Most tries when the branch keeps moving.
 const MAX_TRIES: u32 = 6;
@@ -51,15 +51,6 @@ pub enum RevertMode {
     PullRequest,
     /// Push what is proved; propose the rest, where that can be done.
     Push,
-}
-
-/// Which commits may declare a template.
-#[derive(Clone, Copy, Debug)]
-pub enum Candidates<'a> {
-    /// The tip of the branch.
-    Tip,
-    /// Those that the GitOps tool names, the likeliest first.
-    Applied(&'a [Commit]),
 }
 
 /// One revert.
@@ -147,33 +138,6 @@ pub enum RevertOutcome {
     },
 }
 
-/// A commit that declares a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LedgerEntry {
-    /// The branch tip whose own document declares exactly the template.
-    pub commit: Commit,
-}
-
-/// Why there is no entry for the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LedgerFailure {
-    /// The tool names no commit (yet).
-    #[error("the GitOps tool names no commit that it applied")]
-    NothingApplied,
-    /// The commit does not declare the template (yet).
-    #[error("commit {tip} is not recorded")]
-    Refused {
-        /// The commit that was read.
-        tip: Commit,
-        /// Why.
-        #[source]
-        refusal: LedgerRefusal,
-    },
-    /// Git could not be read.
-    #[error("the branch could not be read")]
-    Git(#[from] GitError),
-}
-
 /// A source of numbers from 0 up to 1, for jitter.
 pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
@@ -213,10 +177,19 @@ impl Executor {
             return RevertOutcome::Blocked(Blocked::NoStable);
         };
         let mut tries = 1;
+        let mut is_renewed = false;
         loop {
             let restoration = match self.one_try(request, good).await {
                 Ok(Try::Done(outcome)) => return outcome,
                 Ok(Try::Moved(restoration)) => restoration,
+                // A token can end before its time; another one is tried once.
+                Err(GitError::Auth { .. })
+                    if request.remote.credentials.app().is_some() && !is_renewed =>
+                {
+                    is_renewed = true;
+                    self.renew(&request.remote).await;
+                    continue;
+                }
                 Err(error) => return failed(error),
             };
             if tries >= MAX_TRIES {
@@ -233,8 +206,30 @@ impl Executor {
         span.mul_f64((self.jitter)().clamp(0.0, 1.0))
     }
 
+    /// Begins one job, with a token in the place of a GitHub App.
+    async fn begin(&self, remote: &Remote) -> Result<Box<dyn GitSession>, GitError> {
+        if remote.credentials.app().is_none() {
+            return self.backend.open(remote).await;
+        }
+        let carrier = self.carrier.as_ref().ok_or(ForgeError::NoCarrier)?;
+        self.backend.open(&carrier.authorize(remote).await?).await
+    }
+
+    async fn renew(&self, remote: &Remote) {
+        if let Some(carrier) = &self.carrier {
+            carrier.renew(remote).await;
+        }
+    }
+
+    /// The next look-up gets another token, if it was that.
+    async fn renew_after(&self, remote: &Remote, error: &GitError) {
+        if matches!(error, GitError::Auth { .. }) && remote.credentials.app().is_some() {
+            self.renew(remote).await;
+        }
+    }
+
     async fn one_try(&self, request: &RevertRequest, good: &Declaration) -> Result<Try, GitError> {
-        let mut session = self.backend.open(&request.remote).await?;
+        let mut session = self.begin(&request.remote).await?;
         let session = session.as_mut();
         let tip = session.fetch_tip(&request.source.branch).await?;
         session.require_commit(&good.commit).await?;
@@ -330,88 +325,15 @@ impl Executor {
     /// # Errors
     /// [`GitError`].
     pub async fn default_branch(&self, remote: &Remote) -> Result<BranchName, GitError> {
-        self.backend.open(remote).await?.default_branch().await
-    }
-
-    /// The first candidate whose own document declares exactly `template`. Called when a template is
-    /// first seen.
-    ///
-    /// # Errors
-    /// [`LedgerFailure`]; a refusal may pass when the branch or the GitOps tool moves on.
-    pub async fn ledger_entry(
-        &self,
-        remote: &Remote,
-        source: &Source,
-        identity: &Identity,
-        template: &Value,
-        candidates: Candidates<'_>,
-    ) -> Result<LedgerEntry, LedgerFailure> {
-        let mut session = self.backend.open(remote).await?;
-        let session = session.as_mut();
-        let tip = session.fetch_tip(&source.branch).await?;
-        let commits = match candidates {
-            Candidates::Tip => std::slice::from_ref(&tip),
-            Candidates::Applied(commits) => commits,
+        let branch = match self.begin(remote).await {
+            Ok(mut session) => session.default_branch().await,
+            Err(error) => Err(error),
         };
-        let mut first = None;
-        for commit in commits {
-            match declares(session, source, identity, template, commit).await {
-                Ok(()) => return Ok(LedgerEntry { commit: commit.clone() }),
-                Err(LedgerFailure::Git(error)) if error.is_retryable() => return Err(error.into()),
-                Err(failure) => {
-                    first.get_or_insert(failure);
-                }
-            }
+        if let Err(error) = &branch {
+            self.renew_after(remote, error).await;
         }
-        Err(first.unwrap_or(LedgerFailure::NothingApplied))
+        branch
     }
-
-    /// The template that a commit declares, as far as it can be computed.
-    ///
-    /// # Errors
-    /// [`LedgerFailure`].
-    pub async fn declaration(
-        &self,
-        remote: &Remote,
-        source: &Source,
-        identity: &Identity,
-        commit: &Commit,
-    ) -> Result<Value, LedgerFailure> {
-        let mut session = self.backend.open(remote).await?;
-        let session = session.as_mut();
-        session.fetch_tip(&source.branch).await?;
-        session.require_commit(commit).await?;
-        let plan = |view: View<'_>| declared_template(view, source, identity);
-        ask(session, source, commit, plan)
-            .await?
-            .map_err(|refusal| LedgerFailure::Refused { tip: commit.clone(), refusal })
-    }
-}
-
-async fn declares(
-    session: &mut dyn GitSession,
-    source: &Source,
-    identity: &Identity,
-    template: &Value,
-    commit: &Commit,
-) -> Result<(), LedgerFailure> {
-    session.require_commit(commit).await?;
-    let plan = |view: View<'_>| verify_declaration(view, source, identity, template);
-    ask(session, source, commit, plan)
-        .await?
-        .map_err(|refusal| LedgerFailure::Refused { tip: commit.clone(), refusal })
-}
-
-/// Asks the planner about one commit.
-async fn ask<T>(
-    session: &mut dyn GitSession,
-    source: &Source,
-    commit: &Commit,
-    plan: impl Fn(View<'_>) -> Result<T, Need>,
-) -> Result<T, GitError> {
-    let tree = session.tree(commit, &source.path).await?;
-    let mut blobs = Blobs::default();
-    answer(session, &mut blobs, |blobs| plan(View::new(&tree, blobs))).await
 }
 
 /// Runs the planner, fetching what it asks for.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
     git::{
         credentials::Credentials,
         memory::{Fault, Files, MemoryGit, Operation},
+        plan::LedgerRefusal,
         source::{BranchName, GitUrl},
     },
     revision::TemplateDigest,

@@ -1,7 +1,7 @@
 //! Putting Git right after a failed rollout: where a Rollout is declared, what to change, and the
 //! one additive commit that changes it.
 //!
-//! `source`, `revert_id`, `message`, `credentials`, `grants`, `signing` and `plan` are pure. `backend` is the port to a Git server,
+//! `source`, `revert_id`, `message`, `credentials`, `github_app`, `grants`, `signing` and `plan` are pure. `backend` is the port to a Git server,
 //! `binary` the only file of this program that may execute another one, `memory` the fake for
 //! simulation and tests, `executor` the procedure that holds the rules together: the gate on the
 //! branch tip, at most one commit, never forced, exactly once across crashes and lost replies.
@@ -16,6 +16,7 @@ pub mod credentials;
 pub mod discovery;
 pub mod executor;
 pub mod forge;
+mod github_app;
 pub mod grants;
 pub mod http;
 pub mod memory;

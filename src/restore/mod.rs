@@ -15,12 +15,14 @@ use chrono::{DateTime, Utc};
 pub use arguments::{Arguments, Format};
 use report::{Outcome, Report};
 
-use crate::git::backend::{GitError, Remote};
+use crate::clock::SystemClock;
+use crate::git::backend::{Carrier as _, GitError, Remote};
 use crate::git::binary::{BinaryConfig, BinaryGit};
 use crate::git::credentials::CredentialRefusal;
 use crate::git::executor::{
     Executor, LedgerFailure, Requests, RevertMode, RevertOutcome, RevertRequest,
 };
+use crate::git::http::HttpForge;
 use crate::git::message::{MessageFacts, version_words};
 use crate::git::plan::{Declaration, Identity};
 use crate::git::revert_id::RevertId;
@@ -109,7 +111,8 @@ async fn restore(arguments: &Arguments, now: DateTime<Utc>) -> Result<Report, Er
     let scratch =
         tempfile::Builder::new().prefix("sluice-restore-").tempdir().map_err(Error::Scratch)?;
     let mut config = BinaryConfig::new(scratch.path(), any_host()?);
-    config.addresses = AddressRule { permit_loopback: true };
+    let rule = AddressRule { permit_loopback: true };
+    config.addresses = rule;
     if let Some(repository) = &place.local {
         config = config.with_local(&place.source.url, repository);
     }
@@ -120,6 +123,9 @@ async fn restore(arguments: &Arguments, now: DateTime<Utc>) -> Result<Report, Er
         url: place.source.url.clone(),
         credentials: Arc::new(arguments.credentials(&place.source.url)?),
     };
+    // For the token of a GitHub App alone: nothing is proposed from here.
+    let forge = HttpForge::new(any_host()?, rule, Arc::new(SystemClock));
+    let remote = forge.authorize(&remote).await.map_err(|error| words(error.into()))?;
     let source = &place.source;
     let mut declarations = Vec::new();
     for (flag, commit) in [("good", &place.good), ("bad", &place.bad)] {

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use sluice::api::git_revert::PullRequestProvider;
 use tokio::net::TcpListener;
 
+use super::app::Installations;
+use super::clients::server_for;
+
 pub(crate) const TOKEN: &str = "correct-horse-battery";
 
 /// What happens to the next call that fits.
@@ -48,6 +51,7 @@ struct State {
     requests: Vec<Stored>,
     faults: VecDeque<(&'static str, Fault)>,
     calls: Vec<String>,
+    apps: Installations,
 }
 
 #[derive(Clone)]
@@ -60,15 +64,18 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) async fn start(provider: PullRequestProvider) -> Self {
+        Self::start_for(provider, None).await
+    }
+
+    /// The same for clients with a certificate of this authority only.
+    pub(crate) async fn start_for(provider: PullRequestProvider, clients: Option<&str>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let key = rcgen::KeyPair::generate().unwrap();
         let parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
         let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], private)
-            .unwrap();
+        let config =
+            server_for(clients).with_single_cert(vec![certificate.der().clone()], private).unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -112,6 +119,11 @@ impl Fake {
         self.state.lock().unwrap().requests.extend((0..count).map(other));
     }
 
+    /// As if there had never been any.
+    pub(crate) fn forget_requests(&self) {
+        self.state.lock().unwrap().requests.clear();
+    }
+
     /// What people do to a request.
     pub(crate) fn set_state(&self, number: usize, state: &'static str) {
         self.state.lock().unwrap().requests[number - 1].state = state;
@@ -119,6 +131,11 @@ impl Fake {
 
     pub(crate) fn calls(&self, part: &str) -> usize {
         self.state.lock().unwrap().calls.iter().filter(|call| call.contains(part)).count()
+    }
+
+    /// What the forge knows of GitHub Apps, to look at and to change.
+    pub(crate) fn apps<T>(&self, ask: impl FnOnce(&mut Installations) -> T) -> T {
+        ask(&mut self.state.lock().unwrap().apps)
     }
 
     async fn handle(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -147,11 +164,23 @@ impl Fake {
             }
             None => {}
         }
+        let given = authorization.as_ref().and_then(|value| value.to_str().ok());
+        let (of_app, tokens) = self.apps(|apps| {
+            let of_app = apps.answer((&method, &path), given, &body);
+            (of_app, apps.tokens.clone())
+        });
+        if let Some((status, value)) = of_app {
+            return Ok(answer(status, &value.to_string(), None));
+        }
         let scheme = match self.provider {
             PullRequestProvider::Gitea => "token",
             PullRequestProvider::GitHub | PullRequestProvider::GitLab => "Bearer",
         };
-        if authorization.is_none_or(|given| given != format!("{scheme} {TOKEN}")) {
+        let is_known = |given: &str| {
+            let given = given.strip_prefix(scheme).map(str::trim_start);
+            given.is_some_and(|given| given == TOKEN || tokens.iter().any(|one| one == given))
+        };
+        if !given.is_some_and(is_known) {
             return Ok(answer(401, r#"{"message": "Bad credentials"}"#, None));
         }
         let (status, value) = self.carry_out(&method, &path, &query, &body);

@@ -7,16 +7,24 @@
 )]
 
 #[cfg(test)]
+mod app;
+#[cfg(test)]
+mod apps;
+#[cfg(test)]
+#[path = "../git/clients.rs"]
+mod clients;
+#[cfg(test)]
 mod fake;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
     use chrono::DateTime;
     use serde_json::{Value, json};
     use sluice::api::git_revert::PullRequestProvider;
+    use sluice::clock::SystemClock;
     use sluice::git::backend::{GitError, Remote};
     use sluice::git::credentials::Credentials;
     use sluice::git::executor::{
@@ -49,14 +57,14 @@ mod tests {
         .into_bytes()
     }
 
-    struct World {
-        fake: Fake,
-        git: MemoryGit,
-        request: RevertRequest,
+    pub(crate) struct World {
+        pub(crate) fake: Fake,
+        pub(crate) git: MemoryGit,
+        pub(crate) request: RevertRequest,
     }
 
     impl World {
-        async fn new(provider: PullRequestProvider, mode: RevertMode) -> Self {
+        pub(crate) async fn new(provider: PullRequestProvider, mode: RevertMode) -> Self {
             let fake = Fake::start(provider).await;
             let url = GitUrl::parse(&format!("https://localhost:{}/shop/env.git", fake.port));
             let url = url.unwrap();
@@ -98,13 +106,13 @@ mod tests {
             Self { fake, git, request }
         }
 
-        fn executor(&self) -> Executor {
+        pub(crate) fn executor(&self) -> Executor {
             let hosts = AllowedHosts::parse(["localhost"]).unwrap();
             let rule = AddressRule { permit_loopback: true };
-            self.executor_through(HttpForge::new(hosts, rule))
+            self.executor_through(HttpForge::new(hosts, rule, Arc::new(SystemClock)))
         }
 
-        fn executor_through(&self, forge: HttpForge) -> Executor {
+        pub(crate) fn executor_through(&self, forge: HttpForge) -> Executor {
             Executor::new(Arc::new(self.git.clone()), Arc::new(|| 0.0))
                 .with_carrier(Arc::new(forge))
         }
@@ -133,7 +141,7 @@ mod tests {
         }
     }
 
-    fn remote(url: &GitUrl, data: &[(&str, &str)]) -> Remote {
+    pub(crate) fn remote(url: &GitUrl, data: &[(&str, &str)]) -> Remote {
         let data = data.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
         let credentials = Credentials::from_secret("test/secret", url, &data).unwrap();
         Remote { url: url.clone(), credentials: Arc::new(credentials) }
@@ -375,7 +383,8 @@ mod tests {
         let world = World::new(PullRequestProvider::Gitea, RevertMode::PullRequest).await;
         world.fake.fault("GET", Fault::Hang);
         let hosts = AllowedHosts::parse(["localhost"]).unwrap();
-        let forge = HttpForge::new(hosts, AddressRule { permit_loopback: true })
+        let rule = AddressRule { permit_loopback: true };
+        let forge = HttpForge::new(hosts, rule, Arc::new(SystemClock))
             .with_limit(Duration::from_millis(300));
         let outcome = world.executor_through(forge).revert(&world.request).await;
         let RevertOutcome::Failed { error, is_retryable: true } = outcome else {
@@ -389,7 +398,8 @@ mod tests {
         let world = World::new(PullRequestProvider::GitHub, RevertMode::PullRequest).await;
         let told = async |hosts: [&str; 1], permit_loopback: bool| {
             let hosts = AllowedHosts::parse(hosts).unwrap();
-            let forge = HttpForge::new(hosts, AddressRule { permit_loopback });
+            let rule = AddressRule { permit_loopback };
+            let forge = HttpForge::new(hosts, rule, Arc::new(SystemClock));
             match world.executor_through(forge).revert(&world.request).await {
                 RevertOutcome::Suggested { reason, .. } => reason.to_string(),
                 other => panic!("{other:?}"),

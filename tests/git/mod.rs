@@ -9,6 +9,8 @@
     reason = "support code of tests: what cannot be set up fails the test"
 )]
 
+pub(crate) mod clients;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt::Write as _,
@@ -40,7 +42,10 @@ use sluice::{
     },
     revision::{Commit, TemplateDigest},
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 /// What the server does to one request that fits.
 #[derive(Clone)]
@@ -64,6 +69,8 @@ pub(crate) struct Server {
     pub(crate) root: tempfile::TempDir,
     pub(crate) requests: Arc<AtomicUsize>,
     faults: Arc<Mutex<VecDeque<(&'static str, Fault)>>>,
+    /// The only user and password that are accepted.
+    pub(crate) login: Arc<Mutex<(String, String)>>,
 }
 
 pub(crate) const USER: &str = "bot";
@@ -72,6 +79,11 @@ pub(crate) const PASSWORD: &str = "correct-horse";
 impl Server {
     /// Starts a server with an empty repository `env.git`.
     pub(crate) async fn start() -> Self {
+        Self::start_for(None).await
+    }
+
+    /// The same for clients with a certificate of this authority only.
+    pub(crate) async fn start_for(clients: Option<&str>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let root = tempfile::tempdir().unwrap();
         let repository = root.path().join("env.git");
@@ -84,20 +96,31 @@ impl Server {
         ] {
             git(&repository, &["config", key, value], "");
         }
-        let (acceptor, ca) = tls();
+        let (acceptor, ca) = tls(clients);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Self { address, ca, root, requests: Arc::default(), faults: Arc::default() };
+        let login = Arc::new(Mutex::new((USER.to_owned(), PASSWORD.to_owned())));
+        let (requests, faults) = (Arc::default(), Arc::default());
+        let server = Self { address, ca, root, requests, faults, login };
         let shared = Arc::new(Shared {
             root: server.root.path().to_owned(),
             requests: Arc::clone(&server.requests),
             faults: Arc::clone(&server.faults),
+            login: Arc::clone(&server.login),
         });
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
                 tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let stream = match acceptor.accept(stream).into_fallible().await {
+                        Ok(stream) => stream,
+                        // Who is refused is told so: the connection is not cut before it was read.
+                        Err((_, mut refused)) => {
+                            let _ = refused.shutdown().await;
+                            let _ = refused.read_to_end(&mut Vec::new()).await;
+                            return;
+                        }
+                    };
                     let service = service_fn(move |request| handle(Arc::clone(&shared), request));
                     let _ =
                         http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -244,13 +267,11 @@ pub(crate) fn identified() -> Identified {
     Identified { key, leaf, ca }
 }
 
-fn tls() -> (tokio_rustls::TlsAcceptor, String) {
+fn tls(clients: Option<&str>) -> (tokio_rustls::TlsAcceptor, String) {
     let Identified { key, leaf, ca } = identified();
     let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
-        .unwrap();
+    let config =
+        clients::server_for(clients).with_single_cert(vec![leaf.der().clone()], key).unwrap();
     (tokio_rustls::TlsAcceptor::from(Arc::new(config)), ca)
 }
 
@@ -258,6 +279,7 @@ struct Shared {
     root: PathBuf,
     requests: Arc<AtomicUsize>,
     faults: Arc<Mutex<VecDeque<(&'static str, Fault)>>>,
+    login: Arc<Mutex<(String, String)>>,
 }
 
 type Answer = Result<Response<Full<Bytes>>, std::io::Error>;
@@ -293,7 +315,8 @@ async fn handle(shared: Arc<Shared>, request: Request<hyper::body::Incoming>) ->
         }
         Some(Fault::LostReply) => is_lost = true,
     }
-    let wanted = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
+    let (user, password) = shared.login.lock().unwrap().clone();
+    let wanted = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
     let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     if given != Some(wanted.as_str()) {
         let response = Response::builder().status(401).header("www-authenticate", "Basic realm=x");
@@ -426,7 +449,11 @@ pub(crate) fn executor(backend: &BinaryGit, seed: u64) -> Executor {
 
 /// A server whose branch went from `app:1` to `app:2`.
 pub(crate) async fn world() -> (Server, Commit, Commit) {
-    let server = Server::start().await;
+    world_of(Server::start().await)
+}
+
+/// The same at a server that was just started.
+pub(crate) fn world_of(server: Server) -> (Server, Commit, Commit) {
     let good = server.commit(&[(FILE, &manifest("web", "app:1")), ("README.md", "hi")], "first");
     let bad = server.commit(&[(FILE, &manifest("web", "app:2"))], "release 2");
     (server, good, bad)

@@ -23,7 +23,7 @@ pub(super) struct About<'a> {
 }
 
 /// Words of Git and curl for trouble that may pass. `returned error: 5` is any 5xx.
-const TRANSIENT: [&str; 18] = [
+const TRANSIENT: [&str; 19] = [
     "returned error: 5",
     "returned error: 429",
     "returned error: 408",
@@ -42,6 +42,7 @@ const TRANSIENT: [&str; 18] = [
     "Operation too slow",
     "RPC failed",
     "Empty reply from server",
+    "getpeername() failed",
 ];
 
 /// Words of Git for a local copy that cannot be used.
@@ -63,6 +64,19 @@ const TLS: [&str; 6] = [
     "error setting certificate",
     "unable to get local issuer certificate",
     "SSL: no alternative certificate subject name",
+];
+
+/// Words of GnuTLS and OpenSSL for an end of the handshake by the server.
+const CLIENT_CERTIFICATE: [&str; 9] = [
+    "A TLS fatal alert has been received",
+    "gnutls_handshake() failed: CA is unknown",
+    "gnutls_handshake() failed: Handshake failed",
+    "gnutls_handshake() failed: Certificate is",
+    "alert certificate required",
+    "alert unknown ca",
+    "alert bad certificate",
+    "alert certificate expired",
+    "alert handshake failure",
 ];
 
 const AUTH: [&str; 8] = [
@@ -93,6 +107,8 @@ pub(super) fn classify(stderr: &str, about: About<'_>) -> GitError {
         GitError::HostKey { host: host() }
     } else if has(&TLS) {
         GitError::Tls { host: host() }
+    } else if has(&CLIENT_CERTIFICATE) {
+        GitError::ClientCertificate { host: host(), detail: detail() }
     } else if has(&["couldn't find remote ref"]) {
         let branch = about.branch.map_or_else(String::new, ToString::to_string);
         GitError::BranchGone { branch }
@@ -219,6 +235,18 @@ mod tests {
             (
                 "fatal: unable to access 'https://x/': SSL certificate problem: self-signed certificate",
                 "Tls",
+            ),
+            (
+                "fatal: unable to access 'https://x/': GnuTLS recv error (-12): A TLS fatal alert has been received.",
+                "ClientCertificate",
+            ),
+            (
+                "fatal: unable to access 'https://x/': OpenSSL SSL_read: OpenSSL/3.0.19: error:0A00045C:SSL routines::tlsv13 alert certificate required, errno 0",
+                "ClientCertificate",
+            ),
+            (
+                "fatal: unable to access 'https://x/': OpenSSL/3.0.19: error:0A000418:SSL routines::tlsv1 alert unknown ca",
+                "ClientCertificate",
             ),
             ("fatal: repository 'https://x/y/' not found", "NotFound"),
             ("fatal: couldn't find remote ref refs/heads/main", "BranchGone"),

@@ -54,8 +54,8 @@ impl Executor {
     /// Whether pull requests can be opened for a repository at all.
     pub(super) fn can_propose(&self, request: &RevertRequest) -> bool {
         self.carrier.is_some()
-            && request.remote.credentials.api_token().is_some()
-            && Forge::of(&request.remote.url, request.requests.provider).is_ok()
+            && request.remote.credentials.has_api_token()
+            && forge_of(&request.remote, request.requests.provider).is_ok()
     }
 
     /// Opens a request with the restoration, or finds the one that was opened before.
@@ -106,7 +106,7 @@ impl Executor {
         reason: Option<&SuggestReason>,
     ) -> Result<PullRequest, GitError> {
         let request = repair.request;
-        let forge = Forge::of(&request.remote.url, request.requests.provider)?;
+        let forge = forge_of(&request.remote, request.requests.provider)?;
         let base = &request.source.branch;
         if let Some(pull) = self.find(request, &forge, branch).await? {
             return Ok(pull);
@@ -184,7 +184,7 @@ impl Executor {
     /// [`ForgeError`].
     pub async fn withdraw(&self, order: &Withdrawal) -> Result<RequestState, ForgeError> {
         let Withdrawal { remote, provider, number, comment } = order;
-        let forge = Forge::of(&remote.url, *provider)?;
+        let forge = forge_of(remote, *provider)?;
         let what = "read the pull request";
         let pull = forge.read_one(&self.carry(remote, &forge.get(*number)).await?, what)?;
         if pull.state != RequestState::Open {
@@ -195,6 +195,21 @@ impl Executor {
         let answer = self.carry(remote, &forge.close(*number)).await?;
         forge.check(&answer, "close the pull request")?;
         Ok(RequestState::Open)
+    }
+}
+
+/// The forge of a repository. An App is one of GitHub, and its Secret may say where the API is.
+fn forge_of(remote: &Remote, given: Option<PullRequestProvider>) -> Result<Forge, ForgeError> {
+    match remote.credentials.app() {
+        None => Forge::of(&remote.url, given),
+        Some(app) => {
+            let given = given.or(Some(PullRequestProvider::GitHub));
+            let forge = Forge::of(&remote.url, given)?;
+            Ok(match &app.base {
+                Some(base) => forge.at(base),
+                None => forge,
+            })
+        }
     }
 }
 

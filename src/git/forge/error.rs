@@ -36,6 +36,16 @@ pub enum ForgeError {
         /// The host.
         host: String,
     },
+    /// A GitHub App gets no token.
+    #[error("Secret `{secret}`, key `{key}`: {why}")]
+    App {
+        /// The name of the Secret.
+        secret: String,
+        /// The key.
+        key: &'static str,
+        /// What the forge says.
+        why: String,
+    },
     /// This process reaches no forge.
     #[error("this controller cannot reach the API of a forge")]
     NoCarrier,
@@ -140,6 +150,7 @@ impl ForgeError {
             | Self::BadPath { .. }
             | Self::NotAllowed(_)
             | Self::NoToken { .. }
+            | Self::App { .. }
             | Self::NoCarrier
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }

@@ -9,6 +9,10 @@ use crate::git::source::BranchName;
 
 pub(super) struct GitHub;
 
+/// What every call names beside its token.
+pub(in crate::git) const HEADERS: &[(&str, &str)] =
+    &[("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")];
+
 impl Provider for GitHub {
     fn name(&self) -> &'static str {
         "GitHub"
@@ -27,7 +31,7 @@ impl Provider for GitHub {
     }
 
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
-        &[("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")]
+        HEADERS
     }
 
     fn list(&self, at: &Place<'_>, head: &BranchName, base: &BranchName, page: u32) -> Call {

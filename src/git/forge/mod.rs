@@ -18,6 +18,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 pub use error::ForgeError;
+pub(in crate::git) use github::HEADERS as GITHUB_HEADERS;
 
 use super::source::{BranchName, GitUrl, Transport};
 use crate::api::git_revert::PullRequestProvider;
@@ -259,6 +260,17 @@ impl Forge {
         Ok(Self { host: host.to_owned(), base: provider.base(&place), repository, provider })
     }
 
+    /// The same forge, whose API is at another address than usual; without a `/` at its end.
+    #[must_use]
+    pub fn at(self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self }
+    }
+
+    /// The address of the API.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The host of the repository.
     pub fn host(&self) -> &str {
         &self.host
@@ -386,7 +398,7 @@ fn well_known(host: &str) -> Option<PullRequestProvider> {
 }
 
 /// What a server says about a refusal: `message` or `error`, as text, list or map, and GitHub's `errors`.
-fn detail(body: &[u8]) -> String {
+pub(in crate::git) fn detail(body: &[u8]) -> String {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let mut words = Vec::new();
     for key in ["message", "error", "errors"] {

@@ -34,8 +34,16 @@ impl AllowedHosts {
     /// # Errors
     /// [`InvalidSource::HostNotAllowed`].
     pub fn check(&self, url: &GitUrl) -> Result<(), InvalidSource> {
-        let host = bracketed(url.host());
-        let host_port = format!("{host}:{}", url.port());
+        self.check_host(url.host(), url.port())
+    }
+
+    /// The same of a host (an IPv6 address without brackets) and a port.
+    ///
+    /// # Errors
+    /// [`InvalidSource::HostNotAllowed`].
+    pub fn check_host(&self, host: &str, port: u16) -> Result<(), InvalidSource> {
+        let host = bracketed(host);
+        let host_port = format!("{host}:{port}");
         let is_allowed = self
             .0
             .iter()
