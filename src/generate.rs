@@ -53,6 +53,13 @@ pub fn files() -> Result<Vec<GeneratedFile>, GenerateProblem> {
     files.push(GeneratedFile { path: "crds/kustomization.yaml".to_owned(), content: crd_list() });
     files.push(GeneratedFile { path: "deploy/rbac.yaml".to_owned(), content: deploy_rbac() });
     files.push(GeneratedFile {
+        path: "deploy/gitops-refresh.yaml".to_owned(),
+        content: header()
+            + "# Lets the controller ask Argo CD and Flux to look at Git when a revert is there. Apply it and add\n\
+               # --git-refresh to the arguments of deployment.yaml: kubectl apply -f deploy/gitops-refresh.yaml\n"
+            + &role_yaml(Role::GitOpsRefresh, "ClusterRole", true),
+    });
+    files.push(GeneratedFile {
         path: "charts/sluice/files/rbac.yaml".to_owned(),
         content: chart_rbac(),
     });
@@ -110,27 +117,31 @@ fn crd_list() -> String {
     )
 }
 
-/// The roles of `deploy/`: for the whole cluster, without the Job metric.
+/// The roles of `deploy/`: for the whole cluster, without what is switched off at first.
 fn deploy_rbac() -> String {
     // Writing to a String cannot fail.
     let mut yaml = header();
     for role in Role::ALL {
         let kind = match role {
-            Role::JobMetrics => continue,
+            Role::JobMetrics | Role::GitOpsRefresh => continue,
             Role::OwnNamespace => "Role",
             Role::Workloads | Role::Secrets | Role::GitOps | Role::ClusterKinds => "ClusterRole",
         };
-        let name = format!("sluice-{}", role.as_str());
-        let namespace = if kind == "Role" { "  namespace: sluice-system\n" } else { "" };
-        let _ = write!(
-            yaml,
-            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\n{namespace}{LABELS}rules:\n"
-        );
-        yaml.push_str(&rules_yaml(&role.grants(ApiNames::SLUICE), 2));
         // Secrets are bound by each namespace that wants it, see deploy/secret-access.yaml.
-        if role == Role::Secrets {
-            continue;
-        }
+        yaml.push_str(&role_yaml(role, kind, role != Role::Secrets));
+    }
+    yaml
+}
+
+/// A role, and its binding to the controller.
+fn role_yaml(role: Role, kind: &str, is_bound: bool) -> String {
+    let name = format!("sluice-{}", role.as_str());
+    let namespace = if kind == "Role" { "  namespace: sluice-system\n" } else { "" };
+    let mut yaml = format!(
+        "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\n{namespace}{LABELS}rules:\n"
+    );
+    yaml.push_str(&rules_yaml(&role.grants(ApiNames::SLUICE), 2));
+    if is_bound {
         let _ = write!(
             yaml,
             "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\nmetadata:\n  name: {name}\n{namespace}{LABELS}roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {kind}\n  name: {name}\nsubjects:\n  - kind: ServiceAccount\n    name: sluice-controller\n    namespace: sluice-system\n"

@@ -228,6 +228,28 @@ impl Writer {
         self.patch(target, guard, MERGE_PATCH, body).await
     }
 
+    /// Sets one annotation of an object that is not ours and writes nothing else to it: no epoch,
+    /// because nothing is decided from what stands there, and a late one says the same.
+    pub async fn annotate(
+        &self,
+        target: &Target,
+        guard: &Guard,
+        (key, value): (&str, &str),
+    ) -> WriteOutcome {
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        self.run(Write {
+            verb: Verb::Annotate,
+            target,
+            guard: Some(guard),
+            method: Method::PATCH,
+            part: Part::Object,
+            content_type: MERGE_PATCH,
+            body: guarded_merge_patch(guard, patch, None),
+            stamp: None,
+        })
+        .await
+    }
+
     /// Merges `change` into the status and leaves every status field alone that it does not name;
     /// see [`merge_difference`]. The status subresource ignores annotations, so no epoch rides along.
     pub async fn patch_status(
@@ -385,7 +407,7 @@ impl Writer {
         let gone = match outcome {
             WriteOutcome::Applied(_) => write.verb == Verb::Delete,
             WriteOutcome::NotFound => write.guard.is_some(),
-            WriteOutcome::Ambiguous(_) if write.verb != Verb::Event => {
+            WriteOutcome::Ambiguous(_) if !matches!(write.verb, Verb::Event | Verb::Annotate) => {
                 return self.leadership.doubt(write.target);
             }
             WriteOutcome::Ambiguous(_)

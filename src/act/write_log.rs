@@ -23,6 +23,8 @@ pub enum Verb {
     Delete,
     /// Removal of a pod as far as disruption budgets allow.
     Evict,
+    /// One annotation of an object of somebody else.
+    Annotate,
     /// A Kubernetes Event.
     Event,
 }

@@ -1,5 +1,5 @@
 //! The kinds of Argo CD and Flux that are read to find out where Git declares a Rollout. They are never
-//! listed, watched or changed.
+//! listed or watched, and changed by one annotation only, where that is asked for.
 
 /// Kinds of the GitOps tools that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,16 @@ impl OwnerKind {
             Self::Kustomization => "kustomizations",
             Self::HelmRelease => "helmreleases",
             Self::GitRepository => "gitrepositories",
+        }
+    }
+
+    /// How far from Git it stands: what feeds another one has the lower number.
+    pub const fn depth(self) -> u8 {
+        match self {
+            Self::GitRepository => 0,
+            Self::Kustomization => 1,
+            Self::HelmRelease => 2,
+            Self::Application => 3,
         }
     }
 

@@ -56,6 +56,9 @@ pub enum Role {
     /// Objects of Argo CD and Flux by name: where they are, only when they may be asked where Git
     /// declares a Rollout.
     GitOps,
+    /// One annotation of the same objects: like `GitOps`, only when the tools are to be asked to look at
+    /// Git.
+    GitOpsRefresh,
     /// Kinds without a namespace: in the cluster.
     ClusterKinds,
     /// The Lease, and what cluster-wide kinds name: in the controller's own namespace.
@@ -64,11 +67,12 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of the generated files.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Workloads,
         Self::JobMetrics,
         Self::Secrets,
         Self::GitOps,
+        Self::GitOpsRefresh,
         Self::ClusterKinds,
         Self::OwnNamespace,
     ];
@@ -80,6 +84,7 @@ impl Role {
             Self::JobMetrics => "job-metrics",
             Self::Secrets => "secrets",
             Self::GitOps => "gitops",
+            Self::GitOpsRefresh => "gitops-refresh",
             Self::ClusterKinds => "cluster-kinds",
             Self::OwnNamespace => "own-namespace",
         }
@@ -106,6 +111,13 @@ impl Role {
                 .map(|kind| {
                     let why = "where Git declares a Rollout; read by name";
                     Grant::new(why, kind.group(), &[kind.plural()], &["get"])
+                })
+                .collect(),
+            Self::GitOpsRefresh => OwnerKind::ALL
+                .into_iter()
+                .map(|kind| {
+                    let why = "one annotation, so that a revert is applied at once";
+                    Grant::new(why, kind.group(), &[kind.plural()], &["patch"])
                 })
                 .collect(),
             Self::ClusterKinds => vec![

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::revisions::{
     FailedRevision, GitRevertState, GitRevertStatus, MAX_PATCH, PendingScaleDown, PullRequestState,
-    PullRequestStatus, RevisionOutcome, RevisionRecord, RevisionSource,
+    PullRequestStatus, RefreshStatus, RevisionOutcome, RevisionRecord, RevisionSource,
 };
 use super::analysis::AnalysisPhase;
 use super::values::{Time, is_false, is_zero};

@@ -1,6 +1,6 @@
 //! Work in Git, beside the passes: look-ups for the ledger and reverts. Each runs as a task of its
-//! own; its result is a fact of the next pass. It writes nothing to the cluster, and no pass ever
-//! waits for it.
+//! own; its result is a fact of the next pass. It writes nothing to the cluster but, where
+//! that is wanted, the annotation that asks a GitOps tool to look at Git; no pass ever waits for it.
 
 mod results;
 mod sources;
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use self::results::{is_asked_again, request_state, result_of, word};
 use self::sources::{Job, Place, Sources, Unsourced};
 use crate::act::git_port::GitPort;
+use crate::act::guard::Writer;
 use crate::act::wire::Wire;
 use crate::api::ApiNames;
 use crate::api::git_revert::GitRevertMode;
@@ -34,8 +35,8 @@ use crate::observe::Snapshot;
 use crate::observe::cache::Key;
 use crate::plan::action::{RevertOrder, SyncOrder, WithdrawOrder};
 use crate::plan::facts::{
-    Declared, GitFact, LedgerAnswer, LedgerMiss, NOT_ALLOWED, REASON_NOT_ALLOWED, RevertLimits,
-    RevertProgress, RevertResult, Sight, SyncLook, WithdrawProgress,
+    Declared, GitFact, LedgerAnswer, LedgerMiss, REASON_NOT_ALLOWED, RevertLimits, RevertProgress,
+    RevertResult, Sight, SyncLook, WithdrawProgress,
 };
 use crate::telemetry::chain;
 
@@ -47,15 +48,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// The worker.
 #[derive(Clone)]
 pub struct GitWorker {
-    executor: Option<Executor>,
-    wire: Wire,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    cluster: Option<String>,
-    argocd_namespace: String,
-    limits: RevertLimits,
-    names: ApiNames,
-    own_namespace: String,
+    parts: GitParts,
     wishes: mpsc::UnboundedSender<Key>,
     state: Arc<Mutex<HashMap<String, State>>>,
     tasks: TaskTracker,
@@ -88,13 +81,15 @@ pub struct GitParts {
     pub limits: RevertLimits,
     /// The API group's names.
     pub names: ApiNames,
+    /// Asks GitOps tools to look at Git when a revert is there; absent where nobody wants it.
+    pub asks_tools: Option<Writer>,
     /// The controller's own namespace, with the Secrets of ClusterGitCredentials.
     pub own_namespace: String,
 }
 
 impl std::fmt::Debug for GitWorker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GitWorker").field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("GitWorker").field("cluster", &self.parts.cluster).finish_non_exhaustive()
     }
 }
 
@@ -105,23 +100,7 @@ impl GitWorker {
         wishes: mpsc::UnboundedSender<Key>,
         stop: CancellationToken,
     ) -> Self {
-        let GitParts { executor, wire, clock, entropy, cluster, .. } = parts;
-        let GitParts { argocd_namespace, limits, names, own_namespace, .. } = parts;
-        Self {
-            executor,
-            wire,
-            clock,
-            entropy,
-            cluster,
-            argocd_namespace,
-            limits,
-            names,
-            own_namespace,
-            wishes,
-            state: Arc::default(),
-            tasks: TaskTracker::new(),
-            stop,
-        }
+        Self { parts, wishes, state: Arc::default(), tasks: TaskTracker::new(), stop }
     }
 
     /// Waits until every task has ended; after `stop` that is soon.
@@ -149,9 +128,7 @@ impl GitWorker {
         let identity = job.identity();
         let sources = match self.sources(executor, job).await {
             Ok(sources) => sources,
-            Err(Unsourced::NotAllowed(why)) => {
-                return LedgerAnswer::NotFound(format!("{NOT_ALLOWED}{why}"));
-            }
+            Err(Unsourced::NotAllowed(why)) => return LedgerAnswer::NotAllowed(why),
             Err(refusal) => return LedgerAnswer::NotFound(refusal.to_string()),
         };
         let mut declared = Vec::new();
@@ -185,7 +162,7 @@ impl GitWorker {
         job: &Job,
         order: &WithdrawOrder,
     ) -> Result<PullRequestState, String> {
-        let executor = self.executor.as_ref().ok_or("this controller runs without Git")?;
+        let executor = self.parts.executor.as_ref().ok_or("this controller runs without Git")?;
         let url = match (&order.source, &job.git.named) {
             (Some(found), _) => &found.url,
             (None, Some(named)) => &named.url,
@@ -217,7 +194,7 @@ impl GitWorker {
             stopped_at: order.stopped_at.clone(),
             is_by_hand: order.asked_by.is_some(),
             measurements: order.cause.lines().map(str::to_owned).collect(),
-            cluster: self.cluster.clone(),
+            cluster: self.parts.cluster.clone(),
             analysis_run: (!order.run.is_empty())
                 .then(|| format!("{}/{}", job.namespace, order.run)),
             failed_template: order.failed.0.to_string(),
@@ -307,7 +284,7 @@ impl GitWorker {
             found,
             message: self.message(job, order),
             author,
-            now: self.clock.now(),
+            now: self.parts.clock.now(),
         };
         result_of(executor.revert(&request).await)
     }
@@ -349,13 +326,15 @@ impl GitPort for GitWorker {
                 Duration::ZERO
             } else {
                 let doubled = FIRST_PAUSE.saturating_mul(1 << misses.saturating_sub(1).min(16));
-                self.entropy.jitter(doubled.min(LONGEST_PAUSE), 20)
+                self.parts.entropy.jitter(doubled.min(LONGEST_PAUSE), 20)
             };
             let last = match state.facts.ledger.get(&sight) {
-                Some(LedgerAnswer::NotFound(reason)) => Some(LedgerMiss {
-                    reason: reason.clone(),
-                    next_try: snapshot.observed.now + pause,
-                }),
+                Some(LedgerAnswer::NotFound(reason) | LedgerAnswer::NotAllowed(reason)) => {
+                    Some(LedgerMiss {
+                        reason: reason.clone(),
+                        next_try: snapshot.observed.now + pause,
+                    })
+                }
                 Some(LedgerAnswer::Running { .. } | LedgerAnswer::Declared(_)) | None => None,
             };
             state.facts.ledger.insert(sight.clone(), LedgerAnswer::Running { last });
@@ -363,14 +342,14 @@ impl GitPort for GitWorker {
         };
         let this = self.clone();
         self.spawn(async move {
-            tokio::time::sleep(this.clock.real_wait(pause)).await;
-            let answer = match &this.executor {
+            tokio::time::sleep(this.parts.clock.real_wait(pause)).await;
+            let answer = match &this.parts.executor {
                 Some(executor) => caught(this.find_commit(executor, &job, &template))
                     .await
                     .unwrap_or_else(|error| LedgerAnswer::NotFound(error.to_string())),
                 None => LedgerAnswer::NotFound("this controller runs without Git".to_owned()),
             };
-            if let LedgerAnswer::NotFound(reason) = &answer {
+            if let LedgerAnswer::NotFound(reason) | LedgerAnswer::NotAllowed(reason) = &answer {
                 let revision = &sight.revision;
                 tracing::debug!(rollout = %key, %revision, reason, "commit not found yet");
             }
@@ -398,7 +377,7 @@ impl GitPort for GitWorker {
         let this = self.clone();
         let order = order.clone();
         self.spawn(async move {
-            let result = match &this.executor {
+            let result = match &this.parts.executor {
                 Some(executor) => {
                     caught(this.carry_out(executor, &job, &order)).await.unwrap_or_else(|error| {
                         RevertResult::Failed { message: error.to_string(), retryable: true }
@@ -412,7 +391,7 @@ impl GitPort for GitWorker {
             let what = if order.is_preview { "preview of a Git revert" } else { "Git revert" };
             tracing::info!(rollout = %key, id = begun.id, result = word(&result), "{what}");
             if let Some(state) = this.state().get_mut(&uid) {
-                let (ended_at, result) = (Some(this.clock.now()), Some(result));
+                let (ended_at, result) = (Some(this.parts.clock.now()), Some(result));
                 state.facts.revert = Some(RevertProgress { result, ended_at, ..begun });
             }
             let _ = this.wishes.send(key);
@@ -436,7 +415,7 @@ impl GitPort for GitWorker {
                 }
             };
             if let Some(known) = this.state().get_mut(&uid) {
-                let ended_at = Some(this.clock.now());
+                let ended_at = Some(this.parts.clock.now());
                 known.facts.withdrawal = Some(WithdrawProgress { id, state, ended_at });
             }
             let _ = this.wishes.send(key);
@@ -445,14 +424,15 @@ impl GitPort for GitWorker {
 
     fn watch_sync(&self, snapshot: &Snapshot, order: &SyncOrder) {
         let Some((key, uid, job)) = parts(snapshot) else { return };
-        let SyncOrder { id, commit } = order.clone();
+        let SyncOrder { id, commit, ask } = order.clone();
         let mut obstacle = {
             let mut states = self.state();
             let facts = &mut states.entry(uid.clone()).or_default().facts;
             // What was known is said until more is known.
             let known = facts.sync.take().filter(|look| look.id == id);
             let obstacle = known.and_then(|look| look.obstacle);
-            let running = SyncLook { id: id.clone(), obstacle: obstacle.clone(), ended_at: None };
+            let id = id.clone();
+            let running = SyncLook { id, obstacle: obstacle.clone(), asked: None, ended_at: None };
             facts.sync = Some(running);
             obstacle
         };
@@ -465,9 +445,13 @@ impl GitPort for GitWorker {
                     tracing::debug!(rollout = %key, reason, "the GitOps tool cannot be asked");
                 }
             }
+            let asked = match ask {
+                Some(since) => caught(this.ask_tool(&key, &job, since)).await.ok().flatten(),
+                None => None,
+            };
             if let Some(state) = this.state().get_mut(&uid) {
-                let ended_at = Some(this.clock.now());
-                state.facts.sync = Some(SyncLook { id, obstacle, ended_at });
+                let ended_at = Some(this.parts.clock.now());
+                state.facts.sync = Some(SyncLook { id, obstacle, asked, ended_at });
             }
             let _ = this.wishes.send(key);
         });
@@ -476,7 +460,8 @@ impl GitPort for GitWorker {
     fn facts(&self, uid: &str) -> GitFact {
         let facts =
             self.state().get(uid).map_or_else(GitFact::default, |state| state.facts.clone());
-        GitFact { limits: self.limits, ..facts }
+        let asks_tools = self.parts.asks_tools.is_some();
+        GitFact { limits: self.parts.limits, asks_tools, ..facts }
     }
 
     fn forget(&self, uid: &str) {

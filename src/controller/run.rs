@@ -421,6 +421,7 @@ async fn lead(
             argocd_namespace: process.settings.argocd_namespace.clone(),
             names: process.names,
             own_namespace: process.settings.lease_namespace.clone(),
+            asks_tools: process.settings.git_refresh.then(|| writer.clone()),
             limits: RevertLimits {
                 failures: process.settings.git_max_failures,
                 per_repository: process.settings.git_max_per_repository,

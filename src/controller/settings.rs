@@ -9,6 +9,7 @@ use crate::plan::facts::RevertLimits;
 use crate::telemetry::logs::LogFormat;
 
 /// Options of `sluice controller`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
     /// Namespaces to work in; may be given several times. The default is all of them.
@@ -60,6 +61,10 @@ pub struct Settings {
     /// Namespace of Argo CD, where a Rollout's mark names an Application without a namespace.
     #[arg(long, default_value = "argocd", value_name = "NAMESPACE")]
     pub argocd_namespace: String,
+    /// Asks Argo CD and Flux to look at Git when a revert is pushed or merged, by one annotation on the
+    /// objects that apply the Rollout. Needs the right to patch them.
+    #[arg(long)]
+    pub git_refresh: bool,
     /// How many Rollouts may have a failed analysis within 10 minutes before Git reverts wait for a
     /// person; 0: any number.
     #[arg(long, default_value_t = RevertLimits::default().failures, value_name = "NUMBER")]

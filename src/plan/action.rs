@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::facts::{RunSlot, Sight};
+use crate::api::Time;
 use crate::api::git_revert::GitRevertMode;
 use crate::api::status::RevisionSource;
 use crate::revision::{Commit, Revision, TemplateDigest};
@@ -203,6 +204,8 @@ pub struct SyncOrder {
     pub id: String,
     /// Its commit.
     pub commit: Commit,
+    /// Whether the tool is to be asked to look at Git now, and since when it waits.
+    pub ask: Option<Time>,
 }
 
 /// Identity of an action, to remember that it failed.

@@ -261,6 +261,8 @@ pub struct GitFact {
     pub withdrawal: Option<WithdrawProgress>,
     /// The last look at the GitOps tool that is to apply a revert.
     pub sync: Option<SyncLook>,
+    /// Whether the tool is asked to look at Git when a revert is there.
+    pub asks_tools: bool,
     /// How it stands with the other Rollouts; looked at only while a revert is due. Absent: not known.
     pub around: Option<Around>,
     /// When so much is wrong that people must look first.
@@ -304,9 +306,6 @@ pub struct Sight {
     pub at: Time,
 }
 
-/// What the reason of a look-up begins with whose credentials are not lent for it.
-pub const NOT_ALLOWED: &str = "not allowed: ";
-
 /// Reason of a revert for which the credentials are not lent.
 pub const REASON_NOT_ALLOWED: &str = "NotAllowed";
 
@@ -322,6 +321,8 @@ pub enum LedgerAnswer {
     Declared(Declared),
     /// It does not, or cannot be read; and why.
     NotFound(String),
+    /// The credentials are not lent for it; what is missing.
+    NotAllowed(String),
 }
 
 /// A commit that declares a template.
@@ -377,8 +378,19 @@ pub struct SyncLook {
     pub id: String,
     /// What holds the tool up, in its own words; none when nothing says that anything does.
     pub obstacle: Option<String>,
+    /// What came of asking it to look at Git; none when it was not asked.
+    pub asked: Option<Asked>,
     /// When it ended; absent while it runs.
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// What came of asking a GitOps tool to look at Git.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Its objects say so.
+    Done,
+    /// The API server does not allow it, in these words.
+    Denied(String),
 }
 
 /// How the work on a revert ended.

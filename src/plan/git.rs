@@ -196,6 +196,7 @@ fn revert_due(view: &View<'_>) -> Option<Memory> {
         at: Time(view.now()),
         patch: String::new(),
         tries: 0,
+        refresh: None,
         pull_request: None,
         pushed_at: pushed_of_late(view),
         approved: false,

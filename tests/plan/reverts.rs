@@ -6,7 +6,7 @@ use sluice::api::git_revert::GitRevertMode;
 use sluice::api::status::{
     GitRevertState, PullRequestState, RevisionOutcome, RevisionSource, RolloutPhase,
 };
-use sluice::plan::facts::{Around, Declared, LedgerAnswer, RevertResult};
+use sluice::plan::facts::{Around, Asked, Declared, LedgerAnswer, RevertResult};
 
 use crate::rollouts::{GIT, WITH_ANALYSIS, commit, failed, routed};
 use crate::world::World;
@@ -236,7 +236,12 @@ fn a_rollout_whose_place_in_git_changed_between_two_versions_is_not_reverted() {
 
 /// As [`pushed`], where the place was found through a GitOps tool.
 fn pushed_where_it_was_found() -> World {
+    pushed_where_it_was_found_by(|_| {})
+}
+
+fn pushed_where_it_was_found_by(change: impl FnOnce(&mut World)) -> World {
     let mut world = routed(5, WITH_ANALYSIS, FOUND);
+    change(&mut world);
     (world.ledger_answer, world.ledger_source) = (Some(commit('a')), Some(found_at("apps/web")));
     world.run_until(RolloutPhase::Healthy, 30);
     world.ledger_answer = Some(commit('b'));
@@ -284,6 +289,36 @@ fn what_holds_up_the_gitops_tool_is_said_until_it_has_applied_the_revert() {
     let after = looks(&world);
     world.run(300);
     assert_eq!(looks(&world), after, "nobody looks any more");
+}
+
+#[test]
+fn a_tool_is_asked_to_look_at_git_once_for_a_commit_and_at_once() {
+    for (answer, denied) in
+        [(Asked::Done, None), (Asked::Denied("no right".into()), Some("no right".to_owned()))]
+    {
+        let mut world = pushed_where_it_was_found_by(|world| world.git.asks_tools = true);
+        let pushed_at = world.status().git_revert.clone().unwrap().at;
+        assert_eq!(world.asks.first(), Some(&true), "without waiting half a minute");
+        assert_eq!(world.status().git_revert.clone().unwrap().refresh, None, "not done yet");
+        // A person let the tool go on.
+        world.sync_asked = Some(answer);
+        world.run(60);
+        let revert = world.status().git_revert.clone().unwrap();
+        let refresh = revert.refresh.expect("it was asked");
+        assert_eq!(refresh.denied, denied);
+        let words = denied.map_or(String::new(), |denied| {
+            format!("; it could not be asked to look now: {denied}")
+        });
+        assert_eq!(revert.message, format!("commit cccccccc is on the branch{words}"));
+        let asks = world.asks.len();
+        world.run(300);
+        assert!(world.asks[asks..].iter().all(|asks| !asks), "{:?}", world.asks);
+        let revert = world.status().git_revert.clone().unwrap();
+        assert_eq!((revert.refresh, revert.at), (Some(refresh), pushed_at));
+    }
+    let mut world = pushed_where_it_was_found();
+    world.run(120);
+    assert!(!world.asks.is_empty() && world.asks.iter().all(|asks| !asks), "{:?}", world.asks);
 }
 
 #[test]

@@ -23,9 +23,9 @@ use sluice::api::status::{
 };
 use sluice::plan::action::{Action, ActionFailure, EffectClass, Outcome, RevertOrder};
 use sluice::plan::facts::{
-    Around, Declared, FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch, PodFact,
-    ReplicaSetFact, RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState, RunFact,
-    RunSlot, ServiceFact, ServiceState, SyncLook, WithdrawProgress,
+    Around, Asked, Declared, FailingAction, GitFact, Known, LedgerAnswer, Observed, PauseWatch,
+    PodFact, ReplicaSetFact, RevertProgress, RevertResult, RolloutFact, RouteFact, RouteState,
+    RunFact, RunSlot, ServiceFact, ServiceState, SyncLook, WithdrawProgress,
 };
 use sluice::plan::validate::validate;
 use sluice::plan::{Decision, decide, status};
@@ -101,6 +101,9 @@ pub(crate) struct World {
     pub is_syncing: bool,
     /// What holds up the GitOps tool that is to apply a revert.
     pub sync_obstacle: Option<String>,
+    /// What becomes of asking it to look at Git, and whether each look was to ask.
+    pub sync_asked: Option<Asked>,
+    pub asks: Vec<bool>,
     /// What becomes of requests that are withdrawn, and why they were.
     pub withdraw_answer: Option<PullRequestState>,
     pub withdrawals: Vec<String>,
@@ -181,6 +184,8 @@ impl World {
             ledger_source: None,
             is_syncing: false,
             sync_obstacle: None,
+            sync_asked: None,
+            asks: vec![],
             withdraw_answer: None,
             withdrawals: vec![],
             broken_images: vec![],

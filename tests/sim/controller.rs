@@ -58,6 +58,7 @@ async fn controller(cluster: Cluster, stop: CancellationToken) {
         limits: RevertLimits::default(),
         names,
         own_namespace: "sluice-system".to_owned(),
+        asks_tools: None,
     };
     let git = GitWorker::new(parts, wishes, stop.clone());
     let hands = Hands {

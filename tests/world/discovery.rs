@@ -11,28 +11,28 @@ use crate::gitops::{
 };
 use crate::scene::{BRANCH, FOLDER, Scene, URL, canary, place};
 
-const BACKENDS: &[(&str, u32)] = &[("web-stable", 100), ("web-canary", 0)];
+pub(crate) const BACKENDS: &[(&str, u32)] = &[("web-stable", 100), ("web-canary", 0)];
 const ROLLOUTS: KindName = KindName::of("sluice.dev", "rollouts");
-const ENTRY: &str = "shop_web_sluice.dev_Rollout";
-const UNNAMED: &str = "source: {secretRef: {name: git}}";
+pub(crate) const ENTRY: &str = "shop_web_sluice.dev_Rollout";
+pub(crate) const UNNAMED: &str = "source: {secretRef: {name: git}}";
 
-async fn scene(seed: u64) -> Scene {
+pub(crate) async fn scene(seed: u64) -> Scene {
     let scene = Scene::begin_with(seed, &canary(), BACKENDS, UNNAMED).await;
     install(&scene.world);
     scene
 }
 
-fn tip(scene: &Scene) -> String {
+pub(crate) fn tip(scene: &Scene) -> String {
     let (url, branch) = place();
     scene.world.git().tip(&url, &branch).unwrap().to_string()
 }
 
-fn resources() -> Value {
+pub(crate) fn resources() -> Value {
     json!([{"group": "sluice.dev", "kind": "Rollout", "namespace": "shop", "name": "web"}])
 }
 
 /// The Application argocd/web applies the Rollout, and is in step.
-fn argo(scene: &Scene, patch: &Value) {
+pub(crate) fn argo(scene: &Scene, patch: &Value) {
     let source = json!({"repoURL": URL, "path": FOLDER, "targetRevision": BRANCH});
     let mut object = application("web", &source, &tip(scene));
     json_patch::merge(&mut object, patch);
@@ -40,21 +40,31 @@ fn argo(scene: &Scene, patch: &Value) {
     merge(&scene.world, &ROLLOUTS, ("shop", "web"), tracked("web"));
 }
 
+/// The Kustomization flux-system/apps applies the Rollout, and is in step.
+pub(crate) fn flux(scene: &Scene) {
+    let path = format!("./{FOLDER}");
+    for object in kustomization(ENTRY, URL, &path, &tip(scene)) {
+        make(&scene.world, "flux-system", &object);
+    }
+    let labels = labelled("kustomize.toolkit.fluxcd.io", "flux-system", "apps");
+    merge(&scene.world, &ROLLOUTS, ("shop", "web"), labels);
+}
+
 /// Argo CD says that it is in `phase` of a sync of the tip.
-fn sync(scene: &Scene, phase: &str, resources: &Value) {
+pub(crate) fn sync(scene: &Scene, phase: &str, resources: &Value) {
     let status = json!({"status": synced(&tip(scene), phase, resources)});
     merge(&scene.world, &APPLICATIONS, ("argocd", "web"), status);
 }
 
-fn record(scene: &Scene) -> Value {
+pub(crate) fn record(scene: &Scene) -> Value {
     scene.rollout()["status"]["revisions"][0].clone()
 }
 
-fn revert(scene: &Scene) -> Value {
+pub(crate) fn revert(scene: &Scene) -> Value {
     scene.rollout()["status"]["gitRevert"].clone()
 }
 
-fn knows(scene: &Scene, commit: &str) -> bool {
+pub(crate) fn knows(scene: &Scene, commit: &str) -> bool {
     record(scene)["commit"] == commit
 }
 
@@ -62,7 +72,7 @@ async fn aborted(scene: &Scene) {
     scene.until("aborted", 180, |scene| scene.rollout()["status"]["abort"] == true).await;
 }
 
-async fn in_state(scene: &Scene, state: &str) {
+pub(crate) async fn in_state(scene: &Scene, state: &str) {
     scene.until(state, 900, |scene| revert(scene)["state"] == state).await;
 }
 
@@ -181,12 +191,7 @@ async fn a_rollout_that_no_tool_marked_says_what_to_set() {
 #[tokio::test(start_paused = true)]
 async fn scenario_41_what_flux_applies_is_found_and_reverted() {
     let scene = scene(18).await;
-    let path = format!("./{FOLDER}");
-    for object in kustomization(ENTRY, URL, &path, &tip(&scene)) {
-        make(&scene.world, "flux-system", &object);
-    }
-    let labels = labelled("kustomize.toolkit.fluxcd.io", "flux-system", "apps");
-    merge(&scene.world, &ROLLOUTS, ("shop", "web"), labels);
+    flux(&scene);
     let first = tip(&scene);
     scene.until("recorded", 600, |scene| knows(scene, &first)).await;
     scene.push("v1", "bad");

@@ -17,3 +17,5 @@ mod releases;
 mod rights;
 #[cfg(test)]
 mod scene;
+#[cfg(test)]
+mod syncing;

@@ -32,6 +32,12 @@ const ONLY_ELSEWHERE: &[(&str, &str)] = &[
     ("ingresses", "get"),
     // For Rollouts that name no Secret of their own: `tests/world/lent`.
     ("clustergitcredentials", "get"),
+    // For reverts that are pushed: `tests/world/syncing`, except for HelmReleases, whose values no chart
+    // renders here.
+    ("applications", "patch"),
+    ("kustomizations", "patch"),
+    ("helmreleases", "patch"),
+    ("gitrepositories", "patch"),
     // Where only some namespaces are served; here the role for the whole cluster has it, too.
     ("configmaps", "get"),
 ];
@@ -239,7 +245,7 @@ fn ask_gitops_tools(world: &World) {
 #[tokio::test(start_paused = true)]
 async fn every_right_that_is_granted_is_used_and_none_is_missing() {
     let mut plan = WorldPlan::new(5);
-    plan.has_job_metric = true;
+    plan.roles = vec![Role::JobMetrics];
     let world = World::begin(plan).unwrap();
     world.add_namespace(NAMESPACE).unwrap();
     let settings = World::default_settings().unwrap();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use sluice::controller::settings::Settings;
 use sluice::git::memory::Files;
 use sluice::git::source::{BranchName, GitUrl, RepoPath};
 use sluice::sim::api::KindName;
@@ -39,6 +40,17 @@ impl Scene {
         backends: &[(&str, u32)],
         source: &str,
     ) -> Self {
+        Self::begin_in(WorldPlan::new(seed), None, strategy, backends, source).await
+    }
+
+    /// The same in another world, with other settings of the controller.
+    pub(crate) async fn begin_in(
+        plan: WorldPlan,
+        settings: Option<Settings>,
+        strategy: &str,
+        backends: &[(&str, u32)],
+        source: &str,
+    ) -> Self {
         let services = ["web-stable", "web-canary", "web-active", "web-preview"];
         let services: String =
             services.into_iter().filter(|name| strategy.contains(name)).map(service).collect();
@@ -54,7 +66,7 @@ impl Scene {
                 (RepoPath::parse(&format!("{FOLDER}/{name}")).unwrap(), Some(text.into_bytes()))
             })
             .collect();
-        Self::of(seed, &files).await
+        Self::of(plan, settings, &files).await
     }
 
     /// A new cluster, made from what this one's branch declares now.
@@ -62,16 +74,18 @@ impl Scene {
         let (url, branch) = place();
         let (_, files) = self.world.git().files(&url, &branch).unwrap();
         let files = files.into_iter().map(|(path, text)| (path, Some(text))).collect();
-        Self::of(seed, &files).await
+        Self::of(WorldPlan::new(seed), None, &files).await
     }
 
-    async fn of(seed: u64, files: &Files) -> Self {
+    async fn of(mut plan: WorldPlan, settings: Option<Settings>, files: &Files) -> Self {
         let started = std::time::Instant::now();
-        let mut plan = WorldPlan::new(seed);
         plan.behaviour.prometheus.scrape_interval = "1s".parse().unwrap();
         let bad = serde_json::json!({"errorRate": 0.3});
         plan.behaviour.versions.insert(":bad".into(), serde_json::from_value(bad).unwrap());
         let world = World::begin(plan).unwrap();
+        if let Some(settings) = settings {
+            world.configure(settings);
+        }
         world.add_namespace(NAMESPACE).unwrap();
         world.create("platform-team", NAMESPACE, PLATFORM).unwrap();
         let (url, branch) = place();

@@ -32,6 +32,9 @@ pub struct RevisionRecord {
     /// Why the commit is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// Whether it is not known because the credentials are not lent for looking.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub not_allowed: bool,
     /// The commit that took it back in Git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverted_by: Option<String>,
@@ -141,6 +144,9 @@ pub struct GitRevertStatus {
     /// When commits were pushed in the last 24 hours, this one included, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pushed_at: Vec<Time>,
+    /// What came of asking the GitOps tool to look at Git, which is done once for a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshStatus>,
     /// Whether a person approved it: it waits no more for people, for the settle time, or because many
     /// Rollouts failed.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -157,6 +163,17 @@ impl GitRevertStatus {
     pub fn waits_for_approval(&self) -> bool {
         self.state == GitRevertState::AwaitingApproval || self.is_held_back_by_failures()
     }
+}
+
+/// What came of asking a GitOps tool to look at Git.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshStatus {
+    /// When.
+    pub at: Time,
+    /// Why the API server did not allow it; absent when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
 }
 
 /// A pull request of ours.

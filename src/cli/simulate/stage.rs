@@ -16,6 +16,7 @@ use super::supply::{Supplies, Wishes, text};
 use super::watch::{PEOPLE, Watch};
 use super::words::{Planned, Verb};
 use crate::api::Rollout;
+use crate::api::rbac::Role;
 use crate::api::status::{GitRevertState, PauseReason, RolloutPhase};
 use crate::cli::error::CliError;
 use crate::cli::standing::{PauseEnd, describe_step, pause_end, standing};
@@ -88,7 +89,9 @@ impl<'a> Stage<'a> {
         plan.behaviour = supplies.behaviour.clone();
         plan.names = script.team.names;
         ANY_HOST.clone_into(&mut plan.prometheus_host);
-        plan.has_job_metric = supplies.has_jobs;
+        if supplies.has_jobs {
+            plan.roles.push(Role::JobMetrics);
+        }
         let world = World::begin(plan).map_err(|error| unfit(&error.to_string()))?;
         let mut settings = World::default_settings().map_err(|error| unfit(&error.to_string()))?;
         settings.namespaces.clear();

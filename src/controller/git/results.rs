@@ -54,7 +54,7 @@ pub(super) fn result_of(outcome: RevertOutcome) -> RevertResult {
 /// Whether the next look-up should wait longer: nothing was found, or nothing final.
 pub(super) fn is_asked_again(answer: &LedgerAnswer) -> bool {
     match answer {
-        LedgerAnswer::NotFound(_) => true,
+        LedgerAnswer::NotFound(_) | LedgerAnswer::NotAllowed(_) => true,
         LedgerAnswer::Declared(found) => !found.is_final,
         LedgerAnswer::Running { .. } => false,
     }

@@ -9,22 +9,27 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::GitWorker;
+use crate::act::guard::WriteOutcome;
 use crate::act::wire::{Read, Target};
 use crate::api::Kind;
+use crate::api::Time;
 use crate::api::git_credential::GitCredentialSpec;
 use crate::api::status::RevisionSource;
 use crate::git::backend::Remote;
 use crate::git::credentials::{Credentials, Data};
 use crate::git::discovery::{
-    Answer, Found, ObjectRef, Objects, OwnerKind, Refusal, Seen, Subject, Wanted, discover, held_up,
+    Answer, Found, ObjectRef, Objects, OwnerKind, Refusal, Seen, Subject, Wanted, asking, discover,
+    held_up,
 };
 use crate::git::executor::{Executor, Unconfirmed};
 use crate::git::grants::{NotGranted, Use, may_read, may_revert, problems};
 use crate::git::plan::Identity;
 use crate::git::signing::SigningKey;
 use crate::git::source::{BranchName, GitUrl, RepoPath, Source};
+use crate::observe::cache::Key;
 use crate::observe::caches::builtin;
 use crate::observe::objects::secret_bytes;
+use crate::plan::facts::Asked;
 use crate::plan::validate::{NamedSource, ValidGit};
 use crate::revision::Commit;
 use crate::telemetry::chain;
@@ -32,6 +37,8 @@ use crate::telemetry::chain;
 /// Most objects that one search reads: an Application, a release, a Kustomization, a repository, and
 /// as many hints.
 const MAX_READS: usize = 12;
+/// Most times that a tool's objects are read again because somebody else wrote them.
+const MAX_ASKS: usize = 3;
 
 /// What work in Git needs to know of a Rollout.
 #[derive(Clone, Debug)]
@@ -121,6 +128,13 @@ impl Access {
         let credentials = Credentials::clone(&self.remote.credentials).limited_to(paths);
         Ok(Remote { credentials: Arc::new(credentials), ..self.remote })
     }
+}
+
+/// An object of a tool, as the API server knows it.
+fn target(reference: &ObjectRef) -> Target {
+    let ObjectRef { kind, namespace, name } = reference;
+    let resource = builtin(kind.group(), kind.version(), OwnerKind::as_str(*kind), kind.plural());
+    Target::namespaced(&resource, namespace, name)
 }
 
 fn not_granted(name: &str, why: &NotGranted) -> Unsourced {
@@ -224,6 +238,42 @@ impl GitWorker {
         }
     }
 
+    /// Asks the tool that applies the Rollout to look at Git now; none when it is not done, and may be
+    /// tried again.
+    pub(super) async fn ask_tool(&self, key: &Key, job: &Job, since: Time) -> Option<Asked> {
+        let writer = self.parts.asks_tools.as_ref()?;
+        let token = since.0.to_rfc3339();
+        let mut denied = None;
+        // What somebody else wrote meanwhile is read again.
+        for _ in 0..MAX_ASKS {
+            let (Ok(found), objects) = self.search(job).await else { return None };
+            let mut is_read_again = false;
+            for asking in asking(&found, &objects, &token)? {
+                let object = &asking.object;
+                let Some(Seen::Found(value)) = objects.get(object) else { return None };
+                let guard = writer.guard(value).ok()?;
+                let annotation = (asking.key, asking.value.as_str());
+                match writer.annotate(&target(object), &guard, annotation).await {
+                    WriteOutcome::Applied(_) => {
+                        tracing::info!(rollout = %key, %object, "asked to look at Git");
+                    }
+                    WriteOutcome::Conflict => is_read_again = true,
+                    WriteOutcome::Forbidden { message, .. } => {
+                        denied.get_or_insert(format!("{object}: {message}"));
+                    }
+                    other => {
+                        tracing::debug!(rollout = %key, %object, %other, "not asked to look at Git");
+                        return None;
+                    }
+                }
+            }
+            if !is_read_again {
+                return Some(denied.map_or(Asked::Done, Asked::Denied));
+            }
+        }
+        None
+    }
+
     /// The answer, and what was read for it.
     async fn search(&self, job: &Job) -> (Answer, Objects) {
         let subject = Subject {
@@ -236,7 +286,7 @@ impl GitWorker {
         let mut objects = Objects::new();
         let mut last = None;
         for _ in 0..=MAX_READS {
-            match discover(&subject, &self.argocd_namespace, &objects) {
+            match discover(&subject, &self.parts.argocd_namespace, &objects) {
                 Ok(answer) => return (answer, objects),
                 Err(Wanted(reference)) => {
                     let seen = self.see(&reference).await;
@@ -251,10 +301,7 @@ impl GitWorker {
     }
 
     async fn see(&self, reference: &ObjectRef) -> Seen {
-        let ObjectRef { kind, namespace, name } = reference;
-        let resource =
-            builtin(kind.group(), kind.version(), OwnerKind::as_str(*kind), kind.plural());
-        match self.wire.get(&Target::namespaced(&resource, namespace, name)).await {
+        match self.parts.wire.get(&target(reference)).await {
             Read::Found(object) => Seen::Found(Box::new(object)),
             Read::Absent => Seen::Absent,
             Read::Failed(error) => Seen::Unknown(error.to_string()),
@@ -269,7 +316,7 @@ impl GitWorker {
                 let spec = self.credential(name).await?;
                 may_read(&spec, url, &job.namespace).map_err(|why| not_granted(name, &why))?;
                 let secret = spec.secret_ref.name.clone();
-                (self.own_namespace.as_str(), secret, Some((name.clone(), spec)))
+                (self.parts.own_namespace.as_str(), secret, Some((name.clone(), spec)))
             }
             (None, None) => {
                 let credentials = Arc::new(Credentials::anonymous("anonymous"));
@@ -294,8 +341,8 @@ impl GitWorker {
     async fn credential(&self, name: &str) -> Result<GitCredentialSpec, Unsourced> {
         let kind = Kind::ClusterGitCredential;
         let title = format!("{} `{name}`", kind.as_str());
-        let target = Target::of_cluster(&self.names.resource(kind), name);
-        let object = match self.wire.get(&target).await {
+        let target = Target::of_cluster(&self.parts.names.resource(kind), name);
+        let object = match self.parts.wire.get(&target).await {
             Read::Found(object) => object,
             Read::Absent => return Err(Unsourced::NotAllowed(format!("{title} does not exist"))),
             Read::Failed(error) => {
@@ -324,7 +371,7 @@ impl GitWorker {
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Data, String> {
         let target = Target::namespaced(&builtin("", "v1", "Secret", "secrets"), namespace, name);
-        let object = match self.wire.get(&target).await {
+        let object = match self.parts.wire.get(&target).await {
             Read::Found(object) => object,
             Read::Absent => {
                 return Err(format!("Secret `{name}` does not exist in namespace `{namespace}`"));

@@ -3,10 +3,15 @@
 
 use serde_json::Value;
 
+use super::flux::commit_of;
 use super::read::{is_set, list, text};
 use super::{Found, Objects, OwnerKind, Seen};
 use crate::revision::Commit;
 
+/// Most characters of a revision that is no commit.
+const MAX_REVISION: usize = 40;
+/// Argo CD leaves an Application alone that has it.
+const SKIP_RECONCILE: &str = "argocd.argoproj.io/skip-reconcile";
 /// Most characters that are taken from a message of a tool.
 const MAX_QUOTED: usize = 160;
 
@@ -16,7 +21,7 @@ pub fn held_up(found: &Found, objects: &Objects, commit: &Commit) -> Option<Stri
     // What feeds it comes first: a Kustomization cannot apply what its repository has not fetched.
     let feeders = objects.keys().filter(|object| object.kind != OwnerKind::Application);
     chain.extend(feeders.filter(|object| **object != found.owner));
-    chain.sort_by_key(|object| rank(object.kind));
+    chain.sort_by_key(|object| object.kind.depth());
     chain.into_iter().find_map(|object| {
         let Some(Seen::Found(value)) = objects.get(object) else { return None };
         let reason = match object.kind {
@@ -29,16 +34,24 @@ pub fn held_up(found: &Found, objects: &Objects, commit: &Commit) -> Option<Stri
     })
 }
 
-const fn rank(kind: OwnerKind) -> u8 {
+/// Whether a person told the tool to leave the object alone.
+pub(super) fn is_suspended(kind: OwnerKind, object: &Value) -> bool {
     match kind {
-        OwnerKind::GitRepository => 0,
-        OwnerKind::Kustomization => 1,
-        OwnerKind::HelmRelease => 2,
-        OwnerKind::Application => 3,
+        OwnerKind::Application => {
+            let annotations = object.pointer("/metadata/annotations");
+            let skip = annotations.and_then(|all| all.get(SKIP_RECONCILE)?.as_str());
+            skip.is_some_and(|skip| skip.eq_ignore_ascii_case("true"))
+        }
+        OwnerKind::Kustomization | OwnerKind::HelmRelease | OwnerKind::GitRepository => {
+            is_set(object, "/spec/suspend")
+        }
     }
 }
 
 fn of_application(application: &Value, commit: &Commit) -> Option<String> {
+    if is_suspended(OwnerKind::Application, application) {
+        return Some(format!("is left alone, as its annotation {SKIP_RECONCILE} wants it"));
+    }
     let conditions = list(application, "/status/conditions");
     let error = conditions.iter().find(|one| text(one, "/type").is_some_and(is_error));
     if let Some(error) = error {
@@ -82,15 +95,15 @@ fn all_revisions<'v>(value: &'v Value, place: &str) -> Vec<&'v str> {
 
 fn of_repository(repository: &Value, commit: &Commit) -> Option<String> {
     of_flux(repository).or_else(|| {
-        let fetched = commit_in(text(repository, "/status/artifact/revision")?);
-        (fetched != commit.as_str())
+        let fetched = text(repository, "/status/artifact/revision")?;
+        (commit_of(fetched).as_ref() != Some(commit))
             .then(|| format!("has not fetched the commit yet (it has {})", short(fetched)))
     })
 }
 
 fn of_kustomization(kustomization: &Value, commit: &Commit) -> Option<String> {
-    let attempted = text(kustomization, "/status/lastAttemptedRevision").map(commit_in);
-    let others = attempted.filter(|attempted| *attempted != commit.as_str());
+    let attempted = text(kustomization, "/status/lastAttemptedRevision");
+    let others = attempted.filter(|attempted| commit_of(attempted).as_ref() != Some(commit));
     of_flux(kustomization).or_else(|| {
         let other = short(others?);
         let ready = condition(kustomization, "Ready")?;
@@ -104,7 +117,7 @@ fn of_kustomization(kustomization: &Value, commit: &Commit) -> Option<String> {
 
 /// What every object of Flux may say.
 fn of_flux(object: &Value) -> Option<String> {
-    if is_set(object, "/spec/suspend") {
+    if is_suspended(OwnerKind::GitRepository, object) {
         return Some("is suspended".to_owned());
     }
     let ready = condition(object, "Ready")?;
@@ -117,13 +130,12 @@ fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v Value> {
     conditions.iter().find(|one| text(one, "/type") == Some(kind))
 }
 
-/// The commit in a revision such as `main@sha1:0123`, or `main/0123` of old.
-fn commit_in(revision: &str) -> &str {
-    revision.rsplit([':', '/']).next().unwrap_or(revision)
-}
-
+/// A revision as it is told: its commit, or the beginning of what else it is.
 fn short(revision: &str) -> String {
-    commit_in(revision).chars().filter(|c| !c.is_control()).take(8).collect()
+    match commit_of(revision) {
+        Some(commit) => commit.short().to_owned(),
+        None => revision.chars().filter(|c| !c.is_control()).take(MAX_REVISION).collect(),
+    }
 }
 
 /// Somebody else's words, on one line and not longer than they are worth.

@@ -10,6 +10,7 @@
 //! "Source Hydrator"; Flux "Kustomization", "HelmRelease" and "GitRepository" API documentation.
 
 mod argo;
+mod asking;
 mod flux;
 mod held_up;
 mod read;
@@ -24,6 +25,7 @@ use std::{
 
 use serde_json::Value;
 
+pub use self::asking::{Asking, asking};
 pub use self::held_up::held_up;
 use super::source::{BranchName, GitUrl, InvalidSource, RepoPath};
 pub use crate::api::gitops::OwnerKind;

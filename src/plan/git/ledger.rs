@@ -33,10 +33,11 @@ pub(super) fn answered(view: &View<'_>) -> Option<Memory> {
                     record.source.clone_from(&found.source);
                     record.provisional = !found.is_final;
                     record.reason.clear();
+                    record.not_allowed = false;
                     changed |= *record != before;
                 }
             }
-            LedgerAnswer::NotFound(reason) => {
+            LedgerAnswer::NotFound(reason) | LedgerAnswer::NotAllowed(reason) => {
                 // The first reason stays: later ones differ in details that nobody waits for. What a
                 // tool says comes a while after the Rollout itself.
                 let is_news = record.reason.is_empty()
@@ -44,6 +45,7 @@ pub(super) fn answered(view: &View<'_>) -> Option<Memory> {
                         && record.reason != *reason);
                 if record.commit.is_none() && is_news {
                     record.reason.clone_from(reason);
+                    record.not_allowed = matches!(answer, LedgerAnswer::NotAllowed(_));
                     changed = true;
                 }
             }
@@ -79,7 +81,8 @@ pub(super) fn wait_for_commit(view: &View<'_>, effects: &mut Effects) {
         Some(
             LedgerAnswer::Running { last: None }
             | LedgerAnswer::Declared(_)
-            | LedgerAnswer::NotFound(_),
+            | LedgerAnswer::NotFound(_)
+            | LedgerAnswer::NotAllowed(_),
         )
         | None => effects.wait_until(what(&record.reason), given_up_at),
     }
@@ -98,9 +101,10 @@ pub(super) fn look_ups(view: &View<'_>) -> Vec<Action> {
         Some(LedgerAnswer::Running { .. }) => vec![],
         Some(LedgerAnswer::Declared(found)) if found.is_final => vec![],
         // The worker leaves more and more time between its tries.
-        Some(LedgerAnswer::Declared(_) | LedgerAnswer::NotFound(_)) | None => {
-            vec![Action::LookUpCommit(sight)]
-        }
+        Some(
+            LedgerAnswer::Declared(_) | LedgerAnswer::NotFound(_) | LedgerAnswer::NotAllowed(_),
+        )
+        | None => vec![Action::LookUpCommit(sight)],
     }
 }
 

@@ -6,7 +6,7 @@ use super::{with_state, writes};
 use crate::api::Time;
 use crate::api::conditions::RevertEnd;
 use crate::api::status::GitRevertState;
-use crate::plan::facts::{FAILURES_WITHIN, NOT_ALLOWED, REASON_NOT_ALLOWED};
+use crate::plan::facts::{FAILURES_WITHIN, REASON_NOT_ALLOWED};
 use crate::plan::memory::Memory;
 use crate::plan::validate::ValidGit;
 use crate::plan::view::View;
@@ -72,7 +72,8 @@ pub(super) fn commit_unknown(
         return None;
     }
     let why = record.map_or("it was promoted before gitRevert was set", |record| &record.reason);
-    let word = if why.starts_with(NOT_ALLOWED) { REASON_NOT_ALLOWED } else { "CommitUnknown" };
+    let is_denied = record.is_some_and(|record| record.not_allowed);
+    let word = if is_denied { REASON_NOT_ALLOWED } else { "CommitUnknown" };
     let words = format!(
         "no commit is known to declare revision {revision} ({why}); put the branch right by hand"
     );

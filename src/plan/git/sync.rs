@@ -3,10 +3,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::api::status::{GitRevertState, GitRevertStatus};
+use crate::api::Time;
+use crate::api::status::{GitRevertState, GitRevertStatus, RefreshStatus};
 use crate::plan::action::SyncOrder;
 use crate::plan::effects::Effects;
-use crate::plan::facts::SyncLook;
+use crate::plan::facts::{Asked, SyncLook};
 use crate::plan::memory::Memory;
 use crate::plan::validate::ValidGit;
 use crate::plan::view::View;
@@ -14,6 +15,8 @@ use crate::revision::Commit;
 
 /// What an applied revert waits for.
 const AWAITED: &str = "the GitOps tool to apply the revert commit";
+/// Most characters of a refusal that are kept.
+const MAX_DENIAL: usize = 300;
 /// Time that a tool gets before anybody asks, and between two looks: most apply a commit sooner than that.
 const BETWEEN_LOOKS: TimeDelta = TimeDelta::seconds(30);
 
@@ -33,9 +36,15 @@ pub(super) fn obstacle<'a>(view: &View<'a>, revert: &GitRevertStatus) -> Option<
     look(view, revert)?.obstacle.as_deref()
 }
 
+/// Whether the tool is still to be asked to look at Git.
+fn is_to_be_asked(view: &View<'_>, revert: &GitRevertStatus) -> bool {
+    view.observed.git.asks_tools && revert.refresh.is_none()
+}
+
 /// When the next look is due; none while one is under way.
 fn due_at(view: &View<'_>, revert: &GitRevertStatus) -> Option<DateTime<Utc>> {
     match look(view, revert) {
+        None if is_to_be_asked(view, revert) => Some(revert.at.0),
         None => Some(revert.at.0 + BETWEEN_LOOKS),
         Some(look) => look.ended_at.map(|at| at + BETWEEN_LOOKS),
     }
@@ -57,7 +66,8 @@ pub(super) fn order(view: &View<'_>, git: &ValidGit, effects: &mut Effects) -> O
         effects.wake(due_at);
         return None;
     }
-    Some(SyncOrder { id: revert.id.clone(), commit })
+    let ask = is_to_be_asked(view, revert).then_some(revert.at);
+    Some(SyncOrder { id: revert.id.clone(), commit, ask })
 }
 
 /// What a look found, in status; the time of the state stays, because the tool's own began then.
@@ -65,17 +75,26 @@ pub(super) fn looked(view: &View<'_>) -> Option<Memory> {
     let revert = awaiting(view)?;
     let commit = Commit::parse(revert.commit.as_deref()?).ok()?;
     let ended = look(view, revert).filter(|look| look.ended_at.is_some())?;
-    let message = match &ended.obstacle {
-        Some(obstacle) => format!("{}; {obstacle}", on_the_branch(&commit)),
-        None => on_the_branch(&commit),
-    };
-    if revert.message == message {
+    let mut next = revert.clone();
+    if let (Some(asked), None) = (&ended.asked, &revert.refresh) {
+        let denied = match asked {
+            Asked::Done => None,
+            Asked::Denied(words) => Some(words.chars().take(MAX_DENIAL).collect()),
+        };
+        next.refresh = Some(RefreshStatus { at: Time(view.now()), denied });
+    }
+    next.message = on_the_branch(&commit);
+    if let Some(obstacle) = &ended.obstacle {
+        next.message = format!("{}; {obstacle}", next.message);
+    }
+    if let Some(denied) = next.refresh.as_ref().and_then(|refresh| refresh.denied.as_ref()) {
+        next.message = format!("{}; it could not be asked to look now: {denied}", next.message);
+    }
+    if next == *revert {
         return None;
     }
     let mut memory = view.memory.clone();
-    if let Some(revert) = &mut memory.git_revert {
-        revert.message = message;
-    }
+    memory.git_revert = Some(next);
     Some(memory)
 }
 

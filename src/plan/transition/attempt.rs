@@ -133,6 +133,7 @@ fn record_sight(memory: &mut Memory, view: &View<'_>, goes_back: bool) {
             observed_at: Time(view.now()),
             outcome: if goes_back { RevisionOutcome::Stable } else { RevisionOutcome::Pending },
             reason: String::new(),
+            not_allowed: false,
             reverted_by,
             was_stable,
         },

@@ -20,6 +20,7 @@ use super::random::entropy;
 use super::rbac;
 use super::room::Room;
 use super::traffic::{Tally, Users};
+use crate::api::rbac::Role;
 use crate::api::{ApiNames, Kind, crd};
 use crate::clock::{Clock, TokioClock};
 use crate::controller::settings::Settings;
@@ -45,8 +46,8 @@ pub struct WorldPlan {
     pub names: ApiNames,
     /// Host name of Prometheus; `*` for any.
     pub prometheus_host: String,
-    /// Whether the Job metric is installed.
-    pub has_job_metric: bool,
+    /// The roles of what is switched off at first that are installed: `JobMetrics`, `GitOpsRefresh`.
+    pub roles: Vec<Role>,
 }
 
 impl WorldPlan {
@@ -61,7 +62,7 @@ impl WorldPlan {
             interference: Arc::new(Untouched),
             names: ApiNames::SLUICE,
             prometheus_host: "prometheus.monitoring".to_owned(),
-            has_job_metric: false,
+            roles: Vec::new(),
         }
     }
 }
@@ -337,7 +338,7 @@ fn install(cluster: &Cluster, plan: &WorldPlan) -> Result<(), Unfit> {
         objects.push(definition.map_err(|error| Unfit(error.to_string()))?);
     }
     objects.extend(gateway_api::definitions());
-    objects.extend(rbac::installation(plan.names, plan.has_job_metric));
+    objects.extend(rbac::installation(plan.names, &plan.roles));
     objects.push(rbac::namespace("gateways"));
     objects.push(json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",

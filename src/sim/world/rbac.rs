@@ -12,9 +12,9 @@ pub(crate) const NAMESPACE: &str = "sluice-system";
 pub(crate) const SERVICE_ACCOUNT: &str = "sluice-controller";
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// The objects of an installation for the whole cluster; with `has_jobs` the Job metric is switched
-/// on.
-pub(crate) fn installation(names: ApiNames, has_jobs: bool) -> Vec<Value> {
+/// The objects of an installation for the whole cluster, with the roles of what is switched off at
+/// first as far as `wanted` says.
+pub(crate) fn installation(names: ApiNames, wanted: &[Role]) -> Vec<Value> {
     let mut objects = vec![
         namespace(NAMESPACE),
         json!({
@@ -26,11 +26,13 @@ pub(crate) fn installation(names: ApiNames, has_jobs: bool) -> Vec<Value> {
         let name = format!("sluice-{}", role.as_str());
         let rules: Vec<Value> = role.grants(names).iter().map(rule).collect();
         let (kind, binding) = match role {
-            Role::JobMetrics if !has_jobs => continue,
+            Role::JobMetrics | Role::GitOpsRefresh if !wanted.contains(&role) => continue,
             Role::OwnNamespace => ("Role", Some("RoleBinding")),
-            Role::Workloads | Role::JobMetrics | Role::GitOps | Role::ClusterKinds => {
-                ("ClusterRole", Some("ClusterRoleBinding"))
-            }
+            Role::Workloads
+            | Role::JobMetrics
+            | Role::GitOps
+            | Role::GitOpsRefresh
+            | Role::ClusterKinds => ("ClusterRole", Some("ClusterRoleBinding")),
             // Bound where a namespace wants it.
             Role::Secrets => ("ClusterRole", None),
         };

@@ -141,9 +141,11 @@ impl World {
                 });
             }
             Action::WatchSync(order) => {
+                self.asks.push(order.ask.is_some());
                 self.git.sync = Some(SyncLook {
                     id: order.id.clone(),
                     obstacle: self.sync_obstacle.clone(),
+                    asked: order.ask.and(self.sync_asked.clone()),
                     ended_at: Some(self.now),
                 });
             }
