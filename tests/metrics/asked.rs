@@ -357,7 +357,10 @@ async fn every_way_not_to_answer_is_told_apart_and_no_key_is_repeated() {
         let server = Server::start(move |_| reply());
         for (name, spec, source) in each() {
             let mut source = source_at(&server.url, source);
-            source.timeout_limit = std::time::Duration::from_millis(300);
+            if kind == "timed_out" {
+                // The others may take as long as a busy machine needs.
+                source.timeout_limit = std::time::Duration::from_millis(300);
+            }
             let error = ask_with(&transport(), &source, name, spec).await.unwrap_err();
             assert_eq!(error.kind(), kind, "{name}: {error}");
             let text = error.to_string();
