@@ -127,21 +127,22 @@ fn try_take(
 fn check_clocks(look: &Look, lag: TimeDelta) -> Result<(), String> {
     let Some(Clocks { own, server }) = look.clocks else { return Ok(()) };
     let ahead = own.signed_duration_since(server);
+    let seconds = |span: TimeDelta| span.as_seconds_f64().round();
     let remedy = "nothing is judged until the clocks agree, or lag is larger than that";
     if look.until > server + CLOCK_TOLERANCE {
         return Err(format!(
             "the clock of the controller is {} s ahead of that of Prometheus, and a look stays only {} s behind it, so it is \
              about a time that is not there yet: {remedy}",
-            ahead.num_seconds(),
-            lag.num_seconds()
+            seconds(ahead),
+            seconds(lag)
         ));
     }
     if -ahead > lag.max(LEAST_BEHIND) {
         return Err(format!(
             "the clock of the controller is {} s behind that of Prometheus, more than lag ({} s), so a look is about a time \
              that is over: {remedy}",
-            -ahead.num_seconds(),
-            lag.num_seconds()
+            seconds(-ahead),
+            seconds(lag)
         ));
     }
     Ok(())
